@@ -1,0 +1,1 @@
+"""Root package of Hubwarden's contract. Holds nothing but versions of it."""
