@@ -1,0 +1,1 @@
+"""The Hubwarden agent: the only component of a deployment that holds the Docker socket."""

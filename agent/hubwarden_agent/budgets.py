@@ -1,0 +1,74 @@
+"""How often something may be done: a window that slides over an injected clock.
+
+What holds here: the notation is that of the `limits` library, the counting is ours, because two budgets have to be
+spent together or not at all and because time is injected. Looking never spends. Memory is bounded by what was spent
+within the window: a key without spendings in it is forgotten.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from limits import RateLimitItem
+
+from hubwarden_agent.clock import Clock
+from hubwarden_agent.errors import Reason, Refusal
+
+
+class Window:
+    """At most `item.amount` spendings of one key within `item`'s span.
+
+    Args:
+        item: amount and span, for example `limits.parse("3/hour")`.
+        clock: only `monotonic` is used.
+        reason: what a refusal says.
+    """
+
+    def __init__(self, item: RateLimitItem, clock: Clock, reason: Reason = Reason.RATE_LIMITED) -> None:
+        self._amount = int(item.amount)
+        self._span = float(item.get_expiry())
+        self._clock = clock
+        self._reason = reason
+        self._spent: dict[str, deque[float]] = {}
+
+    def check(self, key: str) -> None:
+        """Refuse as `spend` would now, without spending.
+
+        Raises:
+            Refusal: the window's reason, with the seconds until there is room again.
+        """
+        spent = self._recent(key)
+        if len(spent) >= self._amount:
+            wait = spent[-self._amount] + self._span - self._clock.monotonic()
+            raise Refusal(self._reason, retry_after=max(wait, 0.0))
+
+    def spend(self, key: str) -> None:
+        """Spend one.
+
+        Raises:
+            Refusal: as `check`; nothing is spent then.
+        """
+        self.check(key)
+        self._spent.setdefault(key, deque()).append(self._clock.monotonic())
+
+    def _recent(self, key: str) -> deque[float]:
+        horizon = self._clock.monotonic() - self._span
+        for known in list(self._spent):
+            spent = self._spent[known]
+            while spent and spent[0] <= horizon:
+                spent.popleft()
+            if not spent:
+                del self._spent[known]
+        return self._spent.get(key, deque())
+
+
+def spend_together(*budgets: tuple[Window, str]) -> None:
+    """Spend one of each, or nothing.
+
+    Raises:
+        Refusal: of the first that has no room.
+    """
+    for window, key in budgets:
+        window.check(key)
+    for window, key in budgets:
+        window.spend(key)

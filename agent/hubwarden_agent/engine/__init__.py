@@ -1,0 +1,1 @@
+"""The container engine: `port` says what is asked of it, `docker_engine` asks Docker."""

@@ -1,0 +1,191 @@
+"""The port over a real Docker engine. The only module that imports Docker's client.
+
+What holds here: Docker is asked for what the port's methods say and nothing else; every failure leaves as one of the
+port's errors. Restart, stop and pull have threads of their own, so that six servers that ignore SIGTERM do not keep
+anybody's inspect waiting.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import docker  # noqa: TID251 - this is the module that talks to Docker
+import requests
+from docker import errors as docker_errors  # noqa: TID251 - as above
+
+from hubwarden_agent.engine import docker_json
+from hubwarden_agent.engine.port import (
+    Conflict,
+    Container,
+    ContainerSpec,
+    EngineError,
+    EngineUnavailable,
+    Image,
+    NotFound,
+    Version,
+    Volume,
+)
+from hubwarden_agent.errors import Refusal
+from hubwarden_agent.names import ContainerId, ContainerName, VolumeName
+
+QUICK_THREADS = 16
+HTTP_CONFLICT = 409
+
+Result = TypeVar("Result")
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """Docker's client's errors as the port's. What Docker said stays in the text, which is for the log."""
+    try:
+        yield
+    except docker_errors.NotFound as error:
+        raise NotFound(str(error)) from error
+    except docker_errors.APIError as error:
+        kind = Conflict if error.status_code == HTTP_CONFLICT else EngineError
+        raise kind(str(error)) from error
+    except (requests.RequestException, docker_errors.DockerException, OSError) as error:
+        raise EngineUnavailable(str(error)) from error
+    except (KeyError, TypeError, ValueError, Refusal) as error:
+        raise EngineError(f"Docker answered something that we cannot read: {error!r}") from error
+
+
+class DockerEngine:
+    """A Docker engine on a unix socket. Connects at the first question, so it may be away when the agent starts.
+
+    Args:
+        host: the engine's address.
+        timeout: seconds for anything but stop, restart and pull; those get their own time on top.
+        slow_threads: how many stops, restarts and pulls can be under way at once.
+    """
+
+    def __init__(self, host: str, timeout: int, slow_threads: int) -> None:
+        self._host = host
+        self._timeout = timeout
+        self._quick = ThreadPoolExecutor(QUICK_THREADS, "docker")
+        self._slow = ThreadPoolExecutor(slow_threads, "docker-slow")
+        self._connecting = threading.Lock()
+        self._connected: docker.APIClient | None = None
+
+    async def version(self) -> Version:
+        """See `Engine.version`."""
+        return await self._ask(lambda api: docker_json.version(api.version(api_version=False)))
+
+    async def container(self, reference: ContainerName | ContainerId) -> Container | None:
+        """See `Engine.container`."""
+        return await self._ask(lambda api: _inspected(api, reference.value))
+
+    async def containers_holding(self, volume: VolumeName) -> tuple[Container, ...]:
+        """See `Engine.containers_holding`. Docker's filter also matches mount points, hence the second look."""
+        found = await self._ask(lambda api: _listed(api, {"volume": volume.value}))
+        return tuple(one for one in found if any(mount.volume == volume.value for mount in one.mounts))
+
+    async def containers_labelled(self, labels: Mapping[str, str]) -> tuple[Container, ...]:
+        """See `Engine.containers_labelled`."""
+        wanted = [f"{key}={value}" for key, value in labels.items()]
+        return await self._ask(lambda api: _listed(api, {"label": wanted}))
+
+    async def restart_container(self, container: ContainerId, stop_timeout: int) -> None:
+        """See `Engine.restart_container`."""
+        await self._ask(lambda api: api.restart(container.value, timeout=stop_timeout), slow=True)
+
+    async def start_container(self, container: ContainerId) -> None:
+        """See `Engine.start_container`."""
+        await self._ask(lambda api: api.start(container.value))
+
+    async def stop_container(self, container: ContainerId, stop_timeout: int) -> None:
+        """See `Engine.stop_container`."""
+        await self._ask(lambda api: api.stop(container.value, timeout=stop_timeout), slow=True)
+
+    async def remove_container(self, container: ContainerId, *, anonymous_volumes: bool) -> None:
+        """See `Engine.remove_container`."""
+        await self._ask(lambda api: api.remove_container(container.value, v=anonymous_volumes, force=False))
+
+    async def create_container(self, spec: ContainerSpec) -> ContainerId:
+        """See `Engine.create_container`."""
+        body = docker_json.create_body(spec)
+        return await self._ask(lambda api: _created(api, body, spec.name.value))
+
+    async def volume(self, name: VolumeName) -> Volume | None:
+        """See `Engine.volume`."""
+        return await self._ask(_or_none(lambda api: docker_json.volume(api.inspect_volume(name.value))))
+
+    async def create_volume(
+        self, name: VolumeName, driver: str, options: Mapping[str, str], labels: Mapping[str, str]
+    ) -> Volume:
+        """See `Engine.create_volume`."""
+        return await self._ask(
+            lambda api: docker_json.volume(api.create_volume(name.value, driver, dict(options), dict(labels)))
+        )
+
+    async def remove_volume(self, name: VolumeName) -> None:
+        """See `Engine.remove_volume`."""
+        await self._ask(lambda api: api.remove_volume(name.value, force=False))
+
+    async def image(self, reference: str) -> Image | None:
+        """See `Engine.image`."""
+        return await self._ask(_or_none(lambda api: _image(api, reference)))
+
+    async def pull_image(self, reference: str) -> None:
+        """See `Engine.pull_image`."""
+        await self._ask(lambda api: _pull(api, reference), slow=True)
+
+    async def _ask(self, question: Callable[[docker.APIClient], Result], *, slow: bool = False) -> Result:
+        def answer() -> Result:
+            with _translated():
+                return question(self._api())
+
+        pool = self._slow if slow else self._quick
+        return await asyncio.get_running_loop().run_in_executor(pool, answer)
+
+    def _api(self) -> docker.APIClient:
+        with self._connecting:
+            if self._connected is None:
+                self._connected = docker.APIClient(
+                    self._host, version="auto", timeout=self._timeout, max_pool_size=QUICK_THREADS
+                )
+            return self._connected
+
+
+def _or_none(question: Callable[[docker.APIClient], Result]) -> Callable[[docker.APIClient], Result | None]:
+    def answer(api: docker.APIClient) -> Result | None:
+        try:
+            return question(api)
+        except docker_errors.NotFound:
+            return None
+
+    return answer
+
+
+def _inspected(api: docker.APIClient, reference: str) -> Container | None:
+    return _or_none(lambda client: docker_json.container(client.inspect_container(reference)))(api)
+
+
+def _listed(api: docker.APIClient, filters: Mapping[str, Any]) -> tuple[Container, ...]:
+    """Every container that passes the filters, inspected; one that goes away in between is left out."""
+    identifiers = [summary["Id"] for summary in api.containers(all=True, filters=dict(filters))]
+    found = (_inspected(api, identifier) for identifier in identifiers)
+    return tuple(container for container in found if container is not None)
+
+
+def _created(api: docker.APIClient, body: Mapping[str, Any], name: str) -> ContainerId:
+    answer = api.create_container_from_config(body, name)  # type: ignore[no-untyped-call] # the stubs leave it out
+    return ContainerId(answer["Id"])
+
+
+def _image(api: docker.APIClient, reference: str) -> Image:
+    return docker_json.image(api.inspect_image(reference))  # type: ignore[no-untyped-call] # as above
+
+
+def _pull(api: docker.APIClient, reference: str) -> None:
+    repository, separator, tag = reference.rpartition("@" if "@" in reference else ":")
+    if not separator or "/" in tag:
+        repository, tag = reference, "latest"
+    for line in api.pull(repository, tag=tag, stream=True, decode=True):
+        if "error" in line:
+            raise NotFound(str(line["error"]))

@@ -1,0 +1,162 @@
+"""Docker's JSON to and from the port's value types. Pure, and the only place that knows Docker's field names.
+
+What holds here: what is sent to Docker is built from a `ContainerSpec` alone, field by field. A field that Docker does
+not send is the type's empty value; one that makes no sense is an `EngineError`.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from hubwarden_agent.engine.port import (
+    Container,
+    ContainerSpec,
+    ContainerState,
+    EngineError,
+    Image,
+    Mount,
+    PublishedPort,
+    Version,
+    Volume,
+)
+from hubwarden_agent.names import ContainerId, VolumeName
+
+CPU_PERIOD = 100_000
+"""Microseconds of a scheduling period (`HostConfig.CpuPeriod`, Docker's own default)."""
+
+_TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[+-]\d\d:\d\d)")
+
+
+def time(text: str) -> dt.datetime | None:
+    """Docker's time, cut to microseconds; None for its zero time ("never").
+
+    Raises:
+        EngineError: that is not a time.
+    """
+    match = _TIME.fullmatch(text)
+    if not match:
+        raise EngineError(f"not a time: {text!r}")
+    moment, fraction, zone = match.groups()
+    if moment.startswith("0001-01-01"):
+        return None
+    return dt.datetime.fromisoformat(f"{moment}.{(fraction or '')[:6]:0<6}{zone.replace('Z', '+00:00')}")
+
+
+def container(data: Mapping[str, Any]) -> Container:
+    """`GET /containers/{id}/json`.
+
+    Raises:
+        EngineError: something in it makes no sense.
+    """
+    state, config, host = data["State"], data.get("Config") or {}, data.get("HostConfig") or {}
+    network = data.get("NetworkSettings") or {}
+    created = time(data["Created"])
+    if created is None:
+        raise EngineError("a container without a time of creation")
+    return Container(
+        id=ContainerId(data["Id"]),
+        name=data["Name"].removeprefix("/"),
+        state=_state(state["Status"]),
+        created=created,
+        started=time(state["StartedAt"]),
+        finished=state.get("FinishedAt", ""),
+        exit_code=state.get("ExitCode", 0),
+        error=state.get("Error", ""),
+        out_of_memory=state.get("OOMKilled", False),
+        auto_remove=host.get("AutoRemove", False),
+        image=config.get("Image", ""),
+        image_id=data.get("Image", ""),
+        labels=config.get("Labels") or {},
+        environment=tuple(config.get("Env") or ()),
+        command=tuple(config.get("Cmd") or ()),
+        mounts=tuple(_mount(mount) for mount in data.get("Mounts") or ()),
+        addresses=_addresses(network.get("Networks") or {}),
+        exposed_ports=tuple(config.get("ExposedPorts") or ()),
+        ports=tuple(_ports(network.get("Ports") or {})),
+    )
+
+
+def _state(status: str) -> ContainerState:
+    try:
+        return ContainerState(status)
+    except ValueError as error:
+        raise EngineError(f"unknown state {status!r}") from error
+
+
+def _mount(data: Mapping[str, Any]) -> Mount:
+    return Mount(
+        kind=data["Type"],
+        target=data.get("Destination", ""),
+        read_only=not data.get("RW", True),
+        volume=data.get("Name", "") if data["Type"] == "volume" else "",
+        source=data.get("Source", ""),
+    )
+
+
+def _addresses(networks: Mapping[str, Any]) -> dict[str, str]:
+    return {name: network["IPAddress"] for name, network in networks.items() if network.get("IPAddress")}
+
+
+def _ports(ports: Mapping[str, Any]) -> list[PublishedPort]:
+    published: list[PublishedPort] = []
+    for key, bindings in ports.items():
+        number, _, protocol = key.partition("/")
+        published.extend(
+            PublishedPort(int(number), protocol, binding["HostIp"], int(binding["HostPort"]))
+            for binding in bindings or ()
+        )
+    return published
+
+
+def volume(data: Mapping[str, Any]) -> Volume:
+    """`GET /volumes/{name}`."""
+    return Volume(
+        name=VolumeName(data["Name"]),
+        driver=data["Driver"],
+        scope=data.get("Scope", ""),
+        created=data.get("CreatedAt", ""),
+        labels=data.get("Labels") or {},
+        options=data.get("Options") or {},
+    )
+
+
+def image(data: Mapping[str, Any]) -> Image:
+    """`GET /images/{reference}/json`."""
+    config = data.get("Config") or {}
+    return Image(data["Id"], tuple(data.get("RepoTags") or ()), tuple(config.get("Cmd") or ()))
+
+
+def version(data: Mapping[str, Any]) -> Version:
+    """`GET /version`."""
+    return Version(data["Version"], data["ApiVersion"], data.get("MinAPIVersion", ""), data["Os"], data["Arch"])
+
+
+def create_body(spec: ContainerSpec) -> dict[str, Any]:
+    """The body of `POST /containers/create`, from validated values only."""
+    return {
+        "Image": spec.image,
+        "Env": list(spec.environment),
+        "Cmd": list(spec.command),
+        "Labels": dict(spec.labels),
+        "ExposedPorts": {port: {} for port in spec.exposed_ports},
+        "HostConfig": {
+            "NetworkMode": spec.network,
+            "Mounts": [_mount_body(mount) for mount in spec.mounts],
+            "Memory": spec.memory,
+            "CpuPeriod": CPU_PERIOD,
+            "CpuQuota": int(spec.cpus * CPU_PERIOD),
+            "PidsLimit": spec.pids,
+            "AutoRemove": spec.auto_remove,
+            "PortBindings": {port: [{"HostIp": spec.publish_address, "HostPort": ""}] for port in spec.published},
+            "SecurityOpt": ["no-new-privileges"],
+        },
+    }
+
+
+def _mount_body(mount: Mount) -> dict[str, Any]:
+    if mount.kind != "volume" or not mount.volume:
+        raise EngineError("only named volumes are mounted")
+    return {"Type": "volume", "Source": mount.volume, "Target": mount.target, "ReadOnly": mount.read_only}

@@ -1,0 +1,205 @@
+"""What the agent asks of a container engine, and the value types that cross this line.
+
+What holds here: every method takes value types only, so nothing can be asked for an object whose name was not parsed or
+derived; every failure is one of the four `EngineError`s. `docker_engine` implements it over Docker and the tests' fake
+in memory; one contract test suite runs over both.
+This file must never import Docker's client, and nothing above this package may.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from hubwarden_agent.names import ContainerId, ContainerName, VolumeName
+
+
+class EngineError(Exception):
+    """The engine said something we did not expect. Its text is for the agent's log, never for an answer."""
+
+
+class EngineUnavailable(EngineError):  # noqa: N818 - "unavailable" is the field's word for it
+    """The engine does not answer: no socket, no connection, or no answer in time."""
+
+
+class NotFound(EngineError):  # noqa: N818 - as above
+    """What was named does not exist (any more)."""
+
+
+class Conflict(EngineError):  # noqa: N818 - as above
+    """The engine refuses because of the object's present state, for example a volume that a container holds."""
+
+
+class ContainerState(enum.StrEnum):
+    """Docker's `State.Status`."""
+
+    CREATED = "created"
+    RUNNING = "running"
+    PAUSED = "paused"
+    RESTARTING = "restarting"
+    REMOVING = "removing"
+    EXITED = "exited"
+    DEAD = "dead"
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedPort:
+    """A container's port as it is published on the host."""
+
+    container_port: int
+    protocol: str
+    host_ip: str
+    host_port: int
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """A mount of a container. `volume` is set for named volumes; `source` is the host path of a bind."""
+
+    kind: str
+    target: str
+    read_only: bool = False
+    volume: str = ""
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """A container as the engine shows it. `name` is text, since others' containers are called what others like.
+
+    `image` is the reference it was created from, `image_id` what that was at the time. `environment` holds secrets:
+    only the gateway may pass it on, and only of the Hub's own containers.
+    """
+
+    id: ContainerId
+    name: str
+    state: ContainerState
+    created: dt.datetime
+    started: dt.datetime | None = None
+    finished: str = ""
+    exit_code: int = 0
+    error: str = ""
+    out_of_memory: bool = False
+    auto_remove: bool = False
+    image: str = ""
+    image_id: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    environment: tuple[str, ...] = ()
+    command: tuple[str, ...] = ()
+    mounts: tuple[Mount, ...] = ()
+    addresses: Mapping[str, str] = field(default_factory=dict)
+    exposed_ports: tuple[str, ...] = ()
+    ports: tuple[PublishedPort, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Volume:
+    """A volume as the engine shows it. `created` is text: it is only ever compared."""
+
+    name: VolumeName
+    driver: str
+    scope: str
+    created: str
+    labels: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """An image as DockerSpawner needs to know it."""
+
+    id: str
+    tags: tuple[str, ...]
+    command: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """The engine's version, and the range of its API."""
+
+    version: str
+    api: str
+    min_api: str
+    os: str
+    arch: str
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerSpec:
+    """Everything that a new container may consist of. What is not a field here cannot be asked of the engine.
+
+    Every container gets `no-new-privileges` and the engine's default profile; memory is in bytes, `cpus` in processors.
+    `published` lists container ports that are published on `publish_address` at a host port of the engine's choice.
+    `published` and `exposed_ports` are spelt `"8888/tcp"`.
+    """
+
+    name: ContainerName
+    image: str
+    labels: Mapping[str, str]
+    environment: tuple[str, ...]
+    command: tuple[str, ...]
+    network: str
+    mounts: tuple[Mount, ...]
+    memory: int
+    cpus: float
+    pids: int
+    auto_remove: bool
+    exposed_ports: tuple[str, ...] = ()
+    published: tuple[str, ...] = ()
+    publish_address: str = ""
+
+
+class Engine(Protocol):
+    """A container engine. Every method raises `EngineUnavailable` or `EngineError` beside what it names."""
+
+    async def version(self) -> Version:
+        """The engine's version; the cheapest proof that it answers."""
+
+    async def container(self, reference: ContainerName | ContainerId) -> Container | None:
+        """One container by name or id; None when there is none."""
+
+    async def containers_holding(self, volume: VolumeName) -> tuple[Container, ...]:
+        """Every container, in any state, that mounts this volume."""
+
+    async def containers_labelled(self, labels: Mapping[str, str]) -> tuple[Container, ...]:
+        """Every container, in any state, that carries all of these labels."""
+
+    async def restart_container(self, container: ContainerId, stop_timeout: int) -> None:
+        """Stop (SIGTERM, after `stop_timeout` seconds SIGKILL) and start the same container.
+
+        Raises:
+            NotFound: it is gone, perhaps because it removes itself and its start failed.
+            EngineError: it did not start again.
+        """
+
+    async def start_container(self, container: ContainerId) -> None:
+        """Start; no effect on a running container. Raises `NotFound`, `Conflict`."""
+
+    async def stop_container(self, container: ContainerId, stop_timeout: int) -> None:
+        """Stop (SIGTERM, after `stop_timeout` seconds SIGKILL); no effect on a stopped one. Raises `NotFound`."""
+
+    async def remove_container(self, container: ContainerId, *, anonymous_volumes: bool) -> None:
+        """Remove a stopped container, never with force. Raises `NotFound`, `Conflict` (running, or being removed)."""
+
+    async def create_container(self, spec: ContainerSpec) -> ContainerId:
+        """Create a container. Raises `NotFound` (image or network), `Conflict` (the name is taken)."""
+
+    async def volume(self, name: VolumeName) -> Volume | None:
+        """One volume; None when there is none."""
+
+    async def create_volume(
+        self, name: VolumeName, driver: str, options: Mapping[str, str], labels: Mapping[str, str]
+    ) -> Volume:
+        """Create a volume. Docker answers silently with the one that is there: the caller compares."""
+
+    async def remove_volume(self, name: VolumeName) -> None:
+        """Remove a volume, never with force. Raises `NotFound`, `Conflict` (a container holds it)."""
+
+    async def image(self, reference: str) -> Image | None:
+        """One image that the engine has; None when it has not."""
+
+    async def pull_image(self, reference: str) -> None:
+        """Fetch an image. Raises `NotFound`."""

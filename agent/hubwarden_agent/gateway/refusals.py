@@ -1,0 +1,112 @@
+"""How the gateway says no: worded and numbered as Docker does, so that docker-py raises what its users expect.
+
+What holds here: a message is our own sentence, or Docker's own with nothing in it but a name that was parsed; what the
+engine said is never in it. `STATUS` is the only table from reasons to HTTP.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from hubwarden_agent.errors import Reason, Refusal
+
+BAD_REQUEST = 400
+FORBIDDEN = 403
+NOT_FOUND = 404
+CONFLICT = 409
+TOO_LARGE = 413
+UNSUPPORTED_TYPE = 415
+INTERNAL_ERROR = 500
+UNAVAILABLE = 503
+
+STATUS: Mapping[Reason, int] = MappingProxyType(
+    {
+        Reason.INVALID_REQUEST: BAD_REQUEST,
+        Reason.NAME_MISMATCH: BAD_REQUEST,
+        Reason.VOLUME_NOT_LOCAL: BAD_REQUEST,
+        Reason.CLIENT_NOT_ALLOWED: FORBIDDEN,
+        Reason.CONTAINER_NOT_FOUND: NOT_FOUND,
+        Reason.OPERATION_IN_PROGRESS: CONFLICT,
+        Reason.SERVER_RUNNING: CONFLICT,
+        Reason.RATE_LIMITED: 429,
+        Reason.TOO_BUSY: 429,
+        Reason.DOCKER_UNAVAILABLE: UNAVAILABLE,
+        Reason.AUDIT_UNAVAILABLE: UNAVAILABLE,
+        Reason.DOCKER_ERROR: INTERNAL_ERROR,
+    }
+)
+"""The HTTP status of every reason that can arise behind the gateway."""
+
+LOCKED_MESSAGE = "hubwarden: another operation for this user is under way"
+"""Part of the contract: the Hub's mixin tells this 409 from Docker's own by it."""
+
+
+class GatewayRefusal(Refusal):
+    """A refusal whose status or wording is the gateway's own.
+
+    Args:
+        message: the answer's `message`.
+        reason: what the audit trail says.
+        status: the HTTP status; by default the reason's in `STATUS`.
+        retry_after: as `Refusal`.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        reason: Reason = Reason.INVALID_REQUEST,
+        *,
+        status: int | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(reason, message, retry_after=retry_after)
+        self.status = status or STATUS[reason]
+
+
+def field_refused(field: str, why: str) -> GatewayRefusal:
+    """A field of the body that is malformed or against the policy; `why` completes the sentence."""
+    return GatewayRefusal(f"hubwarden: {field} {why}")
+
+
+def no_such_container(reference: str) -> GatewayRefusal:
+    """As Docker words it, for what does not exist and for what is none of the caller's business alike."""
+    return GatewayRefusal(f"No such container: {reference}", Reason.CONTAINER_NOT_FOUND)
+
+
+def no_such_image(reference: str) -> GatewayRefusal:
+    """As Docker words it; docker-py turns it into `ImageNotFound`."""
+    return GatewayRefusal(f"No such image: {reference}", status=NOT_FOUND)
+
+
+def name_in_use(name: str) -> GatewayRefusal:
+    """As Docker words it, without the id of the container that has the name: it may be another's."""
+    message = f'Conflict. The container name "/{name}" is already in use. You have to remove (or rename) that container.'
+    return GatewayRefusal(message, status=CONFLICT)
+
+
+def endpoint_refused() -> GatewayRefusal:
+    """A method or path that is not in the gateway's table."""
+    return GatewayRefusal(
+        "hubwarden: this endpoint is not available through the spawn gateway", Reason.CLIENT_NOT_ALLOWED
+    )
+
+
+def status_and_message(refusal: Refusal, request_id: str, *, reading: bool) -> tuple[int, str]:
+    """What the client gets.
+
+    Args:
+        refusal: any refusal.
+        request_id: is named where only the agent's log says more.
+        reading: the request changes nothing. DockerSpawner takes a 500 there for "the container is gone" and the Hub
+            drops the server, so there is none: 503 instead.
+    """
+    if isinstance(refusal, GatewayRefusal):
+        return refusal.status, refusal.message
+    if refusal.reason is Reason.OPERATION_IN_PROGRESS:
+        return STATUS[refusal.reason], LOCKED_MESSAGE
+    status = STATUS.get(refusal.reason, INTERNAL_ERROR)
+    message = f"hubwarden: {refusal.message}"
+    if status >= INTERNAL_ERROR:
+        message += f" (request id {request_id})"
+    return (UNAVAILABLE if reading and status == INTERNAL_ERROR else status), message

@@ -1,0 +1,79 @@
+"""JSON that means one thing only: bytes in, plain Python values out, or a refusal.
+
+What holds here: one UTF-8 document, no duplicate keys, no NaN or Infinity, no fractions, integers of 64 bits, bounded
+depth, and no text that cannot go on to Docker as it is (NUL, lone surrogates). The size is bounded where it is read.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any, NoReturn
+
+from hubwarden_agent.gateway.refusals import GatewayRefusal
+
+MAX_DEPTH = 8
+"""Nested objects and arrays; a create body of DockerSpawner's has five."""
+
+MAX_INTEGER = 2**63 - 1
+_MAX_DIGITS = 20
+
+_STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*"')
+_BRACKETS = re.compile(rb"[\[\]{}]")
+_UNFIT = re.compile("[\x00\ud800-\udfff]")
+
+
+def loads(data: bytes) -> Any:
+    """Parse one document.
+
+    Raises:
+        GatewayRefusal: 400, without a word of the document in it.
+    """
+    _check_depth(data)
+    try:
+        return json.loads(
+            data.decode("utf-8"),
+            object_pairs_hook=_unique,
+            parse_int=_integer,
+            parse_float=_refuse_number,
+            parse_constant=_refuse_number,
+        )
+    except (ValueError, RecursionError) as error:
+        raise _malformed("is not one valid JSON document") from error
+
+
+def text_is_fit(text: str) -> bool:
+    """Whether Docker can be given this text as it is."""
+    return not _UNFIT.search(text)
+
+
+def _malformed(why: str) -> GatewayRefusal:
+    return GatewayRefusal(f"hubwarden: the request body {why}")
+
+
+def _check_depth(data: bytes) -> None:
+    """Before parsing, so that the parser never recurses deeper than this."""
+    depth = 0
+    for bracket in _BRACKETS.findall(_STRINGS.sub(b"", data)):
+        depth += 1 if bracket in b"[{" else -1
+        if depth > MAX_DEPTH:
+            raise _malformed(f"is nested deeper than {MAX_DEPTH}")
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    unique = dict(pairs)
+    if len(unique) != len(pairs):
+        raise _malformed("has the same key twice")
+    if not all(text_is_fit(key) for key in unique):
+        raise _malformed("has a key that holds NUL or half a character")
+    return unique
+
+
+def _integer(digits: str) -> int:
+    if len(digits) > _MAX_DIGITS or abs(int(digits)) > MAX_INTEGER:
+        raise _malformed("has a number of more than 64 bits")
+    return int(digits)
+
+
+def _refuse_number(_: str) -> NoReturn:
+    raise _malformed("has a number that is not an integer")

@@ -1,0 +1,45 @@
+"""One lock a user, shared by everything that changes something for that user.
+
+What holds here: both RPCs and the gateway's create, start, stop and delete take the same lock, so a reset never sees a
+container in the middle of a restart. Nobody waits: whoever finds it taken is refused at once, and waiting is the Hub's
+business. Everything runs on one event loop, so taking the lock is a plain test-and-set.
+This file must never await, and inspecting must never take a lock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from hubwarden_agent.errors import Reason, Refusal
+from hubwarden_agent.names import Username
+
+
+class UserLocks:
+    """The locks of all users."""
+
+    def __init__(self) -> None:
+        self._held: set[Username] = set()
+
+    def check(self, username: Username) -> None:
+        """Refuse as `hold` would now, without taking anything.
+
+        Raises:
+            Refusal: `OPERATION_IN_PROGRESS`.
+        """
+        if username in self._held:
+            raise Refusal(Reason.OPERATION_IN_PROGRESS)
+
+    @contextmanager
+    def hold(self, username: Username) -> Iterator[None]:
+        """Hold the user's lock for the body.
+
+        Raises:
+            Refusal: `OPERATION_IN_PROGRESS`, at once, when it is held.
+        """
+        self.check(username)
+        self._held.add(username)
+        try:
+            yield
+        finally:
+            self._held.remove(username)

@@ -1,0 +1,125 @@
+"""What a restart is, step by step (DESIGN, "What a restart is").
+
+What holds here: only a container that is this user's and that runs is restarted; from the inspection on, its id is used
+and never its name; nothing is asked of Docker before the intent is on disk. Never stop and create.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, replace
+
+from hubwarden_agent.audit import AuditTrail, Entry
+from hubwarden_agent.budgets import Window
+from hubwarden_agent.clock import Clock
+from hubwarden_agent.engine.port import Container, ContainerState, Engine, EngineError, EngineUnavailable
+from hubwarden_agent.errors import Detail, Reason, Refusal
+from hubwarden_agent.locks import UserLocks
+from hubwarden_agent.names import ContainerName, Names, ServerName, Username
+from hubwarden_agent.operations.commands import Restart, Restarted
+from hubwarden_agent.operations.runner import Run, Runner
+from hubwarden_agent.ownership import claimed, is_labelled
+from hubwarden_agent.recording import engine_errors_refused, recorded
+
+RUNNING = frozenset({ContainerState.RUNNING, ContainerState.PAUSED, ContainerState.RESTARTING})
+"""What counts as running. Docker's restart would start anything else."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Restarter:
+    """Restarts containers, with everything that it needs to do so."""
+
+    engine: Engine
+    names: Names
+    runner: Runner
+    locks: UserLocks
+    audit: AuditTrail
+    budget: Window
+    clock: Clock
+
+    async def restart(self, command: Restart) -> Restarted:
+        """Restart a user's running container, or with no request id only say what would happen.
+
+        Raises:
+            Refusal: see the contract.
+        """
+        name = self.names.container(command.username, command.server_name)
+        if command.expected_container not in ("", name.value):
+            raise Refusal(Reason.NAME_MISMATCH, detail=Detail(container=name.value))
+        if command.request_id is not None:
+            return await self.runner.run(command, lambda run: self._restart(run, command, name))
+        self.locks.check(command.username)
+        with engine_errors_refused():
+            container = await self._restartable(command, name)
+        self.budget.check(command.username.value)
+        return Restarted(container)
+
+    async def _restart(self, run: Run, command: Restart, name: ContainerName) -> Restarted:
+        entry = Entry(
+            operation="restart",
+            username=command.username.value,
+            server_name=command.server_name.value,
+            client=command.client,
+            actor=command.actor.value,
+            request_id=str(command.request_id),
+            object=name.value,
+            object_id="",
+        )
+        try:
+            with engine_errors_refused():
+                before = await self._restartable(command, name)
+            self.budget.spend(command.username.value)
+        except Refusal as refusal:
+            await self.audit.denied(entry, refusal.reason)
+            raise
+        entry = replace(entry, object_id=before.id.value)
+        async with recorded(self.audit, entry, self.clock):
+            run.acted = True
+            return Restarted(await self._restarted(before, command.stop_timeout))
+
+    async def _restartable(self, command: Restart, name: ContainerName) -> Container:
+        container = await self.engine.container(name)
+        if container is None:
+            raise Refusal(Reason.CONTAINER_NOT_FOUND, detail=Detail(container=name.value))
+        check_restartable(container, command.username, command.server_name, self.names)
+        return container
+
+    async def _restarted(self, before: Container, stop_timeout: int) -> Container:
+        failure: EngineError | None = None
+        try:
+            await self.engine.restart_container(before.id, stop_timeout)
+        except EngineError as error:
+            _log.warning("restart: the engine reports a failure: %s", error)
+            failure = error
+        return judge(before, await self.engine.container(before.id), failure)
+
+
+def check_restartable(container: Container, username: Username, server_name: ServerName, names: Names) -> None:
+    """Refuse a container that is not this server's, or that does not run.
+
+    Raises:
+        Refusal: `NOT_OWNED`, `SERVER_NOT_RUNNING`.
+    """
+    detail = Detail(container=container.name)
+    if is_labelled(container) and claimed(container, names) != (username, server_name):
+        raise Refusal(Reason.NOT_OWNED, detail=detail)
+    if container.state not in RUNNING:
+        raise Refusal(Reason.SERVER_NOT_RUNNING, detail=detail)
+
+
+def judge(before: Container, after: Container | None, failure: EngineError | None) -> Container:
+    """Whether a restart did what it should, from what is there afterwards and not from what Docker answered.
+
+    Raises:
+        Refusal: `RESTART_FAILED` when the container is gone or stopped; `DOCKER_UNAVAILABLE` or `DOCKER_ERROR` when it
+            runs but was not restarted.
+    """
+    detail = Detail(container=before.name)
+    if after is None or after.state is not ContainerState.RUNNING:
+        raise Refusal(Reason.RESTART_FAILED, detail=detail) from failure
+    if after.started == before.started:
+        unavailable = isinstance(failure, EngineUnavailable)
+        raise Refusal(Reason.DOCKER_UNAVAILABLE if unavailable else Reason.DOCKER_ERROR, detail=detail) from failure
+    return after

@@ -1,0 +1,48 @@
+"""Doing something on the record: the intent first, then the deed, then the outcome.
+
+What holds here: the body runs only after its intent is on disk, and whatever ends the body, an outcome follows. Nothing
+that the engine said leaves through here: engine errors become refusals with the engine's error as their cause.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+
+from hubwarden_agent.audit import AuditTrail, Entry
+from hubwarden_agent.clock import Clock
+from hubwarden_agent.engine.port import EngineError, EngineUnavailable
+from hubwarden_agent.errors import Reason, Refusal
+
+
+@contextmanager
+def engine_errors_refused() -> Iterator[None]:
+    """Turn what the engine raises into refusals, the engine's own error kept as their cause for the log."""
+    try:
+        yield
+    except EngineUnavailable as error:
+        raise Refusal(Reason.DOCKER_UNAVAILABLE) from error
+    except EngineError as error:
+        raise Refusal(Reason.DOCKER_ERROR) from error
+
+
+@asynccontextmanager
+async def recorded(audit: AuditTrail, entry: Entry, clock: Clock) -> AsyncIterator[None]:
+    """Run the body between an intent and an outcome.
+
+    Raises:
+        Refusal: `AUDIT_UNAVAILABLE` before the body ran; the body's own; `DOCKER_UNAVAILABLE` or `DOCKER_ERROR` for
+            what the engine raised in it.
+    """
+    await audit.intent(entry)
+    started = clock.monotonic()
+    refusal: Refusal | None = Refusal(Reason.DOCKER_ERROR)
+    try:
+        with engine_errors_refused():
+            yield
+        refusal = None
+    except Refusal as raised:
+        refusal = raised
+        raise
+    finally:
+        await audit.outcome(entry, refusal, int((clock.monotonic() - started) * 1000))

@@ -1,0 +1,169 @@
+"""Listeners: the service and the gateway on their sockets, health on one of its own, and an end that loses nothing.
+
+What holds here: a socket is never open wider than the policy says, not even for a moment, and nobody but this process
+serves it while the state directory is locked. Health is served on a private socket in the state directory only, and
+says SERVING only while Docker answers. This file decides nothing about requests.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import grp
+import logging
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from hubwarden.v1 import agent_pb2, agent_pb2_grpc
+
+from hubwarden_agent.engine.port import Engine, EngineError
+from hubwarden_agent.service import AgentService
+
+MAX_MESSAGE_BYTES = 16 * 1024
+HEALTH_INTERVAL = 5.0
+"""Seconds between two looks at Docker."""
+HEALTH_SOCKET = "health.sock"
+SERVICE = agent_pb2.DESCRIPTOR.services_by_name["DockerAgentService"].full_name
+
+_OPTIONS: Sequence[tuple[str, int]] = (
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.max_metadata_size", MAX_MESSAGE_BYTES),
+    ("grpc.so_reuseport", 0),
+    ("grpc.keepalive_time_ms", 60_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.max_connection_age_ms", 3_600_000),
+    ("grpc.max_connection_age_grace_ms", 600_000),
+)
+_log = logging.getLogger(__name__)
+
+
+class AlreadyRunning(Exception):  # noqa: N818 - that is what it says
+    """Another process holds the state directory."""
+
+
+@contextmanager
+def locked(directory: Path) -> Iterator[None]:
+    """Hold the state directory for the body.
+
+    Raises:
+        AlreadyRunning: another process holds it.
+        OSError: it is not there, or not ours to write.
+    """
+    with (directory / "lock").open("w") as file:
+        _lock(file, directory)
+        yield
+
+
+def _lock(file: IO[str], directory: Path) -> None:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise AlreadyRunning(f"another agent or tool is using {directory}") from error
+
+
+@contextmanager
+def socket_place(path: Path, mode: int, group: int | None) -> Iterator[None]:
+    """Clear the way for a socket that the body binds, and give it its mode and group afterwards.
+
+    What a killed agent left behind is removed; anything that is not a socket is left alone. Until the mode is set,
+    nobody but our own user can connect.
+
+    Raises:
+        OSError: something else is there, or the group is not ours to give.
+    """
+    if os.path.lexists(path):
+        if not stat.S_ISSOCK(path.lstat().st_mode):
+            raise FileExistsError(f"{path} is there and is not a socket")
+        path.unlink()
+    before = os.umask(0o177)
+    try:
+        yield
+    finally:
+        os.umask(before)
+    if group is not None:
+        os.chown(path, -1, group)
+    path.chmod(mode)
+
+
+def group_id(name: str) -> int | None:
+    """A group's number, from its name or number; None for the process's own.
+
+    Raises:
+        KeyError: there is no group of that name.
+    """
+    if not name:
+        return None
+    return int(name) if name.isdecimal() else grp.getgrnam(name).gr_gid
+
+
+async def serve_agent(service: AgentService, addresses: Sequence[str], mode: int, group: int | None) -> grpc.aio.Server:
+    """Start serving the two methods, and nothing else.
+
+    Raises:
+        OSError: a socket cannot be made.
+    """
+    server = grpc.aio.server(options=_OPTIONS)
+    agent_pb2_grpc.add_DockerAgentServiceServicer_to_server(service, server)
+    for address in addresses:
+        with socket_place(Path(address.removeprefix("unix://")), mode, group):
+            server.add_insecure_port(address)
+    await server.start()
+    return server
+
+
+class Health:
+    """The standard health service on a private socket, following whether Docker answers."""
+
+    def __init__(self, engine: Engine, directory: Path) -> None:
+        self._engine = engine
+        self._socket = directory / HEALTH_SOCKET
+        self._servicer = health.aio.HealthServicer()  # type: ignore[attr-defined] # the stubs leave it out
+        self._server = grpc.aio.server(options=_OPTIONS)
+        self._docker_answers: bool | None = None
+
+    async def start(self) -> None:
+        """Serve. Says NOT_SERVING until `follow` has seen Docker answer."""
+        health_pb2_grpc.add_HealthServicer_to_server(self._servicer, self._server)
+        await self._set(health_pb2.HealthCheckResponse.NOT_SERVING)
+        with socket_place(self._socket, 0o600, None):
+            self._server.add_insecure_port(f"unix://{self._socket}")
+        await self._server.start()
+
+    async def follow(self) -> None:
+        """Look at Docker, now and from then on, until cancelled."""
+        while True:
+            await self._look()
+            await asyncio.sleep(HEALTH_INTERVAL)
+
+    async def leave(self) -> None:
+        """Say NOT_SERVING from here on."""
+        await self._servicer.enter_graceful_shutdown()
+
+    async def stop(self) -> None:
+        """Stop serving."""
+        await self._server.stop(None)
+
+    async def _look(self) -> None:
+        answers = True
+        try:
+            await self._engine.version()
+        except EngineError as error:
+            answers = False
+            if self._docker_answers is not False:
+                _log.warning("Docker does not answer", extra={"cause": str(error)})
+        if answers and self._docker_answers is False:
+            _log.info("Docker answers again")
+        self._docker_answers = answers
+        serving = health_pb2.HealthCheckResponse.SERVING
+        await self._set(serving if answers else health_pb2.HealthCheckResponse.NOT_SERVING)
+
+    async def _set(self, status: health_pb2.HealthCheckResponse.ServingStatus) -> None:
+        for service in ("", SERVICE):
+            await self._servicer.set(service, status)
