@@ -95,7 +95,6 @@ async def _serve_until_stopped(settings: config.Config) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
     engine = DockerEngine(settings.docker.host, settings.docker.timeout, settings.limits.max_concurrent)
     agent = assemble(settings, engine, SystemClock())
-    try:
-        await agent.serve(stopped)
-    finally:
-        agent.audit.close()
+    await agent.serve(stopped)
+    agent.audit.close()
+    engine.close()

@@ -72,6 +72,13 @@ class DockerEngine:
         self._connecting = threading.Lock()
         self._connected: docker.APIClient | None = None
 
+    def close(self) -> None:
+        """Wait for questions on their way, then close every connection."""
+        self._quick.shutdown()
+        self._slow.shutdown()
+        if self._connected is not None:
+            self._connected.close()
+
     async def version(self) -> Version:
         """See `Engine.version`."""
         return await self._ask(lambda api: docker_json.version(api.version(api_version=False)))

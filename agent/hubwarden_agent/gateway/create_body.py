@@ -1,9 +1,9 @@
 """The body of `POST /containers/create`, understood completely or refused: the closed schema.
 
-What holds here: `BODY`, `HOST_CONFIG` and `MOUNT` list every key that may stand in it, with its decoder. They hold what
-docker-py 7 sends for DockerSpawner 14's options; a key that could only do harm is listed where docker-py sends it of its
-own accord, and then only empty. What comes out are typed values; whether they are allowed is `policy`'s question.
-Only the shape is checked here, never the policy.
+What holds here: `BODY`, `HOST_CONFIG`, `MOUNT` and `PORT_BINDING` list every key that may stand in it, with its
+decoder. They hold what docker-py 7 sends for DockerSpawner 14's options; a key that would change more than that is listed only
+where docker-py sends it of its own accord, and then only empty. What comes out are typed values of a checked shape;
+whether they are allowed is `policy`'s question.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from hubwarden_agent.gateway.decoders import Field, count, empty, fields_of, fla
 from hubwarden_agent.gateway.refusals import field_refused
 
 MAX_PORT = 65535
-_PORT = re.compile(r"([1-9][0-9]{0,4})/(tcp|udp|sctp)")
+_PORT = re.compile(r"([1-9][0-9]{0,4})/(tcp|udp)")
 _VARIABLE = re.compile(r"([^=\s]+)(=.*)?", re.DOTALL)
 _ANY_KEY = re.compile(r".+", re.DOTALL)
-_BIND_MODES = {"": False, "rw": False, "ro": True}
+_BIND_MODES = {"rw": False, "ro": True}
 
 
 @dataclass(frozen=True, slots=True)
 class VolumeMount:
     """A named volume, or what is meant as one, at a clean absolute path in the container."""
 
-    source: str
-    target: str
-    read_only: bool
+    source: str = ""
+    target: str = ""
+    read_only: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +38,8 @@ class PortBinding:
     """A container port (`"8888/tcp"`) that is to be published."""
 
     port: str
-    host_ip: str
-    host_port: str
+    host_ip: str = ""
+    host_port: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,14 +112,16 @@ def _target(value: object, name: str) -> str:
 def _bind(value: object, name: str) -> VolumeMount:
     """`volume:target[:mode]`; labels, propagation and nocopy are modes too, and none of them is taken."""
     parts = text(value, name).split(":")
-    if len(parts) not in (2, 3) or (mode := (*parts, "")[2]) not in _BIND_MODES:
+    if len(parts) not in (2, 3) or (mode := (*parts, "rw")[2]) not in _BIND_MODES:
         raise field_refused(name, "must be volume:target, volume:target:rw or volume:target:ro")
     return VolumeMount(parts[0], _target(parts[1], name), _BIND_MODES[mode])
 
 
 def _mount(value: object, name: str) -> VolumeMount:
-    mount = {"source": "", "target": "", "read_only": False} | fields_of(MOUNT, value, name)
-    return VolumeMount(mount["source"], _target(mount["target"], name), mount["read_only"])
+    mount = VolumeMount(**fields_of(MOUNT, value, name))
+    if not mount.target or mapping(value, name).get("Type") is None:
+        raise field_refused(name, "must have a Type and a Target")
+    return mount
 
 
 def _mount_type(value: object, name: str) -> None:
@@ -139,12 +141,11 @@ def _ports(value: object, name: str) -> tuple[str, ...]:
 
 
 def _port_bindings(value: object, name: str) -> tuple[PortBinding, ...]:
-    bindings = []
-    for port, addresses in mapping(value, name).items():
-        for address in items(mapping)(addresses if addresses is not None else [], name):
-            asked = {"host_ip": "", "host_port": ""} | fields_of(PORT_BINDING, address, name)
-            bindings.append(PortBinding(_port(port, name), asked["host_ip"], asked["host_port"]))
-    return tuple(bindings)
+    return tuple(
+        PortBinding(_port(port, name), **fields_of(PORT_BINDING, address, name))
+        for port, addresses in mapping(value, name).items()
+        for address in items(mapping)(addresses if addresses is not None else [], name)
+    )
 
 
 def _mount_points(value: object, name: str) -> tuple[str, ...]:
@@ -160,7 +161,7 @@ MOUNT: Mapping[str, Field] = MappingProxyType(
     {
         "Type": Field(_mount_type),
         "Source": Field(text, "source"),
-        "Target": Field(text, "target"),
+        "Target": Field(_target, "target"),
         "ReadOnly": Field(flag, "read_only"),
         "VolumeOptions": Field(empty),  # labels, drivers and NoCopy are in here
     }

@@ -15,6 +15,7 @@ BAD_REQUEST = 400
 FORBIDDEN = 403
 NOT_FOUND = 404
 CONFLICT = 409
+TIMED_OUT = 408
 TOO_LARGE = 413
 UNSUPPORTED_TYPE = 415
 INTERNAL_ERROR = 500
@@ -81,7 +82,9 @@ def no_such_image(reference: str) -> GatewayRefusal:
 
 def name_in_use(name: str) -> GatewayRefusal:
     """As Docker words it, without the id of the container that has the name: it may be another's."""
-    message = f'Conflict. The container name "/{name}" is already in use. You have to remove (or rename) that container.'
+    message = (
+        f'Conflict. The container name "/{name}" is already in use. You have to remove (or rename) that container.'
+    )
     return GatewayRefusal(message, status=CONFLICT)
 
 

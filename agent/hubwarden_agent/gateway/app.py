@@ -1,0 +1,157 @@
+"""HTTP: aiohttp requests in, calls out, answers and refusals back.
+
+What holds here: one handler for every request, so that aiohttp decides nothing about paths; `routes` sees the request
+target as the client wrote it. A body is read only where the table says so, whole, of a declared and bounded length and
+within a deadline. An exception never reaches a client as text, and a request that changes nothing never gets a 500.
+A client that goes away cancels nothing: what has begun is finished and recorded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import re
+import uuid
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from hubwarden_agent import log_context
+from hubwarden_agent.audit import AuditTrail
+from hubwarden_agent.clock import Clock
+from hubwarden_agent.config import SpawnPolicy
+from hubwarden_agent.engine.port import Engine
+from hubwarden_agent.errors import Reason, Refusal
+from hubwarden_agent.gateway import refusals, routes
+from hubwarden_agent.gateway.deeds import Answer, Deed
+from hubwarden_agent.gateway.gateway import Gateway
+from hubwarden_agent.gateway.listener import header_arrived
+from hubwarden_agent.gateway.refusals import GatewayRefusal
+from hubwarden_agent.locks import UserLocks
+from hubwarden_agent.names import Names
+
+MAX_BODY_BYTES = 256 * 1024
+"""DockerSpawner's create is about 4 KiB; the environment is what could make it large."""
+
+BODY_SECONDS = 10.0
+"""From the header's end to the body's; then 408."""
+
+_SUSPICIOUS_HEADERS = ("Content-Encoding", "Transfer-Encoding", "Upgrade", "Trailer", "Expect")
+_LENGTH = re.compile(r"0|[1-9][0-9]{0,17}")
+_JSON = re.compile(r"application/json(?:; ?charset=utf-8)?", re.IGNORECASE)
+_SHOWN = 200
+
+_log = logging.getLogger(__name__)
+
+
+def build_app(
+    *, engine: Engine, names: Names, spawn: SpawnPolicy, locks: UserLocks, audit: AuditTrail, clock: Clock
+) -> web.Application:
+    """The gateway as an application, to be served by `listener.Listener`.
+
+    Args:
+        engine: the container engine.
+        names: shared with the RPCs.
+        spawn: the operator's policy.
+        locks: the users' locks, shared with the RPCs.
+        audit: shared with the RPCs.
+        clock: for budgets and durations.
+    """
+    front = _Front(Gateway(engine=engine, names=names, spawn=spawn, locks=locks, audit=audit, clock=clock))
+    # A middleware sees what aiohttp's own router would refuse in its own words, too.
+    return web.Application(middlewares=[front.handle], client_max_size=MAX_BODY_BYTES)
+
+
+class _Front:
+    """What stands between HTTP and the gateway."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+
+    @web.middleware
+    async def handle(self, request: web.Request, handler: Handler) -> web.StreamResponse:  # noqa: ARG002 - see below
+        """Answer one request; the application has no handlers of its own."""
+        deed = Deed(str(uuid.uuid4()))
+        log_context.request_id.set(deed.request_id)
+        reading = request.method in ("GET", "HEAD")
+        try:
+            with header_arrived(request):
+                return _response(await self._answer(request, deed))
+        except Refusal as refusal:
+            _log_refusal(request, deed, refusal)
+            await self._gateway.denied(deed, refusal, reading=reading)
+            status, message = refusals.status_and_message(refusal, deed.request_id, reading=reading)
+            return _refused(status, message, refusal.retry_after)
+        except Exception:  # noqa: BLE001 - whatever it is, it goes to the log and not to the client
+            _log.exception("a request failed unforeseen", extra={"request": _shown(request)})
+            status, message = refusals.status_and_message(
+                Refusal(Reason.DOCKER_ERROR), deed.request_id, reading=reading
+            )
+            return _refused(status, message, None)
+
+    async def _answer(self, request: web.Request, deed: Deed) -> Answer:
+        call = routes.resolve(request.method, request.raw_path)
+        deed.operation = call.operation.value
+        return await self._gateway.answer(call, deed, await _body(request, expected=call.takes_body))
+
+
+async def _body(request: web.Request, *, expected: bool) -> bytes:
+    """The whole body of a create; nothing, and nothing may be there, for anything else."""
+    for header in _SUSPICIOUS_HEADERS:
+        if header in request.headers:
+            raise GatewayRefusal(f"hubwarden: the header {header} is not supported")
+    length = _single(request, "Content-Length", "0")
+    if not _LENGTH.fullmatch(length):
+        raise GatewayRefusal("hubwarden: the length of the body is malformed")
+    if not expected:
+        if length != "0":
+            raise GatewayRefusal("hubwarden: this request takes no body")
+        return b""
+    if int(length) > MAX_BODY_BYTES:
+        raise GatewayRefusal(f"hubwarden: the body is over {MAX_BODY_BYTES} bytes", status=refusals.TOO_LARGE)
+    if not _JSON.fullmatch(_single(request, "Content-Type", "")):
+        raise GatewayRefusal("hubwarden: the body must be application/json", status=refusals.UNSUPPORTED_TYPE)
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            return await request.content.readexactly(int(length))
+    except (TimeoutError, asyncio.IncompleteReadError) as error:
+        raise GatewayRefusal("hubwarden: the body did not arrive", status=refusals.TIMED_OUT) from error
+
+
+def _single(request: web.Request, header: str, default: str) -> str:
+    values = request.headers.getall(header, [default])
+    if len(values) != 1:
+        raise GatewayRefusal(f"hubwarden: the header {header} is there twice")
+    return values[0]
+
+
+def _response(answer: Answer) -> web.Response:
+    if not answer.text:
+        return web.Response(status=answer.status)
+    return web.Response(status=answer.status, text=answer.text, content_type=answer.content_type)
+
+
+def _refused(status: int, message: str, retry_after: float | None) -> web.Response:
+    headers = {"Retry-After": str(max(1, round(retry_after)))} if retry_after is not None else {}
+    text = json.dumps({"message": message}) + "\n"
+    return web.Response(status=status, text=text, content_type="application/json", headers=headers)
+
+
+def _log_refusal(request: web.Request, deed: Deed, refusal: Refusal) -> None:
+    """The answer says little; here is what was asked, what was said, and what lies behind it."""
+    _log.info(
+        "refused: %s",
+        refusal.message,
+        extra={
+            "request": _shown(request),
+            "reason": refusal.reason.value,
+            "username": deed.username,
+            "cause": str(refusal.__cause__ or ""),
+        },
+    )
+
+
+def _shown(request: web.Request) -> str:
+    """The client's own text, in ASCII and cut, so that it can neither forge nor fill a log."""
+    return ascii(f"{request.method} {request.raw_path}")[:_SHOWN]

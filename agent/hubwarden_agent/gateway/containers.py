@@ -1,0 +1,109 @@
+"""The Hub's own containers: finding, showing, starting, stopping and removing them.
+
+What holds here: a container is shown or touched only if `ownership.claimed` says whose it is; all others do not exist.
+A reference is resolved once, and from then on the id is used. Whatever changes something holds the user's lock and is
+on the record; looking does neither.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from hubwarden_agent import ownership
+from hubwarden_agent.engine.port import Conflict, Container, ContainerState, Engine, NotFound
+from hubwarden_agent.errors import Reason
+from hubwarden_agent.gateway import refusals, views
+from hubwarden_agent.gateway.deeds import Answer, Deed, Recorder, json_answer
+from hubwarden_agent.gateway.routes import Call
+from hubwarden_agent.locks import UserLocks
+from hubwarden_agent.names import ContainerId, ContainerName, Names, Username
+
+STOP_SECONDS = 10
+"""Between SIGTERM and SIGKILL: what Docker takes when, as DockerSpawner does, nobody says anything else."""
+
+_YES = frozenset({"True", "true", "1"})
+
+
+class Containers:
+    """Answers calls about containers that exist.
+
+    Args:
+        engine: the container engine.
+        names: shared with the RPCs.
+        locks: the users' locks, shared with the RPCs.
+        recorder: puts what is done on the record.
+    """
+
+    def __init__(self, engine: Engine, names: Names, locks: UserLocks, recorder: Recorder) -> None:
+        self._engine = engine
+        self._names = names
+        self._locks = locks
+        self._recorder = recorder
+
+    async def inspect(self, call: Call, deed: Deed) -> Answer:
+        """`GET /containers/{reference}/json`."""
+        container, _ = await self._owned(call.reference, deed)
+        return json_answer(200, views.container(container))
+
+    async def start(self, call: Call, deed: Deed) -> Answer:
+        """`POST /containers/{reference}/start`; no effect on a running one."""
+        async with self._changing(call.reference, deed) as container:
+            try:
+                await self._engine.start_container(container.id)
+            except Conflict as error:
+                message = "hubwarden: the container cannot be started in its present state"
+                raise refusals.GatewayRefusal(message, status=refusals.CONFLICT) from error
+        return Answer(204)
+
+    async def stop(self, call: Call, deed: Deed) -> Answer:
+        """`POST /containers/{reference}/stop`; no effect on a stopped one."""
+        async with self._changing(call.reference, deed) as container:
+            await self._engine.stop_container(container.id, STOP_SECONDS)
+        return Answer(204)
+
+    async def remove(self, call: Call, deed: Deed) -> Answer:
+        """`DELETE /containers/{reference}`, never with force, and never a named volume with it."""
+        anonymous_volumes = call.query.get("v") in _YES
+        async with self._changing(call.reference, deed) as container:
+            try:
+                await self._engine.remove_container(container.id, anonymous_volumes=anonymous_volumes)
+            except Conflict as error:
+                raise _not_removable(container) from error
+        return Answer(204)
+
+    async def _owned(self, reference: str, deed: Deed) -> tuple[Container, Username]:
+        """The container of this name or full id, if it is the Hub's.
+
+        Raises:
+            GatewayRefusal: 404.
+        """
+        by_id = ContainerId.pattern.fullmatch(reference)
+        container = await self._engine.container(ContainerId(reference) if by_id else ContainerName(reference))
+        # Docker also finds containers by the beginning of their id; here a reference is a whole name or a whole id.
+        if container is None or reference not in (container.id.value, container.name):
+            raise refusals.no_such_container(reference)
+        owner = ownership.claimed(container, self._names)
+        if owner is None:
+            raise refusals.no_such_container(reference)
+        deed.concerns(*owner, container.name, container.id.value)
+        return container, owner[0]
+
+    @asynccontextmanager
+    async def _changing(self, reference: str, deed: Deed) -> AsyncIterator[Container]:
+        container, username = await self._owned(reference, deed)
+        with self._locks.hold(username):
+            async with self._recorder.acting(deed):
+                try:
+                    yield container
+                except NotFound as error:
+                    raise refusals.no_such_container(reference) from error
+
+
+def _not_removable(container: Container) -> refusals.GatewayRefusal:
+    """As Docker words it; DockerSpawner tolerates either."""
+    if container.state is ContainerState.REMOVING:
+        message = f"removal of container {container.id} is already in progress"
+    else:
+        message = f"cannot remove container {container.id}: stop the container before removing it"
+    return refusals.GatewayRefusal(message, Reason.SERVER_RUNNING)

@@ -1,0 +1,99 @@
+"""What becomes of one request: the answer that goes back, and what the audit trail will say about it.
+
+What holds here: whatever changes something happens inside `Recorder.acting`, so its intent is on disk before it begins;
+a refusal is recorded exactly once, as the outcome of an intent or else as denied.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from hubwarden_agent.audit import AuditTrail, Entry
+from hubwarden_agent.clock import Clock
+from hubwarden_agent.errors import Reason, Refusal
+from hubwarden_agent.names import ServerName, Username
+from hubwarden_agent.recording import recorded
+
+CLIENT = "gateway"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What goes back: a status, and text of a content type or nothing."""
+
+    status: int
+    text: str = ""
+    content_type: str = "application/json"
+
+
+def json_answer(status: int, document: Mapping[str, Any]) -> Answer:
+    """A JSON document as Docker sends it."""
+    return Answer(status, json.dumps(document) + "\n")
+
+
+@dataclass(slots=True)
+class Deed:
+    """What is known of a request so far. Once `acted`, an intent was asked for, and its outcome is what counts."""
+
+    request_id: str
+    operation: str = ""
+    username: str = ""
+    server_name: str = ""
+    object: str = ""
+    object_id: str = ""
+    acted: bool = False
+
+    def concerns(self, username: Username, server_name: ServerName, container: str, container_id: str = "") -> None:
+        """Note whose server this is about."""
+        self.username, self.server_name = username.value, server_name.value
+        self.object, self.object_id = container, container_id
+
+    def entry(self) -> Entry:
+        """As the audit trail wants it. The gateway cannot know who at the Hub asked, so there is no actor."""
+        return Entry(
+            operation=self.operation,
+            username=self.username,
+            server_name=self.server_name,
+            client=CLIENT,
+            actor="",
+            request_id=self.request_id,
+            object=self.object,
+            object_id=self.object_id,
+        )
+
+
+class Recorder:
+    """Puts deeds on the record.
+
+    Args:
+        audit: shared with the RPCs.
+        clock: for durations.
+    """
+
+    def __init__(self, audit: AuditTrail, clock: Clock) -> None:
+        self._audit = audit
+        self._clock = clock
+
+    @asynccontextmanager
+    async def acting(self, deed: Deed) -> AsyncIterator[None]:
+        """Run the body between an intent and an outcome.
+
+        Raises:
+            Refusal: as `recording.recorded`.
+        """
+        deed.acted = True
+        async with recorded(self._audit, deed.entry(), self._clock):
+            yield
+
+    async def denied(self, deed: Deed, refusal: Refusal, *, reading: bool) -> None:
+        """Record a refusal, unless it is an outcome already or somebody looked for what is not there.
+
+        DockerSpawner looks for its container before every create, and finds none.
+        """
+        ordinary = reading and refusal.reason in (Reason.CONTAINER_NOT_FOUND, Reason.DOCKER_UNAVAILABLE)
+        if not deed.acted and not ordinary:
+            await self._audit.denied(deed.entry(), refusal.reason)

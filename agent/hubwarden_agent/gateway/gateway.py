@@ -1,0 +1,87 @@
+"""From a call to whoever answers it, and from a failure to a refusal. HTTP is above this, the engine below.
+
+What holds here: every `Operation` has its entry in the table of `Gateway`, and nothing else is ever done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+
+from hubwarden_agent.audit import AuditTrail
+from hubwarden_agent.budgets import Window
+from hubwarden_agent.clock import Clock
+from hubwarden_agent.config import SpawnPolicy
+from hubwarden_agent.engine.port import Engine
+from hubwarden_agent.errors import Refusal
+from hubwarden_agent.gateway import views
+from hubwarden_agent.gateway.containers import Containers
+from hubwarden_agent.gateway.creation import Creation
+from hubwarden_agent.gateway.deeds import Answer, Deed, Recorder, json_answer
+from hubwarden_agent.gateway.images import Images
+from hubwarden_agent.gateway.routes import Call, Operation
+from hubwarden_agent.locks import UserLocks
+from hubwarden_agent.names import Names
+from hubwarden_agent.recording import engine_errors_refused
+
+Simple = Callable[[Call, Deed], Awaitable[Answer]]
+
+
+class Gateway:
+    """Answers calls.
+
+    Args:
+        engine: the container engine.
+        names: shared with the RPCs.
+        spawn: the operator's policy.
+        locks: the users' locks, shared with the RPCs.
+        audit: shared with the RPCs.
+        clock: for budgets and durations.
+    """
+
+    def __init__(
+        self, *, engine: Engine, names: Names, spawn: SpawnPolicy, locks: UserLocks, audit: AuditTrail, clock: Clock
+    ) -> None:
+        self._engine = engine
+        self._recorder = Recorder(audit, clock)
+        rate = Window(spawn.max_creates, clock)
+        containers = Containers(engine, names, locks, self._recorder)
+        images = Images(engine, spawn.images, self._recorder, rate)
+        self._creation = Creation(engine, names, spawn, locks, self._recorder, rate)
+        self._simple: Mapping[Operation, Simple] = {
+            Operation.PING: self._ping,
+            Operation.VERSION: self._version,
+            Operation.IMAGE: images.inspect,
+            Operation.PULL: images.pull,
+            Operation.INSPECT: containers.inspect,
+            Operation.START: containers.start,
+            Operation.STOP: containers.stop,
+            Operation.REMOVE: containers.remove,
+        }
+
+    async def answer(self, call: Call, deed: Deed, body: bytes) -> Answer:
+        """Do what was asked.
+
+        Args:
+            call: what was asked.
+            deed: is filled in on the way, so that a refusal is recorded with what is known by then.
+            body: of a create; empty otherwise.
+
+        Raises:
+            Refusal: the answer is no, or what the engine's failure became.
+        """
+        with engine_errors_refused():
+            if call.operation is Operation.CREATE:
+                return await self._creation.create(call, deed, body)
+            return await self._simple[call.operation](call, deed)
+
+    async def denied(self, deed: Deed, refusal: Refusal, *, reading: bool) -> None:
+        """See `Recorder.denied`."""
+        await self._recorder.denied(deed, refusal, reading=reading)
+
+    async def _ping(self, _call: Call, _deed: Deed) -> Answer:
+        await self._engine.version()
+        return Answer(200, "OK", "text/plain")
+
+    async def _version(self, _call: Call, _deed: Deed) -> Answer:
+        await self._engine.version()
+        return json_answer(200, views.version())

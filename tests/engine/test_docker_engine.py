@@ -1,0 +1,52 @@
+"""Real Docker keeps the port's promises: the same suite as for the fake, on the private engine."""
+
+from __future__ import annotations
+
+import uuid
+from pathlib import Path
+
+import pytest
+from engine_contract import EngineContract
+from private_engine import Workbench
+
+from hubwarden_agent.engine.docker_engine import DockerEngine
+from hubwarden_agent.engine.port import EngineUnavailable
+
+
+class DockerStage:
+    """Makes things on the private engine."""
+
+    network = "bridge"
+
+    def __init__(self, bench: Workbench) -> None:
+        self._bench = bench
+        self._run = uuid.uuid4().hex[:10]
+        self.image = bench.image
+        bench.forget_volume(self.name("home"))
+        bench.forget_volume(self.name())
+        bench.forget_container(self.name("made"))
+
+    def name(self, suffix: str = "") -> str:
+        return f"contract-{self._run}-{suffix}"
+
+    def container(self, suffix: str = "", *, volume: str = "", start: bool = True, auto_remove: bool = False) -> str:
+        mounts = {volume: "/data"} if volume else {}
+        made = self._bench.container(self.name(suffix), start=start, mounts=mounts, auto_remove=auto_remove)
+        return str(made.id)
+
+    def volume(self, suffix: str = "", *, labels: dict[str, str] | None = None) -> str:
+        return str(self._bench.volume(self.name(suffix), labels=labels or {}).name)
+
+
+class TestDockerEngine(EngineContract):
+    @pytest.fixture
+    def stage(self, bench: Workbench) -> DockerStage:
+        return DockerStage(bench)
+
+
+async def test_an_engine_that_is_not_there_is_unavailable(tmp_path: Path) -> None:
+    """A missing socket is EngineUnavailable, and nothing is asked before the first question."""
+    engine = DockerEngine(f"unix://{tmp_path}/docker.sock", timeout=1, slow_threads=1)
+    with pytest.raises(EngineUnavailable):
+        await engine.version()
+    engine.close()

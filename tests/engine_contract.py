@@ -1,0 +1,210 @@
+"""What every implementation of the engine port has to do: one suite, run over the fake and over real Docker.
+
+A subclass provides `engine` and `stage`; the stage makes what a test begins with.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import pytest
+
+from hubwarden_agent.engine.port import Conflict, ContainerSpec, ContainerState, Engine, Mount, NotFound
+from hubwarden_agent.names import ContainerId, ContainerName, VolumeName
+
+NOBODY = ContainerId("f" * 64)
+
+
+class Stage(Protocol):
+    """Makes what a test begins with, in names of the test's own."""
+
+    image: str
+    network: str
+
+    def name(self, suffix: str = "") -> str:
+        """A name nobody else uses; the same for the same suffix within a test."""
+
+    def container(self, suffix: str = "", *, volume: str = "", start: bool = True, auto_remove: bool = False) -> str:
+        """A container that runs until it is stopped. Returns its id."""
+
+    def volume(self, suffix: str = "", *, labels: dict[str, str] | None = None) -> str:
+        """A plain volume. Returns its name."""
+
+
+class EngineContract:
+    """The port's promises."""
+
+    async def test_a_missing_container_is_none(self, engine: Engine, stage: Stage) -> None:
+        """Asking for a container that does not exist is no error."""
+        assert await engine.container(ContainerName(stage.name())) is None
+        assert await engine.container(NOBODY) is None
+
+    async def test_a_missing_volume_is_none(self, engine: Engine, stage: Stage) -> None:
+        """Asking for a volume that does not exist is no error."""
+        assert await engine.volume(VolumeName(stage.name())) is None
+
+    async def test_a_missing_image_is_none(self, engine: Engine) -> None:
+        """Asking for an image that the engine does not have is no error."""
+        assert await engine.image("hubwarden-nobody/has-this:ever") is None
+
+    @pytest.mark.parametrize("method", ["restart", "stop", "start", "remove"])
+    async def test_changing_a_missing_container_is_not_found(self, engine: Engine, method: str) -> None:
+        """Restart, stop, start and removal of a container that is gone raise NotFound."""
+        with pytest.raises(NotFound):
+            if method == "restart":
+                await engine.restart_container(NOBODY, 1)
+            elif method == "stop":
+                await engine.stop_container(NOBODY, 1)
+            elif method == "start":
+                await engine.start_container(NOBODY)
+            else:
+                await engine.remove_container(NOBODY, anonymous_volumes=False)
+
+    async def test_removing_a_missing_volume_is_not_found(self, engine: Engine, stage: Stage) -> None:
+        """Removal of a volume that is gone raises NotFound."""
+        with pytest.raises(NotFound):
+            await engine.remove_volume(VolumeName(stage.name()))
+
+    async def test_a_running_container_is_not_removed(self, engine: Engine, stage: Stage) -> None:
+        """Removal without force conflicts with a running container and leaves it running."""
+        container = ContainerId(stage.container())
+        with pytest.raises(Conflict):
+            await engine.remove_container(container, anonymous_volumes=False)
+        seen = await engine.container(container)
+        assert seen is not None
+        assert seen.state is ContainerState.RUNNING
+
+    @pytest.mark.parametrize("start", [True, False])
+    async def test_a_held_volume_is_not_removed(self, engine: Engine, stage: Stage, start: bool) -> None:  # noqa: FBT001 - a parameter of the matrix
+        """A volume that a container holds, running or only created, conflicts and stays."""
+        volume = VolumeName(stage.volume())
+        stage.container(volume=volume.value, start=start)
+        with pytest.raises(Conflict):
+            await engine.remove_volume(volume)
+        assert await engine.volume(volume) is not None
+
+    async def test_a_restart_keeps_the_id_and_moves_the_start(self, engine: Engine, stage: Stage) -> None:
+        """Restart is in place: same id, running, a later StartedAt."""
+        container = ContainerId(stage.container())
+        before = await engine.container(container)
+        await engine.restart_container(container, 5)
+        after = await engine.container(container)
+        assert before is not None
+        assert after is not None
+        assert (after.id, after.state) == (before.id, ContainerState.RUNNING)
+        assert before.started is not None
+        assert after.started is not None
+        assert after.started > before.started
+
+    async def test_a_restart_starts_a_stopped_container(self, engine: Engine, stage: Stage) -> None:
+        """Why the agent looks first: the engine's restart starts what is stopped."""
+        container = ContainerId(stage.container())
+        await engine.stop_container(container, 5)
+        await engine.restart_container(container, 5)
+        seen = await engine.container(container)
+        assert seen is not None
+        assert seen.state is ContainerState.RUNNING
+
+    async def test_stopping_and_starting_twice_is_no_error(self, engine: Engine, stage: Stage) -> None:
+        """Stop of a stopped and start of a running container do nothing."""
+        container = ContainerId(stage.container())
+        await engine.stop_container(container, 5)
+        await engine.stop_container(container, 5)
+        seen = await engine.container(container)
+        assert seen is not None
+        assert seen.state is ContainerState.EXITED
+        await engine.start_container(container)
+        await engine.start_container(container)
+
+    async def test_an_auto_remove_container_survives_a_restart_and_goes_at_a_stop(
+        self, engine: Engine, stage: Stage
+    ) -> None:
+        """AutoRemove keeps the container over a restart; a stop takes it away."""
+        container = ContainerId(stage.container(auto_remove=True))
+        await engine.restart_container(container, 5)
+        seen = await engine.container(container)
+        assert seen is not None
+        assert seen.auto_remove
+
+    async def test_holders_are_found_in_every_state(self, engine: Engine, stage: Stage) -> None:
+        """Running, created and exited containers hold a volume; others are not listed."""
+        volume = VolumeName(stage.volume())
+        running = stage.container("running", volume=volume.value)
+        created = stage.container("created", volume=volume.value, start=False)
+        exited = stage.container("exited", volume=volume.value)
+        stage.container("other")
+        await engine.stop_container(ContainerId(exited), 5)
+        held = await engine.containers_holding(volume)
+        assert {container.id.value for container in held} == {running, created, exited}
+        assert {mount.volume for container in held for mount in container.mounts} == {volume.value}
+
+    async def test_a_stopped_containers_volume_survives_its_removal(self, engine: Engine, stage: Stage) -> None:
+        """Removing a container with its anonymous volumes leaves named ones."""
+        volume = VolumeName(stage.volume())
+        container = ContainerId(stage.container(volume=volume.value))
+        await engine.stop_container(container, 5)
+        await engine.remove_container(container, anonymous_volumes=True)
+        assert await engine.container(container) is None
+        assert await engine.volume(volume) is not None
+        await engine.remove_volume(volume)
+        assert await engine.volume(volume) is None
+
+    async def test_creating_a_volume_that_exists_gives_the_old_one(self, engine: Engine, stage: Stage) -> None:
+        """Docker answers silently with what is there, without the labels that were asked for."""
+        volume = VolumeName(stage.volume(labels={"kept": "yes"}))
+        again = await engine.create_volume(volume, "local", {}, {"kept": "no"})
+        assert again.labels == {"kept": "yes"}
+
+    async def test_a_volume_comes_back_with_labels(self, engine: Engine, stage: Stage) -> None:
+        """A volume that is created anew carries the labels that were asked for."""
+        volume = VolumeName(stage.volume(labels={"kept": "yes"}))
+        await engine.remove_volume(volume)
+        created = await engine.create_volume(volume, "local", {}, {"kept": "yes"})
+        assert (created.name, created.driver, created.labels) == (volume, "local", {"kept": "yes"})
+
+    async def test_a_container_is_what_its_spec_says(self, engine: Engine, stage: Stage) -> None:
+        """Create, start and inspect: labels, environment, command, mounts and image are the spec's."""
+        spec = self._spec(stage)
+        container = await engine.create_container(spec)
+        await engine.start_container(container)
+        seen = await engine.container(spec.name)
+        assert seen is not None
+        assert seen.id == container
+        assert seen.state is ContainerState.RUNNING
+        assert spec.labels.items() <= seen.labels.items()
+        assert set(spec.environment) <= set(seen.environment)
+        assert (seen.command, seen.image) == (spec.command, spec.image)
+        assert [(mount.volume, mount.target) for mount in seen.mounts] == [(stage.name("home"), "/home/jovyan")]
+        assert stage.network in seen.addresses
+        await engine.stop_container(container, 1)
+
+    async def test_a_taken_name_conflicts(self, engine: Engine, stage: Stage) -> None:
+        """A second container of the same name is a Conflict."""
+        spec = self._spec(stage)
+        await engine.create_container(spec)
+        with pytest.raises(Conflict):
+            await engine.create_container(spec)
+
+    async def test_labelled_containers_are_found_by_all_labels(self, engine: Engine, stage: Stage) -> None:
+        """Only a container with every label is listed."""
+        spec = self._spec(stage)
+        container = await engine.create_container(spec)
+        found = await engine.containers_labelled(spec.labels)
+        assert [one.id for one in found] == [container]
+        assert not await engine.containers_labelled({**spec.labels, "hubwarden.test": "another"})
+
+    def _spec(self, stage: Stage) -> ContainerSpec:
+        name = stage.name("made")
+        return ContainerSpec(
+            name=ContainerName(name),
+            image=stage.image,
+            labels={"hubwarden.test": "yes", "hubwarden.owner": name},
+            environment=("JUPYTERHUB_USER=alice",),
+            command=("/bin/sh", "-c", "trap 'exit 0' TERM; while :; do sleep 0.1; done"),
+            network=stage.network,
+            mounts=(Mount("volume", "/home/jovyan", volume=stage.name("home")),),
+            memory=64 * 1024**2,
+            cpus=0.5,
+            pids=64,
+            auto_remove=False,
+        )

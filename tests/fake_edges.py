@@ -1,0 +1,61 @@
+"""A clock that tests move, and an audit trail that tests read."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+
+from hubwarden_agent.audit import Entry
+from hubwarden_agent.errors import Reason, Refusal
+
+
+class FakeClock:
+    """Stands still until a test moves it."""
+
+    def __init__(self) -> None:
+        self.time = dt.datetime(2026, 11, 22, 12, 0, tzinfo=dt.UTC)
+        self.seconds = 1000.0
+
+    def now(self) -> dt.datetime:
+        return self.time
+
+    def monotonic(self) -> float:
+        return self.seconds
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass."""
+        self.seconds += seconds
+        self.time += dt.timedelta(seconds=seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """What one audit line would say."""
+
+    phase: str
+    entry: Entry
+    reason: Reason | None = None
+
+
+class MemoryAudit:
+    """An audit trail in memory. With `broken`, nothing can be written."""
+
+    def __init__(self) -> None:
+        self.lines: list[Line] = []
+        self.broken = False
+
+    async def intent(self, entry: Entry) -> None:
+        if self.broken:
+            raise Refusal(Reason.AUDIT_UNAVAILABLE)
+        self.lines.append(Line("intent", entry))
+
+    async def outcome(self, entry: Entry, refusal: Refusal | None, duration_ms: int) -> None:
+        assert duration_ms >= 0
+        self.lines.append(Line("outcome", entry, refusal.reason if refusal else None))
+
+    async def denied(self, entry: Entry, reason: Reason) -> None:
+        self.lines.append(Line("denied", entry, reason))
+
+    def phases(self) -> list[tuple[str, Reason | None]]:
+        """Phase and reason of each line."""
+        return [(line.phase, line.reason) for line in self.lines]

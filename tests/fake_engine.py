@@ -1,0 +1,223 @@
+"""An engine in memory that implements the real port. The contract tests run over it and over Docker alike.
+
+It keeps `calls`, what was asked to change something, in order; and it can be told to fail (`fail_next`), to stall a
+change until released (`stall`), or to change something at the moment of a call (`before`), which is how races are made.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import itertools
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from hubwarden_agent.engine.port import (
+    Conflict,
+    Container,
+    ContainerSpec,
+    ContainerState,
+    EngineError,
+    EngineUnavailable,
+    Image,
+    Mount,
+    NotFound,
+    PublishedPort,
+    Version,
+    Volume,
+)
+from hubwarden_agent.names import ContainerId, ContainerName, VolumeName
+
+RUNNING = {ContainerState.RUNNING, ContainerState.PAUSED, ContainerState.RESTARTING}
+START = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
+
+
+class FakeEngine:
+    """Containers, volumes and images in memory."""
+
+    def __init__(self) -> None:
+        self.containers: dict[ContainerId, Container] = {}
+        self.volumes: dict[VolumeName, Volume] = {}
+        self.images: dict[str, Image] = {}
+        self.networks: set[str] = {"bridge"}
+        self.available = True
+        self.calls: list[tuple[str, str]] = []
+        self.fail_next: dict[str, EngineError] = {}
+        self.before: dict[str, Callable[[], None]] = {}
+        self.stall: dict[str, asyncio.Event] = {}
+        self._numbers = itertools.count(1)
+
+    # What tests put there.
+
+    def add_container(self, name: str, state: ContainerState = ContainerState.RUNNING, **fields: object) -> Container:
+        """A container, started a while ago if it runs."""
+        number = next(self._numbers)
+        container = Container(
+            id=ContainerId(f"{number:064x}"),
+            name=name,
+            state=state,
+            created=START + dt.timedelta(seconds=number),
+            started=START + dt.timedelta(seconds=number) if state is not ContainerState.CREATED else None,
+        )
+        container = replace(container, **fields)  # type: ignore[arg-type] # fields are the test's business
+        self.containers[container.id] = container
+        return container
+
+    def add_volume(self, name: str, **fields: object) -> Volume:
+        """A plain local volume."""
+        created = (START + dt.timedelta(seconds=next(self._numbers))).isoformat()
+        volume = replace(Volume(VolumeName(name), "local", "local", created), **fields)  # type: ignore[arg-type] # as above
+        self.volumes[volume.name] = volume
+        return volume
+
+    def add_image(self, reference: str) -> Image:
+        """An image with a command."""
+        image = Image(f"sha256:{next(self._numbers):064x}", (reference,), ("jupyterhub-singleuser",))
+        self.images[reference] = image
+        return image
+
+    def update(self, container: Container, **fields: object) -> Container:
+        """Change a container behind everybody's back."""
+        changed = replace(self.containers[container.id], **fields)  # type: ignore[arg-type] # as above
+        self.containers[container.id] = changed
+        return changed
+
+    # The port.
+
+    async def version(self) -> Version:
+        await self._enter("version", "")
+        return Version("26.1", "1.45", "1.24", "linux", "amd64")
+
+    async def container(self, reference: ContainerName | ContainerId) -> Container | None:
+        await self._enter("container", reference.value)
+        for container in self.containers.values():
+            if reference.value in (container.name, container.id.value):
+                return container
+        return None
+
+    async def containers_holding(self, volume: VolumeName) -> tuple[Container, ...]:
+        await self._enter("containers_holding", volume.value)
+        return self._holding(volume)
+
+    async def containers_labelled(self, labels: Mapping[str, str]) -> tuple[Container, ...]:
+        await self._enter("containers_labelled", "")
+        return tuple(c for c in self.containers.values() if labels.items() <= c.labels.items())
+
+    async def restart_container(self, container: ContainerId, stop_timeout: int) -> None:
+        assert stop_timeout >= 0
+        await self._change("restart_container", container.value)
+        self._start(self._known(container))
+
+    async def start_container(self, container: ContainerId) -> None:
+        await self._change("start_container", container.value)
+        known = self._known(container)
+        if known.state not in RUNNING:
+            self._start(known)
+
+    async def stop_container(self, container: ContainerId, stop_timeout: int) -> None:
+        assert stop_timeout >= 0
+        await self._change("stop_container", container.value)
+        known = self._known(container)
+        if known.auto_remove:
+            del self.containers[container]
+        elif known.state in RUNNING:
+            self.update(known, state=ContainerState.EXITED, addresses={}, ports=())
+
+    async def remove_container(self, container: ContainerId, *, anonymous_volumes: bool) -> None:
+        assert isinstance(anonymous_volumes, bool)
+        await self._change("remove_container", container.value)
+        if self._known(container).state in RUNNING:
+            raise Conflict("you cannot remove a running container")
+        del self.containers[container]
+
+    async def create_container(self, spec: ContainerSpec) -> ContainerId:
+        await self._change("create_container", spec.name.value)
+        if spec.image not in self.images or spec.network not in self.networks:
+            raise NotFound("no such image or network")
+        if any(container.name == spec.name.value for container in self.containers.values()):
+            raise Conflict("the name is in use")
+        for mount in spec.mounts:
+            if VolumeName(mount.volume) not in self.volumes:
+                self.add_volume(mount.volume)
+        created = self.add_container(
+            spec.name.value,
+            ContainerState.CREATED,
+            labels=dict(spec.labels),
+            image=spec.image,
+            image_id=self.images[spec.image].id,
+            environment=spec.environment,
+            command=spec.command,
+            mounts=spec.mounts,
+            auto_remove=spec.auto_remove,
+            exposed_ports=spec.exposed_ports,
+        )
+        return created.id
+
+    async def volume(self, name: VolumeName) -> Volume | None:
+        await self._enter("volume", name.value)
+        return self.volumes.get(name)
+
+    async def create_volume(
+        self, name: VolumeName, driver: str, options: Mapping[str, str], labels: Mapping[str, str]
+    ) -> Volume:
+        await self._change("create_volume", name.value)
+        if name not in self.volumes:
+            self.add_volume(name.value, driver=driver, options=dict(options), labels=dict(labels))
+        return self.volumes[name]
+
+    async def remove_volume(self, name: VolumeName) -> None:
+        await self._change("remove_volume", name.value)
+        if name not in self.volumes:
+            raise NotFound("no such volume")
+        if self._holding(name):
+            raise Conflict("volume is in use")
+        del self.volumes[name]
+
+    async def image(self, reference: str) -> Image | None:
+        await self._enter("image", reference)
+        return self.images.get(reference)
+
+    async def pull_image(self, reference: str) -> None:
+        await self._change("pull_image", reference)
+        raise NotFound("there is no registry")
+
+    # How it fails, waits and races.
+
+    async def _change(self, method: str, name: str) -> None:
+        await self._enter(method, name)
+        self.calls.append((method, name))
+        if event := self.stall.get(method):
+            await event.wait()
+
+    async def _enter(self, method: str, name: str) -> None:
+        assert isinstance(name, str)
+        await asyncio.sleep(0)
+        if happening := self.before.pop(method, None):
+            happening()
+        if not self.available:
+            raise EngineUnavailable("no such file or directory: docker.sock SECRET-FROM-DOCKER")
+        if error := self.fail_next.pop(method, None):
+            raise error
+
+    def _known(self, container: ContainerId) -> Container:
+        if container not in self.containers:
+            raise NotFound("no such container")
+        return self.containers[container]
+
+    def _holding(self, volume: VolumeName) -> tuple[Container, ...]:
+        return tuple(c for c in self.containers.values() if any(m.volume == volume.value for m in c.mounts))
+
+    def _start(self, container: Container) -> None:
+        number = next(self._numbers)
+        self.update(
+            container,
+            state=ContainerState.RUNNING,
+            started=START + dt.timedelta(seconds=number),
+            addresses={"bridge": f"10.0.0.{number % 250 + 2}"},
+            ports=tuple(PublishedPort(8888, "tcp", "127.0.0.1", 30000 + number) for _ in container.exposed_ports),
+        )
+
+
+def home_of(username: str) -> Mount:
+    """The mount of a user's home, by the default template and for a user name without anything to escape."""
+    return Mount("volume", "/home/jovyan", volume=f"jupyterlab-{username}_home")

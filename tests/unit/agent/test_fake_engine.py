@@ -1,0 +1,41 @@
+"""The fake engine keeps the port's promises, so that what other tests see through it is what Docker would show."""
+
+from __future__ import annotations
+
+import pytest
+from engine_contract import EngineContract
+from fake_engine import FakeEngine
+
+from hubwarden_agent.engine.port import ContainerState, Mount
+
+
+class FakeStage:
+    """Makes things in the fake engine."""
+
+    image = "hubwarden-standin/busybox:test"
+    network = "bridge"
+
+    def __init__(self, engine: FakeEngine) -> None:
+        self._engine = engine
+        engine.add_image(self.image)
+
+    def name(self, suffix: str = "") -> str:
+        return f"contract-{suffix}"
+
+    def container(self, suffix: str = "", *, volume: str = "", start: bool = True, auto_remove: bool = False) -> str:
+        state = ContainerState.RUNNING if start else ContainerState.CREATED
+        mounts = (Mount("volume", "/data", volume=volume),) if volume else ()
+        return self._engine.add_container(self.name(suffix), state, mounts=mounts, auto_remove=auto_remove).id.value
+
+    def volume(self, suffix: str = "", *, labels: dict[str, str] | None = None) -> str:
+        return self._engine.add_volume(self.name(suffix), labels=labels or {}).name.value
+
+
+class TestFakeEngine(EngineContract):
+    @pytest.fixture
+    def engine(self) -> FakeEngine:
+        return FakeEngine()
+
+    @pytest.fixture
+    def stage(self, engine: FakeEngine) -> FakeStage:
+        return FakeStage(engine)
