@@ -10,6 +10,8 @@ import logging
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 
+import grpc
+from aiohttp import web
 from limits import parse as parse_rate
 
 from hubwarden_agent.audit import AuditFile
@@ -18,12 +20,14 @@ from hubwarden_agent.clock import Clock
 from hubwarden_agent.config import Config
 from hubwarden_agent.engine.port import Engine
 from hubwarden_agent.errors import Reason
+from hubwarden_agent.gateway.app import build_app
+from hubwarden_agent.gateway.listener import Listener
 from hubwarden_agent.locks import UserLocks
 from hubwarden_agent.names import Names
 from hubwarden_agent.operations.reset import Resetter
 from hubwarden_agent.operations.restart import Restarter
 from hubwarden_agent.operations.runner import Runner
-from hubwarden_agent.server import Health, group_id, serve_agent
+from hubwarden_agent.server import Health, bound_socket, group_id, serve_agent
 from hubwarden_agent.service import AgentService, Bounds
 
 DRAIN_SECONDS = 90.0
@@ -43,6 +47,7 @@ class Agent:
     audit: AuditFile
     runner: Runner
     service: AgentService
+    gateway: web.Application
 
     async def serve(self, stopped: asyncio.Event) -> None:
         """Serve until `stopped`, then finish what is under way.
@@ -57,6 +62,9 @@ class Agent:
             stack.push_async_callback(self.health.stop)
             group = group_id(listen.socket_group)
             server = await serve_agent(self.service, listen.grpc, listen.socket_mode, group)
+            gateway = Listener(self.gateway, DRAIN_SECONDS)
+            if listen.gateway:
+                await gateway.start(bound_socket(listen.gateway, listen.socket_mode, group))
             following = asyncio.create_task(self.health.follow())
             _log.info("serving", extra={"listen": listen.grpc, "gateway": listen.gateway})
             await stopped.wait()
@@ -65,9 +73,13 @@ class Agent:
             with suppress(asyncio.CancelledError):
                 await following
             await self.health.leave()
-            await server.stop(DRAIN_SECONDS)
-            if not await self.runner.drain(DRAIN_SECONDS):
+            if not await self._drained(server, gateway):
                 _log.error("some operations did not end in time")
+
+    async def _drained(self, server: grpc.aio.Server, gateway: Listener) -> bool:
+        """Take nothing new, and finish what is under way; what lost its client only the runner still knows."""
+        *_, ended = await asyncio.gather(server.stop(DRAIN_SECONDS), gateway.stop(), self.runner.drain(DRAIN_SECONDS))
+        return ended
 
 
 def assemble(settings: Config, engine: Engine, clock: Clock) -> Agent:
@@ -93,4 +105,5 @@ def assemble(settings: Config, engine: Engine, clock: Clock) -> Agent:
         Resetter(engine, names, runner, locks, audit, resets, resets_total, settings.reset, clock),
         Bounds(limits.max_stop_timeout, limits.max_deadline),
     )
-    return Agent(settings, Health(engine, settings.state_directory), audit, runner, service)
+    gateway = build_app(engine=engine, names=names, spawn=settings.spawn, locks=locks, audit=audit, clock=clock)
+    return Agent(settings, Health(engine, settings.state_directory), audit, runner, service, gateway)

@@ -12,6 +12,7 @@ import fcntl
 import grp
 import logging
 import os
+import socket
 import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -90,6 +91,19 @@ def socket_place(path: Path, mode: int, group: int | None) -> Iterator[None]:
     if group is not None:
         os.chown(path, -1, group)
     path.chmod(mode)
+
+
+def bound_socket(address: str, mode: int, group: int | None) -> socket.socket:
+    """A unix socket that nobody listens on yet, with its mode and group.
+
+    Raises:
+        OSError: as `socket_place`.
+    """
+    path = Path(address.removeprefix("unix://"))
+    bound = socket.socket(socket.AF_UNIX)
+    with socket_place(path, mode, group):
+        bound.bind(str(path))
+    return bound
 
 
 def group_id(name: str) -> int | None:

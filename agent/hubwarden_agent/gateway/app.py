@@ -40,6 +40,7 @@ BODY_SECONDS = 10.0
 _SUSPICIOUS_HEADERS = ("Content-Encoding", "Transfer-Encoding", "Upgrade", "Trailer", "Expect")
 _LENGTH = re.compile(r"0|[1-9][0-9]{0,17}")
 _JSON = re.compile(r"application/json(?:; ?charset=utf-8)?", re.IGNORECASE)
+_SERVER = {"Server": "hubwarden"}
 _SHOWN = 200
 
 _log = logging.getLogger(__name__)
@@ -128,12 +129,12 @@ def _single(request: web.Request, header: str, default: str) -> str:
 
 def _response(answer: Answer) -> web.Response:
     if not answer.text:
-        return web.Response(status=answer.status)
-    return web.Response(status=answer.status, text=answer.text, content_type=answer.content_type)
+        return web.Response(status=answer.status, headers=_SERVER)
+    return web.Response(status=answer.status, text=answer.text, content_type=answer.content_type, headers=_SERVER)
 
 
 def _refused(status: int, message: str, retry_after: float | None) -> web.Response:
-    headers = {"Retry-After": str(max(1, round(retry_after)))} if retry_after is not None else {}
+    headers = _SERVER | ({"Retry-After": str(max(1, round(retry_after)))} if retry_after is not None else {})
     text = json.dumps({"message": message}) + "\n"
     return web.Response(status=status, text=text, content_type="application/json", headers=headers)
 

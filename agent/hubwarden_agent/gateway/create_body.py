@@ -1,9 +1,9 @@
 """The body of `POST /containers/create`, understood completely or refused: the closed schema.
 
 What holds here: `BODY`, `HOST_CONFIG`, `MOUNT` and `PORT_BINDING` list every key that may stand in it, with its
-decoder. They hold what docker-py 7 sends for DockerSpawner 14's options; a key that would change more than that is listed only
-where docker-py sends it of its own accord, and then only empty. What comes out are typed values of a checked shape;
-whether they are allowed is `policy`'s question.
+decoder. They hold what docker-py 7 sends for DockerSpawner 14's options; a key that would change more than that is
+listed only where docker-py sends it of its own accord, and then only empty. What comes out are typed values of a checked
+shape; whether they are allowed is `policy`'s question.
 """
 
 from __future__ import annotations

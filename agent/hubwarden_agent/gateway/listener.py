@@ -1,8 +1,8 @@
 """The gateway's socket: who connects, how many at once, and how long a request may take to arrive.
 
-What holds here: a connection that is open costs a descriptor that the RPCs need too, so their number is bounded, and one
-that has not sent a whole request header in time is closed. aiohttp bounds the sizes (`RUNNER_OPTIONS`), the time between
-two requests, and at the end how long running requests may take; this file adds what it has no option for.
+What holds here: an open connection costs a descriptor that the RPCs need too, so their number is bounded, and one that
+has not sent a whole request header in time is closed. aiohttp bounds sizes (`RUNNER_OPTIONS`), the time between two
+requests, and at the end how long running requests may take; this file adds what it has no option for.
 """
 
 from __future__ import annotations
