@@ -1,0 +1,56 @@
+"""What the measurements run on: the Hub tests' stack (real engine, agent with gateway, Hub, proxy), for one run.
+
+What holds here: both sides of a ratio come from one run, interleaved; medians say what they are medians of.
+Nothing here asserts: a measurement is looked at, not passed.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+TESTS = Path(__file__).resolve().parent.parent / "tests"
+sys.path.insert(0, str(TESTS))
+
+from hub.people import Person  # noqa: E402 - found through the line above
+from hub.stack import Agent, Hub, running, wait_for  # noqa: E402
+from private_engine import Workbench, base_image, start, workbench  # noqa: E402
+
+__all__ = ["Deployment", "Person", "deployment", "wait_for"]
+
+IMAGE = "hubwarden-test/user-server:1"
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """A running Hub and what is behind it."""
+
+    hub: Hub
+    bench: Workbench
+
+    def person(self, name: str) -> Person:
+        """A user whose server runs."""
+        person = Person(self.hub, self.bench, name)
+        person.start()
+        return person
+
+
+@contextmanager
+def deployment() -> Iterator[Deployment]:
+    """Agent and Hub on the private engine, from their start to their end."""
+    engine = start()
+    with workbench(engine, IMAGE) as bench, tempfile.TemporaryDirectory() as directory:
+        arguments = {"BASE": base_image("python", engine)}
+        bench.client.images.build(path=str(TESTS / "hub" / "user_server"), buildargs=arguments, tag=IMAGE)
+        for name in ("agent", "hub"):
+            (Path(directory) / name).mkdir()
+        with running(Agent(Path(directory) / "agent", engine, IMAGE)) as agent:
+            # What restarts a container behind the Hub's back must not be seen by its poll, which would stop the server.
+            options = {"lines_before": ["c.Spawner.poll_interval = 86400"]}
+            hub = Hub(Path(directory) / "hub", agent.socket, agent.gateway, IMAGE, options)
+            with running(hub):
+                yield Deployment(hub, bench)
