@@ -105,9 +105,9 @@ async def _body(request: web.Request, *, expected: bool) -> bytes:
     length = _single(request, "Content-Length", "0")
     if not _LENGTH.fullmatch(length):
         raise GatewayRefusal("hubwarden: the length of the body is malformed")
-    if not expected:
-        if length != "0":
-            raise GatewayRefusal("hubwarden: this request takes no body")
+    if length != "0" and not expected:
+        raise GatewayRefusal("hubwarden: this request takes no body")
+    if length == "0":
         return b""
     if int(length) > MAX_BODY_BYTES:
         raise GatewayRefusal(f"hubwarden: the body is over {MAX_BODY_BYTES} bytes", status=refusals.TOO_LARGE)

@@ -2,7 +2,7 @@
 
 What holds here: `BODY`, `HOST_CONFIG`, `MOUNT` and `PORT_BINDING` list every key that may stand in it, with its
 decoder. They hold what docker-py 7 sends for DockerSpawner 14's options; a key that would change more than that is
-listed only where docker-py sends it of its own accord, and then only empty. What comes out are typed values of a checked
+listed only where docker-py has it of its own accord, and then only empty. What comes out are typed values of a known
 shape; whether they are allowed is `policy`'s question.
 """
 
@@ -141,10 +141,14 @@ def _ports(value: object, name: str) -> tuple[str, ...]:
 
 
 def _port_bindings(value: object, name: str) -> tuple[PortBinding, ...]:
-    return tuple(
-        PortBinding(_port(port, name), **fields_of(PORT_BINDING, address, name))
+    ports = {
+        _port(port, name): items(mapping)(addresses if addresses is not None else [], name)
         for port, addresses in mapping(value, name).items()
-        for address in items(mapping)(addresses if addresses is not None else [], name)
+    }
+    return tuple(
+        PortBinding(port, **fields_of(PORT_BINDING, address, name))
+        for port, addresses in ports.items()
+        for address in addresses
     )
 
 

@@ -40,7 +40,7 @@ class Deed:
     """What is known of a request so far. Once `acted`, an intent was asked for, and its outcome is what counts."""
 
     request_id: str
-    operation: str = ""
+    operation: str = "unknown"
     username: str = ""
     server_name: str = ""
     object: str = ""

@@ -8,6 +8,7 @@ requests, and at the end how long running requests may take; this file adds what
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,10 +22,25 @@ MAX_CONNECTIONS = 256
 HEADER_SECONDS = 10.0
 """From a connection, or the first byte of a request, to the end of its header."""
 
+
+class _Brief(logging.Filter):
+    """What is no HTTP never reaches us, and aiohttp would log it in full: here it is one short line."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """See `logging.Filter`."""
+        error = record.exc_info[1] if record.exc_info else None
+        record.msg, record.args, record.exc_info = "aiohttp: %s", (type(error).__name__,), None
+        return True
+
+
+_log = logging.getLogger(__name__)
+_log.addFilter(_Brief())
+
 RUNNER_OPTIONS: dict[str, Any] = {
     "access_log": None,
     "auto_decompress": False,
     "keepalive_timeout": 75.0,
+    "logger": _log,
     "lingering_time": 2.0,
     "max_field_size": 8190,  # docker-py sends a registry's credentials in a header; nobody reads it
     "max_headers": 64,

@@ -160,6 +160,8 @@ def _parameters(query: str | None, route: Route) -> Mapping[str, str]:
 def _pairs(query: str | None) -> list[tuple[str, str]]:
     if query is None:
         return []
+    if not query:
+        raise GatewayRefusal("hubwarden: the query is empty")
     try:
         return parse_qsl(
             query, keep_blank_values=True, strict_parsing=True, errors="strict", max_num_fields=MAX_PARAMETERS

@@ -1,0 +1,78 @@
+# What a person or CI runs here; `make help` lists it. Recipes stay one or two lines: what needs more is a script.
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/setup.stamp
+PYTEST := $(BIN)/python -m pytest
+SHELL_FILES := $(wildcard deploy/*.sh deploy/lib/*.sh .ci/run)
+PROTO  := hubwarden/v1/agent.proto
+PROTOC = $(BIN)/python -m grpc_tools.protoc -I proto --plugin=protoc-gen-mypy=$(BIN)/protoc-gen-mypy \
+	--plugin=protoc-gen-mypy_grpc=$(BIN)/protoc-gen-mypy_grpc
+
+.PHONY: help demo demo-down setup test test-unit test-engine test-hub test-browser lint proto proto-check lock engine clean
+
+help: ## list the targets
+	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: ## build and start everything on this machine, and say how to log in
+	deploy/demo.sh up
+
+demo-down: ## remove exactly what the demo made
+	deploy/demo.sh down
+
+setup: $(STAMP) ## make .venv with what development and the tests need
+
+# The lock pins every file by hash; our own distributions are linked, so that an edit needs no second setup.
+$(STAMP): requirements-dev.lock proto/pyproject.toml agent/pyproject.toml hub_plugin/pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e proto -e agent -e hub_plugin
+	touch $@
+
+test: lint test-unit test-engine test-hub test-browser ## lint, and every test
+
+test-unit: setup ## no engine, no Hub
+	$(PYTEST) tests/unit
+
+# These delete volumes, so they get an engine of their own, never the machine's.
+test-engine: setup engine ## a real, private Docker engine
+	eval "$$(deploy/engine.sh env test)"; $(PYTEST) tests/engine
+
+test-hub: setup ## a real JupyterHub
+	$(PYTEST) tests/hub
+
+test-browser: setup engine ## Chromium against the compose stack on the private engine
+	eval "$$(deploy/engine.sh env test)"; $(PYTEST) tests/browser
+
+engine: ## start the private engine of the tests and load its images
+	deploy/engine.sh start test
+	eval "$$(deploy/engine.sh env test)"; deploy/base-images.sh busybox; deploy/base-images.sh python
+
+lint: setup proto-check ## style, types, shell scripts, generated code
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy proto/hubwarden agent/hubwarden_agent hub_plugin/hubwarden_hub
+	$(BIN)/shellcheck -x $(SHELL_FILES)
+
+proto: setup ## generate the gRPC code again from the contract
+	$(PROTOC) --python_out=proto --grpc_python_out=proto --mypy_out=proto --mypy_grpc_out=proto $(PROTO)
+
+proto-check: setup
+	@fresh=$$(mktemp -d); trap 'rm -rf "$$fresh"' EXIT; \
+	$(PROTOC) --python_out=$$fresh --grpc_python_out=$$fresh --mypy_out=$$fresh --mypy_grpc_out=$$fresh $(PROTO); \
+	for file in "$$fresh"/hubwarden/v1/*; do \
+		cmp "$$file" "proto/hubwarden/v1/$${file##*/}" || { echo "generated code is stale: make proto"; exit 1; }; \
+	done
+
+lock: setup ## lock the dependencies anew, with hashes
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes agent/requirements.in -o agent/requirements.lock
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes requirements-dev.in -o requirements-dev.lock
+
+clean: ## remove what the tools leave in the folders (the cache folder of engine and images stays)
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis test-results

@@ -1,0 +1,184 @@
+"""Every way in which a restart or a reset is refused or fails, and what each means over HTTP and to a person.
+
+What holds here: `TABLE` has an entry for each reason of the agent's own table (a test compares the two) and for the two
+that only the Hub can see; a sentence for users says what to do next, names nothing of another user and never quotes
+Docker. This file must never import tornado, gRPC or JupyterHub: it is beneath all of them.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from types import MappingProxyType
+
+DOMAIN = "hubwarden"
+"""`google.rpc.ErrorInfo.domain` of the agent's refusals; other domains are not ours to read."""
+
+
+class Reason(enum.StrEnum):
+    """Why the answer is not a success. The agent's names, and the Hub's own at the end."""
+
+    INVALID_REQUEST = "INVALID_REQUEST"
+    SERVER_RUNNING = "SERVER_RUNNING"
+    SERVER_NOT_RUNNING = "SERVER_NOT_RUNNING"
+    VOLUME_NOT_FOUND = "VOLUME_NOT_FOUND"
+    CONTAINER_NOT_FOUND = "CONTAINER_NOT_FOUND"
+    VOLUME_IN_USE = "VOLUME_IN_USE"
+    CONTAINER_KEPT = "CONTAINER_KEPT"
+    OPERATION_IN_PROGRESS = "OPERATION_IN_PROGRESS"
+    INTERRUPTED = "INTERRUPTED"
+    RATE_LIMITED = "RATE_LIMITED"
+    RESET_BUDGET_SPENT = "RESET_BUDGET_SPENT"
+    TOO_BUSY = "TOO_BUSY"
+    NAME_MISMATCH = "NAME_MISMATCH"
+    NOT_OWNED = "NOT_OWNED"
+    VOLUME_NOT_LOCAL = "VOLUME_NOT_LOCAL"
+    CLIENT_NOT_ALLOWED = "CLIENT_NOT_ALLOWED"
+    RESTART_FAILED = "RESTART_FAILED"
+    BACKUP_FAILED = "BACKUP_FAILED"
+    DOCKER_UNAVAILABLE = "DOCKER_UNAVAILABLE"
+    AUDIT_UNAVAILABLE = "AUDIT_UNAVAILABLE"
+    DEADLINE_EXCEEDED = "DEADLINE_EXCEEDED"
+    DOCKER_ERROR = "DOCKER_ERROR"
+    AGENT_UNREACHABLE = "AGENT_UNREACHABLE"
+    PROXY_UNAVAILABLE = "PROXY_UNAVAILABLE"
+
+
+_MISCONFIGURED = "This Hub is misconfigured. Ask an administrator for help."
+_LATER = "Try again in a minute. Nothing was changed."
+
+
+@dataclass(frozen=True, slots=True)
+class Meaning:
+    """What one reason means.
+
+    Attributes:
+        status: the HTTP status of the Hub's answer.
+        user: the sentence for whoever owns the server.
+        admin: the sentence for whoever may act on everybody's; empty: the same one. May use `{holders}`, `{container}`
+            and `{volume}`.
+    """
+
+    status: HTTPStatus
+    user: str
+    admin: str = ""
+
+
+_BAD_REQUEST, _NOT_FOUND, _CONFLICT = HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT
+_TOO_MANY, _OURS, _AWAY = (
+    HTTPStatus.TOO_MANY_REQUESTS,
+    HTTPStatus.INTERNAL_SERVER_ERROR,
+    HTTPStatus.SERVICE_UNAVAILABLE,
+)
+
+TABLE: Mapping[Reason, Meaning] = MappingProxyType(
+    {
+        Reason.INVALID_REQUEST: Meaning(_BAD_REQUEST, "The request is not valid."),
+        Reason.SERVER_RUNNING: Meaning(_BAD_REQUEST, "The server is running. Stop it first."),
+        Reason.SERVER_NOT_RUNNING: Meaning(_BAD_REQUEST, "The server is not running. Start it instead."),
+        Reason.VOLUME_NOT_FOUND: Meaning(
+            _NOT_FOUND, "There is no home volume yet. It is made when the server first starts."
+        ),
+        Reason.CONTAINER_NOT_FOUND: Meaning(_NOT_FOUND, "There is no container for this server. Start the server."),
+        Reason.VOLUME_IN_USE: Meaning(
+            _CONFLICT,
+            "Something else is using the home volume. Ask an administrator for help. Nothing was changed.",
+            "Containers that are not this user's hold the volume {volume}: {holders}. Stop and remove them "
+            "(docker rm NAME), then try again. Nothing was changed.",
+        ),
+        Reason.CONTAINER_KEPT: Meaning(
+            _CONFLICT,
+            "A stopped container still holds the home volume. Ask an administrator for help. Nothing was changed.",
+            "The stopped container {container} holds the volume {volume}, and the agent's policy keeps it "
+            "(stopped_container). Remove it (docker rm {container}), then try again. Nothing was changed.",
+        ),
+        Reason.OPERATION_IN_PROGRESS: Meaning(
+            _CONFLICT, "Something else is being done for this user. Wait until it has finished."
+        ),
+        Reason.INTERRUPTED: Meaning(
+            _CONFLICT, "This operation was interrupted. Look at how things are now before trying again."
+        ),
+        Reason.RATE_LIMITED: Meaning(_TOO_MANY, "That was done too often in a short time. Try again later."),
+        Reason.RESET_BUDGET_SPENT: Meaning(_TOO_MANY, "Too many homes were reset on this system. Try again later."),
+        Reason.TOO_BUSY: Meaning(_TOO_MANY, "Too much is going on at the moment. Try again shortly."),
+        Reason.NAME_MISMATCH: Meaning(
+            _OURS,
+            _MISCONFIGURED,
+            "Hub and agent derive different names (the agent's: {container}{volume}). Compare the Spawner's "
+            "name_template, volumes and escape with [names] in agent.toml. Nothing was changed.",
+        ),
+        Reason.NOT_OWNED: Meaning(
+            _OURS,
+            _MISCONFIGURED,
+            "The container {container} has this server's name, but the agent does not count it as this user's. "
+            "Nothing was changed.",
+        ),
+        Reason.VOLUME_NOT_LOCAL: Meaning(
+            _OURS,
+            _MISCONFIGURED,
+            "The volume {volume} is only a pointer to files elsewhere: removing it would not erase them. "
+            "See reset.allow_non_local in agent.toml. Nothing was changed.",
+        ),
+        Reason.CLIENT_NOT_ALLOWED: Meaning(
+            _OURS, _MISCONFIGURED, "The agent does not accept this Hub as a client. Nothing was changed."
+        ),
+        Reason.RESTART_FAILED: Meaning(_OURS, "The server was stopped and did not come back. Start the server again."),
+        Reason.BACKUP_FAILED: Meaning(
+            _OURS, "The home could not be backed up, so nothing was removed. Ask an administrator for help."
+        ),
+        Reason.DOCKER_UNAVAILABLE: Meaning(_AWAY, f"The system that runs the servers does not answer. {_LATER}"),
+        Reason.AUDIT_UNAVAILABLE: Meaning(
+            _AWAY, "This cannot be recorded at the moment, so nothing was done. Ask an administrator for help."
+        ),
+        Reason.DEADLINE_EXCEEDED: Meaning(
+            HTTPStatus.GATEWAY_TIMEOUT, "This takes longer than expected. Look again in a minute."
+        ),
+        Reason.DOCKER_ERROR: Meaning(_OURS, "That did not work. Give the request id below to an administrator."),
+        Reason.AGENT_UNREACHABLE: Meaning(_AWAY, f"The service that does this is not available. {_LATER}"),
+        Reason.PROXY_UNAVAILABLE: Meaning(_AWAY, f"The Hub's proxy does not answer. {_LATER}"),
+    }
+)
+
+OUTCOME_UNKNOWN = frozenset({Reason.AGENT_UNREACHABLE, Reason.DEADLINE_EXCEEDED})
+"""After these the operation may or may not have happened: ask again, with the same request id."""
+
+
+class AgentError(Exception):
+    """An answer other than success, of the agent or in its place.
+
+    Args:
+        reason: the entry of `TABLE`.
+        metadata: the agent's `ErrorInfo.metadata`; empty where the Hub itself says no.
+        retry_after: seconds after which trying again makes sense, above 0; unset where waiting does not help.
+    """
+
+    def __init__(
+        self, reason: Reason, metadata: Mapping[str, str] | None = None, retry_after: float | None = None
+    ) -> None:
+        self.reason = reason
+        self.metadata = MappingProxyType(dict(metadata or {}))
+        self.retry_after = retry_after
+        super().__init__(f"{reason}: {TABLE[reason].user}")
+
+    @property
+    def status(self) -> HTTPStatus:
+        """The HTTP status of the Hub's answer."""
+        return TABLE[self.reason].status
+
+    @property
+    def holders(self) -> tuple[str, ...]:
+        """Names of containers that are in the way: for admins only, they may be other users'."""
+        return tuple(name for name in self.metadata.get("holders", "").split(",") if name)
+
+    def sentence(self, *, for_admin: bool) -> str:
+        """What to tell a person."""
+        meaning = TABLE[self.reason]
+        if not for_admin or not meaning.admin:
+            return meaning.user
+        return meaning.admin.format(
+            holders=", ".join(self.holders) or "unknown",
+            container=self.metadata.get("container", ""),
+            volume=self.metadata.get("volume", ""),
+        )

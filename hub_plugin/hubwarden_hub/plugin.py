@@ -1,0 +1,32 @@
+"""What the handlers and the Spawners share: one settings object, one client of the agent, one set of turns.
+
+What holds here: there is one `Plugin` in a Hub, in its tornado settings under the key `hubwarden`, from before the
+first Spawner is made. It must never decide anything.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from logging import Logger
+
+from hubwarden_hub.agent import Agent, AgentClient
+from hubwarden_hub.operations import Turns
+from hubwarden_hub.reset import Resets
+from hubwarden_hub.settings import Hubwarden
+
+
+@dataclass(frozen=True, slots=True)
+class Plugin:
+    """The parts, wired."""
+
+    settings: Hubwarden
+    agent: Agent
+    turns: Turns
+    resets: Resets
+
+    @classmethod
+    def of(cls, settings: Hubwarden, log: Logger) -> Plugin:
+        """Wire the parts. Connects nothing yet: the channel belongs to the Hub's event loop."""
+        agent = AgentClient(settings.agent_address, settings.deadlines)
+        turns = Turns()
+        return cls(settings, agent, turns, Resets(agent, turns, settings.turn_wait, log))

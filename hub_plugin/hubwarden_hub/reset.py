@@ -1,0 +1,62 @@
+"""Resetting homes: the Hub's part, which is to take turns and to keep asking until the outcome is known.
+
+What holds here: two requests for one user are one operation if they carry the same id, and refused otherwise; a client
+that goes away changes nothing. The agent decides whether a reset may happen. This file must never say that it did when
+nobody knows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from logging import Logger
+
+from hubwarden_hub.agent import Agent
+from hubwarden_hub.commands import Home, ResetCommand
+from hubwarden_hub.errors import AgentError, Reason
+from hubwarden_hub.operations import Operation, Phase, Turns
+
+
+class Resets:
+    """The resets under way, at most one a user.
+
+    Args:
+        agent: does them.
+        turns: shared with the Spawners.
+        turn_wait: seconds to wait for the user's turn at most.
+        log: the Hub's.
+    """
+
+    def __init__(self, agent: Agent, turns: Turns, turn_wait: float, log: Logger) -> None:
+        self._log = log
+        self._agent = agent
+        self._turns = turns
+        self._turn_wait = turn_wait
+        self._running: dict[int, tuple[Operation[Home], asyncio.Task[None]]] = {}
+
+    def request(self, user_id: int, command: ResetCommand) -> Operation[Home]:
+        """Begin a reset, or find the one under way that has this id.
+
+        Raises:
+            AgentError: `OPERATION_IN_PROGRESS`, a reset with another id is under way.
+        """
+        if user_id in self._running:
+            operation = self._running[user_id][0]
+            if operation.request_id != command.request_id:
+                raise AgentError(Reason.OPERATION_IN_PROGRESS)
+            return operation
+        operation = Operation(command.request_id)
+        self._running[user_id] = (operation, asyncio.create_task(self._carry_out(user_id, operation, command)))
+        return operation
+
+    async def _carry_out(self, user_id: int, operation: Operation[Home], command: ResetCommand) -> None:
+        try:
+            async with self._turns.take(user_id, self._turn_wait):
+                operation.enter(Phase.WORKING)
+                operation.succeed(await self._agent.reset(command))
+        except AgentError as error:
+            operation.fail(error)
+        except Exception:  # noqa: BLE001 - logged; somebody waits for the outcome, whatever went wrong
+            self._log.exception("Reset %s failed", command.request_id)
+            operation.fail(AgentError(Reason.DOCKER_ERROR))
+        finally:
+            del self._running[user_id]

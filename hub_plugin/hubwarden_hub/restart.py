@@ -1,0 +1,167 @@
+"""The order in which a server is restarted, so that the Hub is never left wrong.
+
+What holds here: the route is gone before the container is touched, and comes back only to an address that was asked for
+after it; a refusal by the agent changes nothing that a user could notice; nobody's old browser session gets to the
+restarted server; what is not known is asked again and never guessed. Everything outside goes through `Server` and
+`Agent`. This file must never stop a server: it raises `ServerGone`, and JupyterHub does the rest.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from hubwarden_hub.agent import Agent
+from hubwarden_hub.commands import RestartCommand, Restarted
+from hubwarden_hub.errors import AgentError
+from hubwarden_hub.operations import Phase
+
+_FIRST_PAUSE = 0.1
+_LONGEST_PAUSE = 5.0
+_LOCATE_ATTEMPTS = 20
+"""How often a server that runs may fail to say where, before it counts as out of reach."""
+_LOOK_AGAIN = 1.0
+"""Seconds between looks at whether a server that does not answer yet still runs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a server listens, from the Hub's and the proxy's point of view."""
+
+    ip: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class RestartOutcome:
+    """A restart that happened. `ready`: the server answers; if not, it runs and may yet."""
+
+    restarted: Restarted
+    ready: bool
+
+
+class Unanswered(Exception):  # noqa: N818 - not an error: the other side has said nothing, neither yes nor no
+    """Whoever knows about the server (Docker, the gateway, the agent) does not answer."""
+
+
+class ServerGone(Exception):  # noqa: N818 - a finding, not an error
+    """The server does not run, or nobody can say where: it has to be started again."""
+
+
+class Server(Protocol):
+    """One user's server, as the Hub sees it. What changes the Hub's database commits it, with no await in between."""
+
+    def remember(self, command: RestartCommand) -> None:
+        """Note the restart where a killed Hub finds it again."""
+
+    def conclude(self, address: Address | None, *, end_sessions: bool) -> None:
+        """Note the new address, end browser sessions, forget the restart. No address: only forget."""
+
+    async def unroute(self) -> None:
+        """Take the server's route away. Raises `AgentError` (`PROXY_UNAVAILABLE`)."""
+
+    async def route(self) -> None:
+        """Lead the server's route to its address. A proxy that is away gets it later, from JupyterHub's own check."""
+
+    async def is_running(self) -> bool:
+        """Whether its process runs. Raises `Unanswered`."""
+
+    async def address(self) -> Address:
+        """Where it listens now. Raises `Unanswered`."""
+
+    async def answers_within(self, seconds: float) -> bool:
+        """Whether it answers HTTP requests within the time."""
+
+    @property
+    def answer_timeout(self) -> float:
+        """Seconds that a server may take from its start to its first answer."""
+
+
+async def carry_out(
+    server: Server, agent: Agent, command: RestartCommand, enter: Callable[[Phase], None]
+) -> RestartOutcome:
+    """Restart a server that is ready.
+
+    Args:
+        server: which one.
+        agent: does it.
+        command: as it will be repeated if an answer gets lost.
+        enter: is told each phase as it begins.
+
+    Raises:
+        AgentError: it did not happen, or nobody knows whether it did; the server runs and has its route.
+        ServerGone: the server does not run any more.
+    """
+    enter(Phase.CHECKING)
+    await agent.check_restart(command)
+    server.remember(command)
+    try:
+        enter(Phase.UNROUTING)
+        await server.unroute()
+        enter(Phase.WORKING)
+        restarted = await agent.restart(command)
+    except AgentError:
+        await bring_back(server, enter, end_sessions=False)
+        raise
+    ready = await bring_back(server, enter, end_sessions=True)
+    return RestartOutcome(restarted, ready)
+
+
+async def bring_back(server: Server, enter: Callable[[Phase], None], *, end_sessions: bool) -> bool:
+    """Give a server its address and its route.
+
+    Returns:
+        whether it answers. If not, it has the route all the same, as a server has that hangs at any other time.
+
+    Raises:
+        ServerGone: it does not run.
+    """
+    enter(Phase.LOCATING)
+    try:
+        address = await locate(server)
+        server.conclude(address, end_sessions=end_sessions)
+        enter(Phase.ANSWERING)
+        ready = await _wait_for_answer(server)
+    except ServerGone:
+        server.conclude(None, end_sessions=end_sessions)
+        raise
+    enter(Phase.ROUTING)
+    await server.route()
+    return ready
+
+
+async def locate(server: Server) -> Address:
+    """Where a server is, for as long as it takes to get an answer: unknown is not dead, and no address is guessed.
+
+    Raises:
+        ServerGone: it does not run, or runs and repeatedly cannot be located.
+    """
+    pause, attempts = _FIRST_PAUSE, 0
+    while True:
+        try:
+            if not await server.is_running():
+                raise ServerGone
+            attempts += 1
+            return await server.address()
+        except Unanswered as error:
+            if attempts >= _LOCATE_ATTEMPTS:
+                raise ServerGone from error
+        await asyncio.sleep(pause)
+        pause = min(2 * pause, _LONGEST_PAUSE)
+
+
+async def _wait_for_answer(server: Server) -> bool:
+    """Wait until it answers, but not on a server that has died meanwhile."""
+    clock = asyncio.get_running_loop().time
+    give_up_at = clock() + server.answer_timeout
+    while not await server.answers_within(_LOOK_AGAIN):
+        if clock() >= give_up_at:
+            return False
+        try:
+            if not await server.is_running():
+                raise ServerGone
+        except Unanswered:
+            continue
+    return True

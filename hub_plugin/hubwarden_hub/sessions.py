@@ -1,0 +1,30 @@
+"""Ending browser sessions at a server.
+
+What holds here: only what was issued through the server's own OAuth client goes, whoever it was issued to. The server's
+own token (client `jupyterhub`) and the OAuth client itself stay: the restarted container has both in its environment.
+The caller commits.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from jupyterhub import orm
+
+
+def end_browser_sessions(db: Any, oauth_client_id: str) -> int:
+    """Delete the tokens and codes of everybody's sessions at one server.
+
+    Args:
+        db: the Hub's database session. Not committed here.
+        oauth_client_id: the Spawner's.
+
+    Returns:
+        how many there were.
+    """
+    ended = 0
+    for table in (orm.APIToken, orm.OAuthCode):
+        for row in db.query(table).filter_by(client_id=oauth_client_id):
+            db.delete(row)
+            ended += 1
+    return ended

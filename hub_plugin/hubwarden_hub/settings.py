@@ -1,0 +1,111 @@
+"""The operator's settings, `c.Hubwarden.…` in jupyterhub_config.py. The `help` texts are the manual.
+
+What holds here: a value that cannot work is refused when the Hub starts, not when a user clicks. Nothing here may
+grant anything: who may do what is JupyterHub's roles' business.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from traitlets import Bool, Float, TraitError, Unicode, validate
+from traitlets.config import Configurable
+
+from hubwarden_hub.agent import Deadlines
+
+
+class Hubwarden(Configurable):
+    """Restart Server and Reset Home Volume, through the Hubwarden agent."""
+
+    agent_address = Unicode(
+        "unix:///run/hubwarden/agent.sock",
+        config=True,
+        help="""Where the agent listens: `unix://` and the absolute path of its socket (`listen.grpc` in agent.toml).
+
+        The Hub's process must be able to connect to it (mode 0660: be in its group). The Hub starts, and servers keep
+        running, while nobody listens there.
+        """,
+    )
+    home_volume = Unicode(
+        "jupyterlab-{username}_home",
+        config=True,
+        help="""The home volume's name, written as in `c.DockerSpawner.volumes`.
+
+        It is rendered by the Spawner itself and sent along, so that the agent refuses a reset when the two sides mean
+        different volumes. Keep it the same as `names.home_volume` in agent.toml and as the key in
+        `c.DockerSpawner.volumes`.
+        """,
+    )
+    users_reset_own_home = Bool(
+        default_value=True,
+        config=True,
+        help="""Whether every user may reset their own home (scope `custom:hubwarden:reset!user` in the role `user`).
+
+        Set it to False to grant the scope with roles of your own, for example to one group.
+        """,
+    )
+    stop_timeout = Float(
+        10,
+        min=0,
+        config=True,
+        help="""Seconds that a server has to shut down in a restart before it is killed.
+
+        At most `limits.max_stop_timeout` of the agent. Fractions are rounded up.
+        """,
+    )
+    restart_wait = Float(
+        60,
+        min=0,
+        config=True,
+        help="""Seconds for which a restart's request waits until the server answers again.
+
+        After that the answer is 202, and the restart goes on without the request.
+        """,
+    )
+    turn_wait = Float(
+        30,
+        min=0,
+        config=True,
+        help="""Seconds for which a start, stop or restart waits for another operation on the same user's servers.
+
+        After that it is refused with 409. Keep it below `c.Spawner.start_timeout`.
+        """,
+    )
+    check_deadline = Float(
+        10, min=0.1, config=True, help="""Seconds for a question to the agent that changes nothing."""
+    )
+    restart_deadline = Float(
+        60, min=1, config=True, help="""Seconds for the agent to restart a container, beyond `stop_timeout`."""
+    )
+    reset_deadline = Float(
+        300,
+        min=1,
+        config=True,
+        help="""Seconds for the agent to reset a home, its backup included. At most `limits.max_deadline` there.""",
+    )
+    outcome_wait = Float(
+        120,
+        min=0,
+        config=True,
+        help="""Seconds for which the Hub asks the agent what became of an operation whose answer got lost.
+
+        It asks under the same request id, so nothing is done twice.
+        """,
+    )
+
+    @validate("agent_address")
+    def _is_a_socket(self, proposal: Any) -> str:
+        address = str(proposal.value)
+        if not address.startswith("unix:///"):
+            raise TraitError(f"c.Hubwarden.agent_address must be unix:///absolute/path, not {address!r}")
+        return address
+
+    @property
+    def deadlines(self) -> Deadlines:
+        """The settings that bound calls."""
+        return Deadlines(
+            check=self.check_deadline,
+            restart=self.restart_deadline,
+            reset=self.reset_deadline,
+            outcome=self.outcome_wait,
+        )

@@ -1,0 +1,108 @@
+"""A Spawner's server, as the restart needs it: JupyterHub's database, proxy and Spawner behind one narrow port.
+
+What holds here: a change to the database is committed before anything is awaited, because the Hub has one session and
+every request's end rolls back what is dirty in it. This file must never call `User.stop`, nor `User._wait_up`, which
+stops servers that are slow to answer.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from jupyterhub.utils import AnyTimeoutError, make_ssl_context
+
+from hubwarden_hub.errors import AgentError, Reason
+from hubwarden_hub.restart import Address, Unanswered
+from hubwarden_hub.sessions import end_browser_sessions
+
+if TYPE_CHECKING:
+    from hubwarden_hub.commands import RestartCommand
+    from hubwarden_hub.spawner import RestartableSpawnerMixin
+
+
+class SpawnedServer:
+    """`restart.Server` for a Spawner.
+
+    Args:
+        spawner: with a server on record.
+    """
+
+    def __init__(self, spawner: RestartableSpawnerMixin) -> None:
+        self._spawner = spawner
+
+    @property
+    def _settings(self) -> Any:
+        return self._spawner.user.settings
+
+    @property
+    def answer_timeout(self) -> float:
+        """See `restart.Server`: what JupyterHub grants a server that it spawned."""
+        return float(self._spawner.http_timeout)
+
+    def remember(self, command: RestartCommand) -> None:
+        """See `restart.Server`."""
+        self._spawner.marker = command
+        self._commit_state()
+
+    def conclude(self, address: Address | None, *, end_sessions: bool) -> None:
+        """See `restart.Server`."""
+        spawner = self._spawner
+        if address is not None and spawner.server is not None:
+            spawner.server.ip, spawner.server.port = address.ip, address.port
+        if end_sessions:
+            ended = end_browser_sessions(spawner.user.db, spawner.oauth_client_id)
+            spawner.log.debug("Ended %i browser sessions at %s", ended, spawner._log_name)  # noqa: SLF001 - log name
+        spawner.marker = None
+        self._commit_state()
+
+    def _commit_state(self) -> None:
+        self._spawner.orm_spawner.state = self._spawner.get_state()
+        self._spawner.user.db.commit()
+
+    async def unroute(self) -> None:
+        """See `restart.Server`."""
+        try:
+            await self._settings["proxy"].delete_route(self._spawner.proxy_spec)
+        except Exception as error:  # each kind of proxy has exceptions of its own
+            self._spawner.log.exception("Could not remove the route %s", self._spawner.proxy_spec)
+            raise AgentError(Reason.PROXY_UNAVAILABLE) from error
+
+    async def route(self) -> None:
+        """See `restart.Server`. Not `Proxy.add_user`, which refuses while anything but a spawn is pending."""
+        spawner = self._spawner
+        data = {"user": spawner.user.name, "server_name": spawner.name}
+        try:
+            await self._settings["proxy"].add_route(spawner.proxy_spec, spawner.server.host, data)
+        except Exception:
+            # The server is there; JupyterHub's periodic check_routes adds what is missing once the proxy is back.
+            spawner.log.exception("Could not add the route %s", spawner.proxy_spec)
+
+    async def is_running(self) -> bool:
+        """See `restart.Server`."""
+        try:
+            return await self._spawner.unguarded_poll() is None
+        except Exception as error:
+            self._spawner.log.warning("Could not ask whether %s runs: %r", self._spawner.proxy_spec, error)
+            raise Unanswered from error
+
+    async def address(self) -> Address:
+        """See `restart.Server`."""
+        try:
+            ip, port = await self._spawner.get_ip_and_port()
+        except Exception as error:
+            self._spawner.log.warning("Could not ask where %s is: %r", self._spawner.proxy_spec, error)
+            raise Unanswered from error
+        if not ip or not port:  # Docker says so for a moment, while it connects a container to its network
+            raise Unanswered
+        return Address(str(ip), int(port))
+
+    async def answers_within(self, seconds: float) -> bool:
+        """See `restart.Server`."""
+        settings = self._settings
+        key, cert, ca = (settings.get(f"internal_ssl_{name}") for name in ("key", "cert", "ca"))
+        context = make_ssl_context(key, cert, cafile=ca)
+        try:
+            await self._spawner.server.wait_up(http=True, timeout=seconds, ssl_context=context, extra_path="api")
+        except AnyTimeoutError:
+            return False
+        return True

@@ -1,0 +1,74 @@
+"""Whether the plugin is really in the Hub that is starting. If not, the Hub does not start.
+
+What holds here: the check runs when JupyterHub has made its list of handlers, which is after roles were loaded and
+before the first Spawner is made or the first request served; it looks at what took effect, not at what was configured,
+so that a command-line option or a later line in a configuration file that undoes half of the plugin is found out.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from jupyterhub import orm
+
+from hubwarden_hub import scopes
+from hubwarden_hub.plugin import Plugin
+from hubwarden_hub.settings import Hubwarden
+from hubwarden_hub.spawner import RestartableSpawnerMixin
+
+# What the plugin uses of DockerSpawner beyond what every Spawner has.
+_OF_DOCKERSPAWNER = ("get_ip_and_port", "object_name", "object_id", "format_volume_name")
+
+
+class HubwardenNotInstalled(SystemExit):
+    """Stops the Hub. A `SystemExit`, so that the message is the last thing on the terminal, without a traceback."""
+
+    def __init__(self, mistakes: list[str]) -> None:
+        lines = "".join(f"\n  - {mistake}" for mistake in mistakes)
+        super().__init__(
+            f"The Hub does not start, because Hubwarden did not take effect:{lines}\n"
+            "Call hubwarden_hub.configure(c) on the last line of the configuration, and use no command-line option "
+            "that overrides what it sets."
+        )
+
+
+def install(app: Any, handlers: list[tuple[Any, ...]]) -> None:
+    """Check, and then hand the plugin to handlers and Spawners.
+
+    Args:
+        app: the `JupyterHub` application.
+        handlers: its rules, the Hub's prefix included.
+
+    Raises:
+        HubwardenNotInstalled: naming everything that did not take effect.
+    """
+    settings = Hubwarden(parent=app)
+    mistakes = spawner_mistakes(app.spawner_class)
+    mistakes += handler_mistakes(app.handlers, app.hub_prefix, handlers)
+    held = {name: list(role.scopes) for name in ("user", "admin") if (role := orm.Role.find(app.db, name))}
+    mistakes += scopes.mistakes_in(held, users_reset_own_home=settings.users_reset_own_home)
+    if mistakes:
+        raise HubwardenNotInstalled(mistakes)
+    app.tornado_settings["hubwarden"] = Plugin.of(settings, app.log)
+
+
+def spawner_mistakes(spawner_class: type) -> list[str]:
+    """What the Spawner class that the Hub uses lacks."""
+    name = f"{spawner_class.__module__}.{spawner_class.__name__}"
+    mistakes = []
+    if not issubclass(spawner_class, RestartableSpawnerMixin):
+        mistakes.append(f"the Hub's Spawner class {name} lacks Hubwarden's mixin")
+    missing = [attribute for attribute in _OF_DOCKERSPAWNER if not hasattr(spawner_class, attribute)]
+    if missing:
+        mistakes.append(f"the Hub's Spawner class {name} is not a DockerSpawner (it lacks {', '.join(missing)})")
+    return mistakes
+
+
+def handler_mistakes(rules: list[Any], prefix: str, handlers: list[tuple[Any, ...]]) -> list[str]:
+    """Which of our handlers are not among the Hub's rules."""
+    present = {(rule[0], rule[1]) for rule in rules}
+    return [
+        f"the endpoint {prefix}{path.lstrip('/')} is not served"
+        for path, handler, *_ in handlers
+        if (prefix.rstrip("/") + path, handler) not in present
+    ]

@@ -1,0 +1,52 @@
+// Turns whatever ended an operation badly into a notice: what happened, a reference, and what to do next.
+//
+// Always: the Hub's own message where there is one; a next step.
+// Never: an exception's text, which is for developers: it goes to the console.
+
+import { HubRefusal, HubUnreachable, SessionEnded } from "./hub-api.js";
+import { phrase, waitInWords, words } from "./words.js";
+
+/** The topic of notices about the login. */
+export const LOGIN = "login";
+
+// The server is stopped now: starting it is the way on, restarting it again is not.
+const STOPPED_REASON = "RESTART_FAILED";
+
+/**
+ * The notice for `error`.
+ *
+ * @param {{failedSentence: string, startUrl: string, loginUrl: string, requestId: string, retry: Function}} context
+ */
+export function failureNotice(error, context) {
+  if (error instanceof SessionEnded) return signedOutNotice(context, error);
+  if (error instanceof HubRefusal) return refusalNotice(error, context);
+  if (!(error instanceof HubUnreachable)) console.error(error);
+  const sentence = error instanceof HubUnreachable ? words.unreachable : words.unforeseen;
+  return failure([context.failedSentence, sentence, reference(context)], { label: words.tryAgain, run: context.retry });
+}
+
+/** The notice that the login has ended; without an operation, or in the middle of one, it claims nothing about its end. */
+export function signedOutNotice({ loginUrl }, { outcomeUnknown } = { outcomeUnknown: true }) {
+  const sentence = outcomeUnknown ? words.signedOut : words.sessionEnded;
+  return { ...failure([sentence], { label: words.logIn, href: loginUrl }), topic: LOGIN };
+}
+
+function refusalNotice(refusal, context) {
+  const { message, reason, retryAfterSeconds } = refusal;
+  const sentences = [context.failedSentence, message];
+  if (retryAfterSeconds) sentences.push(phrase(words.waitFirst, { wait: waitInWords(retryAfterSeconds) }));
+  sentences.push(reference(context));
+  const next =
+    reason === STOPPED_REASON
+      ? { label: words.startServer, href: context.startUrl }
+      : { label: words.tryAgain, run: context.retry };
+  return failure(sentences, next);
+}
+
+function failure(sentences, next) {
+  return { kind: "failure", sentences, actions: [next] };
+}
+
+function reference({ requestId }) {
+  return phrase(words.reference, { requestId });
+}

@@ -1,0 +1,62 @@
+// The line in the page that says what is under way, how it ended, and what can be done next.
+//
+// Always: one notice at a time, the latest; a live region, so that a screen reader says it; text only, whatever the Hub sent.
+// Never: an alert(), and never a failure without a next step.
+
+const LOOKS = { progress: "alert-info", success: "alert-success", failure: "alert-danger" };
+
+/** Wraps the element that holds the notice. */
+export class Notice {
+  /** What the present notice is about, where it said so. */
+  topic = null;
+  #element;
+
+  constructor(element) {
+    this.#element = element;
+  }
+
+  /**
+   * Shows `sentences`, each its own paragraph, and `actions`: {label, run} is a button, {label, href} a link.
+   *
+   * @param {{kind: "progress"|"success"|"failure", sentences: string[], actions?: object[], topic?: string}} notice
+   */
+  show({ kind, sentences, actions = [], topic = null }) {
+    this.topic = topic;
+    const box = document.createElement("div");
+    box.className = `alert ${LOOKS[kind]} hubwarden-notice`;
+    if (kind === "failure") box.setAttribute("role", "alert");
+    box.append(...sentences.map(paragraph), ...actions.map(control));
+    if (kind === "progress") box.firstElementChild.prepend(spinner());
+    this.#element.replaceChildren(box);
+  }
+
+  focus() {
+    this.#element.focus();
+  }
+}
+
+function paragraph(sentence) {
+  const element = document.createElement("p");
+  element.textContent = sentence;
+  return element;
+}
+
+function control({ label, run, href }) {
+  const element = document.createElement(href ? "a" : "button");
+  element.className = "btn btn-default btn-secondary";
+  element.textContent = label;
+  if (href) {
+    element.href = href;
+  } else {
+    element.type = "button";
+    element.addEventListener("click", run);
+  }
+  return element;
+}
+
+function spinner() {
+  const element = document.createElement("span");
+  element.className = "hubwarden-spinner";
+  element.setAttribute("aria-hidden", "true");
+  return element;
+}

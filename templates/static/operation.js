@@ -1,0 +1,74 @@
+// One operation from the question to its end: dialog, request, progress, and the notice that says how it ended.
+//
+// Always: one request per confirmation, however often it is clicked; the same request id until the Hub has given a
+// definite answer, so that trying again cannot do the work twice; "Try again" asks first, because the world may have changed.
+// Never: leaves a person who closes the dialog without a word: the notice in the page says the same as the dialog.
+
+import { failureNotice } from "./failure.js";
+import { newRequestId } from "./request-id.js";
+
+/** What restart and reset have in common. */
+export class Operation {
+  running = false;
+  #requestId = null;
+  #dialog;
+  #notice;
+  #steps;
+
+  /**
+   * @param {{dialog: OperationDialog, notice: Notice}} surfaces where it shows
+   * @param {object} steps what differs between operations:
+   *   facts(): pairs of label and value for the dialog; progress(): the sentence while it runs;
+   *   send(requestId, report): does it, reports what is under way, resolves to the answer;
+   *   succeeded(answer, report): ends it, and returns the notice to show, or null when the page is being left;
+   *   failedSentence, startUrl: for the failure notice; changed(): called when `running` changes.
+   */
+  constructor({ dialog, notice }, steps) {
+    this.#dialog = dialog;
+    this.#notice = notice;
+    this.#steps = steps;
+  }
+
+  /** Opens the dialog; nothing happens before it is confirmed. */
+  ask() {
+    this.#dialog.ask(this.#steps.facts(), () => this.#confirmed());
+  }
+
+  async #confirmed() {
+    if (this.running) return;
+    this.#setRunning(true);
+    this.#requestId ??= newRequestId();
+    const report = (sentence) => this.#report(sentence);
+    report(this.#steps.progress());
+    try {
+      const answer = await this.#steps.send(this.#requestId, report);
+      this.#requestId = null;
+      this.#end(this.#steps.succeeded(answer, report));
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
+  #fail(error) {
+    const requestId = error.requestId ?? this.#requestId;
+    if (error.outcomeUnknown === false) this.#requestId = null;
+    this.#end(failureNotice(error, { ...this.#steps, requestId, retry: () => this.ask() }));
+  }
+
+  #report(sentence) {
+    this.#dialog.progress(sentence);
+    this.#notice.show({ kind: "progress", sentences: [sentence] });
+  }
+
+  #end(notice) {
+    if (notice === null) return; // the page is being left: offer nothing any more
+    this.#notice.show(notice);
+    this.#dialog.close();
+    this.#setRunning(false);
+  }
+
+  #setRunning(running) {
+    this.running = running;
+    this.#steps.changed();
+  }
+}

@@ -1,0 +1,45 @@
+// Keeps the page true: reads the server's state every two seconds and tells whoever listens.
+//
+// JupyterHub's own page says nothing when a server starts, stops or dies, so the page asks.
+// Always: one read at a time counts, the latest; nothing is asked while the tab is hidden; a tab that comes back asks at once.
+// Never: asks on after the login has ended; only a new page has a new XSRF token.
+
+const INTERVAL_MILLISECONDS = 2_000;
+
+/** Watches what `read` resolves to; `read` must not reject. */
+export class ServerWatch {
+  #read;
+  #listeners = new Set();
+  #turn = 0;
+  #timer = null;
+
+  constructor(read) {
+    this.#read = read;
+  }
+
+  start() {
+    document.addEventListener("visibilitychange", () => (document.hidden ? this.#pause() : this.refresh()));
+    if (!document.hidden) this.refresh();
+  }
+
+  /** Calls `listener` with every state read from now on; returns the function that ends this. */
+  listen(listener) {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  /** Reads now; what an earlier read still brings is out of date and dropped. */
+  async refresh() {
+    this.#pause();
+    const turn = this.#turn;
+    const state = await this.#read();
+    if (turn !== this.#turn) return;
+    for (const listener of [...this.#listeners]) listener(state);
+    if (state.kind !== "signed-out") this.#timer = setTimeout(() => this.refresh(), INTERVAL_MILLISECONDS);
+  }
+
+  #pause() {
+    clearTimeout(this.#timer);
+    this.#turn += 1;
+  }
+}

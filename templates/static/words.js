@@ -1,0 +1,88 @@
+// Every word that Hubwarden shows on a page, in one place, to be translated here and nowhere else.
+//
+// Always: plain text with {placeholders}, which `phrase` fills in; says what happens to a person's files in their words.
+// Never: HTML, and never a promise that the agent does not keep.
+
+export const words = {
+  restart: {
+    button: "Restart server",
+    title: "Restart your server?",
+    explanation: [
+      "Running kernels and terminals are ended, and whatever they hold only in memory is lost; your saved files stay.",
+      "The same server starts again, and this page takes you to it as soon as it answers.",
+    ],
+    confirm: "Restart server",
+    progressTitle: "Restarting your server",
+    progress: "Restarting your server…",
+    progressNote: "A server that does not stop by itself gets a few seconds before it is ended. You can close this: the restart goes on, and this page shows how it ends.",
+    waiting: "Your server has been restarted. Waiting for it to answer…",
+    leaving: "Your server is ready. Taking you there…",
+    done: "Your server was restarted and is ready.",
+    failed: "Your server could not be restarted.",
+    cameBackStopped: "The server stopped and did not come back.",
+  },
+  reset: {
+    button: "Reset home volume",
+    title: "Delete everything in your home?",
+    explanation: [
+      "Everything in your home folder is deleted for good, and so are packages that you installed into your server's container if that was kept.",
+      "Your workspace and your cache stay as they are; the next start of your server begins with a clean home.",
+    ],
+    confirm: "Delete my home volume",
+    progressTitle: "Resetting your home volume",
+    progress: "Deleting your home volume {volume}…",
+    progressNote: "You can close this: the deletion goes on, and this page shows how it ends.",
+    done: "Your home volume {volume} was deleted.",
+    doneNext: "Your server begins with a clean home at its next start; workspace and cache are as they were.",
+    backup: "A backup was made first: {backup}. An administrator can restore it.",
+    failed: "Your home volume could not be reset.",
+    noHome: "There is no home volume yet. The first start of your server creates it.",
+    cannotTell: "Whether your home volume can be reset is not known right now.",
+  },
+  facts: {
+    user: "User",
+    volume: "Home volume",
+    size: "Size",
+  },
+  pending: {
+    spawn: "Your server is starting.",
+    stop: "Your server is stopping.",
+    restart: "Your server is being restarted.",
+  },
+  cancel: "Cancel",
+  close: "Close",
+  tryAgain: "Try again",
+  startServer: "Start my server",
+  openServer: "Go to my server",
+  logIn: "Log in again",
+  reference: "Reference for an administrator: {requestId}",
+  waitFirst: "You can try again in {wait}.",
+  sessionEnded: "Your login at the Hub has ended, so nothing was done. Log in again, then repeat what you wanted to do.",
+  signedOut: "Your login at the Hub has ended. Log in again to see your server and its buttons.",
+  unreachable: "The Hub cannot be reached, so it is not known whether this was done. Trying again is safe: it is never done twice.",
+  offline: "The Hub cannot be reached right now. This page keeps trying.",
+  unforeseen: "Something went wrong in this page. Reload it to see where things stand.",
+};
+
+/** The text with each {placeholder} replaced by the value of that name. */
+export function phrase(text, values) {
+  return text.replace(/\{(\w+)\}/g, (placeholder, name) => values[name] ?? placeholder);
+}
+
+/** A size for people, such as "1.2 GB", in the page's language. */
+export function sizeInWords(bytes) {
+  const units = ["byte", "kilobyte", "megabyte", "gigabyte", "terabyte"];
+  const step = bytes < 1000 ? 0 : Math.min(Math.floor(Math.log10(bytes) / 3), units.length - 1);
+  return inUnit(bytes / 1000 ** step, units[step]);
+}
+
+/** A time to wait for people, such as "40 seconds" or "3 minutes", rounded up. */
+export function waitInWords(seconds) {
+  return seconds < 90 ? inUnit(Math.ceil(seconds), "second") : inUnit(Math.ceil(seconds / 60), "minute");
+}
+
+function inUnit(value, unit) {
+  const language = document.documentElement.lang || "en";
+  const unitDisplay = unit.endsWith("byte") && unit !== "byte" ? "short" : "long";
+  return new Intl.NumberFormat(language, { style: "unit", unit, unitDisplay, maximumFractionDigits: 1 }).format(value);
+}

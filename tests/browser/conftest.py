@@ -1,0 +1,85 @@
+"""One stack and one browser for the whole run; a fresh user, with a browser session of their own, for every test."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from browser.person import Person
+from browser.stack import Stack
+from playwright.sync_api import Browser, sync_playwright
+
+# Chromium's own sandbox does not start for root, which tests in a container are.
+CHROMIUM_FLAGS = ["--no-sandbox", "--disable-background-networking"]
+
+PersonFactory = Callable[..., Person]
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """Agent and Hub as compose.yml ships them. HUBWARDEN_KEEP_STACK=1 leaves them up for the next run."""
+    stack = Stack(tmp_path_factory.mktemp("stack"), free_port())
+    stack.up()
+    yield stack
+    if not os.environ.get("HUBWARDEN_KEEP_STACK"):
+        stack.down()
+
+
+def free_port() -> int:
+    """A port that nobody listens on at the moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """A real Chromium: Debian's."""
+    chromium = os.environ.get("HUBWARDEN_CHROMIUM") or shutil.which("chromium")
+    assert chromium, "the browser tests need Chromium (on Debian: apt-get install chromium), or HUBWARDEN_CHROMIUM"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=CHROMIUM_FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def make_person(stack: Stack, browser: Browser) -> Iterator[PersonFactory]:
+    """Makes users who are logged in and look at their home page."""
+    contexts = []
+
+    def make(typed_name: str | None = None) -> Person:
+        context = browser.new_context(base_url=stack.url)
+        contexts.append(context)
+        person = Person(stack, context, typed_name or f"user-{uuid.uuid4().hex[:8]}")
+        person.log_in()
+        return person
+
+    yield make
+    for context in contexts:
+        context.close()
+
+
+@pytest.fixture
+def person(make_person: PersonFactory) -> Person:
+    """A user who has never started a server."""
+    return make_person()
+
+
+@pytest.fixture
+def person_with_server(person: Person) -> Person:
+    """A user whose server runs, at the home page."""
+    person.start_server()
+    return person
+
+
+@pytest.fixture(scope="session")
+def pictures() -> Path | None:
+    """Where pictures for the documentation go, if they are asked for: HUBWARDEN_PICTURES=docs/images."""
+    folder = os.environ.get("HUBWARDEN_PICTURES")
+    return Path(folder).resolve() if folder else None

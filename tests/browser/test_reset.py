@@ -1,0 +1,134 @@
+"""Reset home volume, as a person does it in a browser, and what then is true on the engine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from browser.person import HOME, PAGE_FOLLOWS_MILLISECONDS, Person
+from browser.stack import Stack
+from playwright.sync_api import Route, expect
+
+FILES = {"home": f"{HOME}/mine.txt", "workspace": "/workspace/project.txt", "cache": "/cache/download.txt"}
+
+
+@pytest.fixture
+def person_with_home(person_with_server: Person) -> Person:
+    """A user with a file in each volume, whose server is stopped."""
+    for file in FILES.values():
+        person_with_server.write(file)
+    person_with_server.stop_server()
+    return person_with_server
+
+
+@pytest.fixture
+def foreign_container(stack: Stack, person_with_home: Person) -> Iterator[str]:
+    """Somebody else's container, not yet made, that holds the user's home."""
+    name = f"foreign-{person_with_home.name}"
+    yield name
+    stack.docker("rm", "--force", name)
+
+
+def hold_home(stack: Stack, person: Person, name: str) -> None:
+    """Make a container that is not the user's and holds the user's home."""
+    image = stack.inspect_container(person.container)["Config"]["Image"]
+    stack.docker("create", "--name", name, "--volume", f"{person.volume('home')}:/held", image)
+
+
+def test_a_reset_gives_a_clean_home_and_leaves_the_rest(stack: Stack, person_with_home: Person) -> None:
+    """The dialog names the volume and what stays; afterwards the home is as new, workspace and cache are as they were."""
+    person = person_with_home
+    confirm = person.ask_to_reset()
+    expect(person.dialog).to_contain_text(person.volume("home"))
+    expect(person.dialog).to_contain_text("Your workspace and your cache stay as they are")
+    confirm.click()
+    expect(person.status).to_contain_text(f"Your home volume {person.volume('home')} was deleted", timeout=60_000)
+    expect(person.dialog).to_be_hidden()
+    assert not stack.volume_exists(person.volume("home"))
+    person.start_server()
+    assert "mine.txt" not in person.files(HOME)
+    assert "project.txt" in person.files("/workspace")
+    assert "download.txt" in person.files("/cache")
+
+
+def test_a_stopped_server_offers_reset_and_never_restart(person_with_home: Person) -> None:
+    """While the server is stopped there is a Reset button and no Restart button."""
+    expect(person_with_home.reset_button).to_be_enabled()
+    expect(person_with_home.restart_button).to_be_hidden()
+
+
+def test_without_a_home_the_button_says_why(person: Person) -> None:
+    """Before the first start, Reset is shown disabled, with the reason beside it."""
+    expect(person.reset_button).to_be_disabled()
+    expect(person.hint).to_contain_text("There is no home volume yet")
+
+
+@pytest.mark.parametrize("way_out", ["Escape", "Cancel"])
+def test_leaving_the_dialog_deletes_nothing(stack: Stack, person_with_home: Person, way_out: str) -> None:
+    """Escape and Cancel close the dialog, send nothing, and the home is still there."""
+    person = person_with_home
+    person.ask_to_reset()
+    if way_out == "Escape":
+        person.page.keyboard.press("Escape")
+    else:
+        person.dialog.get_by_role("button", name="Cancel").click()
+    expect(person.dialog).to_be_hidden()
+    assert person.operations == []
+    assert stack.volume_exists(person.volume("home"))
+
+
+def test_a_refused_reset_says_why_and_can_be_tried_again(
+    stack: Stack, person_with_home: Person, foreign_container: str
+) -> None:
+    """A home that something else holds is not deleted: the page says so, and Try again works once it is free."""
+    person = person_with_home
+    confirm = person.ask_to_reset()
+    hold_home(stack, person, foreign_container)
+    confirm.click()
+    expect(person.alert).to_contain_text("Something else is using the home volume")
+    expect(person.alert).to_contain_text("Reference")
+    assert stack.volume_exists(person.volume("home"))
+    stack.docker("rm", "--force", foreign_container)
+    person.try_again()
+    person.dialog.get_by_role("button", name="Delete my home volume").click()
+    expect(person.status).to_contain_text("was deleted", timeout=60_000)
+    first, second = (request.headers["x-request-id"] for request in person.operations)
+    assert first != second
+    assert not stack.volume_exists(person.volume("home"))
+
+
+def test_a_home_that_something_else_holds_cannot_be_reset(
+    stack: Stack, person_with_home: Person, foreign_container: str
+) -> None:
+    """On a page opened meanwhile, Reset is shown disabled with the Hub's sentence."""
+    hold_home(stack, person_with_home, foreign_container)
+    person_with_home.open_home()
+    expect(person_with_home.hint).to_contain_text("Something else is using the home volume")
+    expect(person_with_home.reset_button).to_be_disabled()
+
+
+def test_a_lost_answer_is_asked_for_again_under_the_same_request_id(stack: Stack, person_with_home: Person) -> None:
+    """The reset happens, its answer gets lost: Try again finds out that it was done, and does not do it twice."""
+    person = person_with_home
+
+    def lose_the_answer(route: Route) -> None:
+        route.fetch()
+        route.abort()
+
+    person.page.route("**/reset-home-volume", lose_the_answer, times=1)
+    person.ask_to_reset().click()
+    expect(person.alert).to_contain_text("Trying again is safe", timeout=60_000)
+    assert not stack.volume_exists(person.volume("home"))
+    person.try_again()
+    person.dialog.get_by_role("button", name="Delete my home volume").click()
+    expect(person.status).to_contain_text("was deleted", timeout=60_000)
+    first, second = (request.headers["x-request-id"] for request in person.operations)
+    assert first == second
+
+
+def test_the_page_follows_a_reset_elsewhere(person_with_home: Person) -> None:
+    """Without a reload, a page learns that the home is gone."""
+    person = person_with_home
+    assert person.call("DELETE", f"{person.path}/reset-home-volume")["status"] == 200
+    expect(person.reset_button).to_be_disabled(timeout=2 * PAGE_FOLLOWS_MILLISECONDS)
+    expect(person.hint).to_contain_text("There is no home volume yet")

@@ -1,0 +1,90 @@
+"""One stack for the whole run (agent with gateway, Hub with proxy), more where a test takes things down."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hub.people import Person
+from hub.stack import Agent, Hub, running
+from private_engine import Workbench, base_image, start, workbench
+
+IMAGE = "hubwarden-test/user-server:1"
+
+
+@pytest.fixture(scope="session")
+def engine() -> str:
+    """The private engine's socket."""
+    return start()
+
+
+@pytest.fixture(scope="session")
+def session_bench(engine: str) -> Iterator[Workbench]:
+    """The private engine, with the image of the users' servers built."""
+    with workbench(engine, IMAGE) as bench:
+        bench.client.images.build(
+            path=str(Path(__file__).with_name("user_server")),
+            buildargs={"BASE": base_image("python", engine)},
+            tag=IMAGE,
+        )
+        yield bench
+
+
+@pytest.fixture
+def bench(session_bench: Workbench, engine: str) -> Iterator[Workbench]:
+    """A workbench for one test."""
+    with workbench(engine, session_bench.image) as bench:
+        yield bench
+
+
+@pytest.fixture(scope="session")
+def agent(session_bench: Workbench, engine: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Agent]:
+    """An agent that nobody may take down."""
+    with running(Agent(tmp_path_factory.mktemp("agent"), engine, session_bench.image)) as agent:
+        yield agent
+
+
+@pytest.fixture(scope="session")
+def hub(agent: Agent, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
+    """A Hub that nobody may take down."""
+    with running(Hub(tmp_path_factory.mktemp("hub"), agent.socket, agent.gateway, IMAGE)) as hub:
+        yield hub
+
+
+@pytest.fixture
+def own_agent(session_bench: Workbench, engine: str, tmp_path: Path) -> Iterator[Agent]:
+    """An agent that the test may take down."""
+    (tmp_path / "agent").mkdir()
+    with running(Agent(tmp_path / "agent", engine, session_bench.image)) as agent:
+        yield agent
+
+
+@pytest.fixture
+def make_hub(tmp_path: Path) -> Iterator[Callable[..., Hub]]:
+    """Makes Hubs that the test starts, and may take down; they end with the test."""
+    hubs: list[Hub] = []
+
+    def make(agent: Agent, arguments: list[str] | None = None, **options: Any) -> Hub:
+        directory = tmp_path / f"hub{len(hubs)}"
+        directory.mkdir()
+        hubs.append(Hub(directory, agent.socket, agent.gateway, IMAGE, options, arguments or []))
+        return hubs[-1]
+
+    yield make
+    for hub in hubs:
+        hub.stop()
+
+
+@pytest.fixture
+def make_person(bench: Workbench) -> Callable[..., Person]:
+    """Makes users that nobody else has, called PREFIX and something."""
+    return lambda hub, prefix="user": Person(hub, bench, f"{prefix}{uuid.uuid4().hex[:8]}")
+
+
+@pytest.fixture
+def person(hub: Hub, make_person: Callable[..., Person]) -> Person:
+    """A user that nobody else has."""
+    return make_person(hub)

@@ -1,0 +1,131 @@
+"""What the Hub shows and does while a restart runs and after it, for each way of running containers."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import httpx
+import pytest
+from hub.people import Person
+from hub.stack import Agent, Hub, running, wait_for
+
+VARIANTS = [(remove, internal) for remove in (False, True) for internal in (True, False)]
+
+
+@pytest.fixture(scope="module", params=VARIANTS, ids=lambda v: f"remove={v[0]}-internal={v[1]}")
+def any_hub(
+    request: pytest.FixtureRequest, agent: Agent, tmp_path_factory: pytest.TempPathFactory, session_bench: object
+) -> Iterator[Hub]:
+    """Hubs that keep or remove stopped containers, and reach running ones by internal address or published port."""
+    assert session_bench
+    options = {"remove": request.param[0], "use_internal_ip": request.param[1]}
+    image = "hubwarden-test/user-server:1"
+    with running(Hub(tmp_path_factory.mktemp("any"), agent.socket, agent.gateway, image, options)) as hub:
+        yield hub
+
+
+@contextmanager
+def looked_at(hub: Hub, person: Person) -> Iterator[list[int]]:
+    """Somebody who fetches the home page all the time; the statuses they get."""
+    statuses: list[int] = []
+    stop = threading.Event()
+    browser = hub.browser(person.name)
+
+    def look() -> None:
+        while not stop.is_set():
+            statuses.append(browser.get("hub/home").status_code)
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    try:
+        yield statuses
+    finally:
+        stop.set()
+        thread.join()
+
+
+@pytest.mark.parametrize("kind", ["quick", "stubborn", "slow"])
+def test_restarts_while_everybody_looks(any_hub: Hub, make_person: Callable[..., Person], kind: str) -> None:
+    """Polled every second and by every fetch of the home page, the server is never declared dead.
+
+    Whether it restarts at once, ignores SIGTERM or takes long to answer: the container is the same one, the server is
+    ready, and its route leads to this user's server at its present address.
+    """
+    person = make_person(any_hub, kind)
+    person.start()
+    before = person.container()
+    with looked_at(any_hub, person) as statuses:
+        for _ in range(3 if kind == "quick" else 1):
+            answer = person.restart(person.client())
+            assert answer.status_code == 200, answer.text
+            assert person.visit().json() == {"user": person.name, "host": before.short_id}
+    assert set(statuses) == {200}
+    assert person.container().id == before.id
+    assert person.started_at() > before.attrs["State"]["StartedAt"]
+    assert person.is_ready()
+
+
+def test_a_server_that_does_not_come_back_is_shown_as_stopped(
+    any_hub: Hub, make_person: Callable[..., Person]
+) -> None:
+    """The user is told to start it again, the Hub shows it stopped without a route, and starting works."""
+    person = make_person(any_hub, "sulky")
+    person.start()
+    answer = person.restart(person.client())
+    assert (answer.status_code, answer.json()["reason"]) == (500, "RESTART_FAILED")
+    assert "Start the server again" in answer.json()["message"]
+    wait_for(lambda: person.server() is None, "the Hub shows it stopped")
+    assert not [route for route in any_hub.routes() if person.name in route]
+    if any_hub.options["remove"]:  # a new container is a first start; a kept one would go on to sulk
+        person.start()
+        assert person.visit().json()["user"] == person.name
+
+
+def test_stop_start_and_restart_are_refused_during_a_restart(
+    any_hub: Hub, make_person: Callable[..., Person]
+) -> None:
+    """Each gets a 4xx and changes nothing; visitors see the Hub's pending page; then the server is back."""
+    person = make_person(any_hub, "slow")
+    person.start()
+    with ThreadPoolExecutor() as pool:
+        restarted = pool.submit(person.restart)
+        wait_for(lambda: (person.server() or {}).get("pending") == "restart", "restart pending")
+        server = f"{person.path}/server"
+        assert person.operator.delete(server).status_code == 409
+        assert person.operator.post(server).status_code == 400
+        assert person.restart(person.client()).status_code == 409
+        assert person.reset(person.client()).json()["reason"] == "SERVER_RUNNING"
+        assert not [route for route in any_hub.routes() if person.name in route]
+        visited = any_hub.browser(person.name).get(f"user/{person.name}/")
+        assert visited.status_code == 200
+        assert "spawn-pending" in str(visited.url)
+        assert restarted.result().status_code == 200
+    assert person.is_ready()
+    assert person.visit().json()["user"] == person.name
+
+
+def test_the_hubs_progress_follows_a_restart(any_hub: Hub, make_person: Callable[..., Person]) -> None:
+    """JupyterHub's own progress endpoint tells the phases, and ends with the ready server."""
+    person = make_person(any_hub, "slow")
+    person.start()
+    with ThreadPoolExecutor() as pool:
+        restarted = pool.submit(person.restart)
+        wait_for(lambda: (person.server() or {}).get("pending") == "restart", "restart pending")
+        events = person.operator.get(f"{person.path}/server/progress").text
+        assert restarted.result().status_code == 200
+    assert '"phase": "answering"' in events
+    assert '"ready": true' in events.strip().splitlines()[-1]
+
+
+def test_a_client_that_goes_away_changes_nothing(any_hub: Hub, make_person: Callable[..., Person]) -> None:
+    """The restart goes on to its end."""
+    person = make_person(any_hub, "slow")
+    person.start()
+    started_at = person.started_at()
+    with pytest.raises(httpx.ReadTimeout):
+        person.restart(timeout=0.2)
+    wait_for(lambda: person.is_ready() and person.started_at() > started_at, "the restart's end")
+    assert person.visit().json()["user"] == person.name

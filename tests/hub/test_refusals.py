@@ -1,0 +1,92 @@
+"""What a request that may be made gets when it cannot be done: a status, a reason, a sentence, and nothing changed."""
+
+from __future__ import annotations
+
+import uuid
+
+import pytest
+from hub.people import Person
+
+
+def test_a_running_server_keeps_its_home(person: Person) -> None:
+    """A reset is 400 while the server runs; looking says why."""
+    person.start()
+    person.run("echo mine > /home/jovyan/file")
+    answer = person.reset(person.client())
+    assert (answer.status_code, answer.json()["reason"]) == (400, "SERVER_RUNNING")
+    assert "Stop it first" in answer.json()["message"]
+    home = person.home(person.client()).json()
+    assert (home["exists"], home["resettable"], home["reason"]) == (True, False, "SERVER_RUNNING")
+    assert person.run("cat /home/jovyan/file") == "mine\n"
+
+
+def test_a_stopped_server_is_not_started_by_a_restart(person: Person) -> None:
+    """A restart of a server that never ran, or was stopped, is 400."""
+    for _ in range(2):
+        answer = person.restart(person.client())
+        assert (answer.status_code, answer.json()["reason"]) == (400, "SERVER_NOT_RUNNING")
+        if not person.bench.client.containers.list(all=True, filters={"name": person.container_name}):
+            person.start()
+            person.stop()
+    assert person.container().status == "exited"
+
+
+def test_without_a_volume_there_is_nothing_to_reset(person: Person) -> None:
+    """A reset is 404 before the first start; looking says so with 200."""
+    answer = person.reset(person.client())
+    assert (answer.status_code, answer.json()["reason"]) == (404, "VOLUME_NOT_FOUND")
+    home = person.home(person.client())
+    assert home.status_code == 200
+    assert home.json() == {
+        "volume": person.volume("home"),
+        "exists": False,
+        "size_bytes": None,
+        "resettable": False,
+        "reason": "VOLUME_NOT_FOUND",
+        "message": answer.json()["message"],
+    }
+
+
+def test_a_foreign_holder_is_named_to_admins_only(person: Person) -> None:
+    """Somebody else's container keeps the home: 409, with its name and what to do for an admin, without for a user."""
+    person.start()
+    person.stop()
+    holder = f"foreign-{uuid.uuid4().hex[:8]}"
+    person.bench.container(holder, start=False, mounts={person.volume("home"): "/data"})
+    admin, user = person.reset(), person.reset(person.client())
+    assert (admin.status_code, admin.json()["reason"]) == (409, "VOLUME_IN_USE")
+    assert holder in admin.json()["message"]
+    assert "docker rm" in admin.json()["message"]
+    assert user.status_code == 409
+    assert holder not in user.text
+    assert person.home().json()["holders"] == [holder]
+    assert "holders" not in person.home(person.client()).json()
+    assert person.container().status == "exited"
+
+
+@pytest.mark.parametrize("given", ["", "7", "no-uuid", str(uuid.uuid1()), str(uuid.uuid4()).upper()])
+def test_a_malformed_request_id_is_refused(person: Person, given: str) -> None:
+    """`X-Request-ID` is a UUID4 in its canonical spelling, or the request is 400 under an id of the Hub's."""
+    answer = person.restart(headers={"X-Request-ID": given})
+    assert (answer.status_code, answer.json()["reason"]) == (400, "INVALID_REQUEST")
+    assert answer.headers["X-Request-ID"] == answer.json()["request_id"] != given
+
+
+def test_every_answer_carries_the_request_id(person: Person) -> None:
+    """The client's id comes back in header and body, in refusals of JupyterHub's own too; without one there is a new one."""
+    given = str(uuid.uuid4())
+    for client in (person.operator, person.client("read:users!user")):
+        answer = person.restart(client, headers={"X-Request-ID": given})
+        assert answer.headers["X-Request-ID"] == answer.json()["request_id"] == given
+    assert uuid.UUID(person.restart().json()["request_id"]).version == 4
+
+
+def test_the_same_request_id_restarts_once(person: Person) -> None:
+    """A retry under the same id gets the same answer and does not restart again; another id does."""
+    person.start()
+    given = {"X-Request-ID": str(uuid.uuid4())}
+    first = person.restart(headers=given).json()
+    started_at = person.started_at()
+    assert person.restart(headers=given).json() == first
+    assert person.started_at() == started_at
+    assert person.restart().json()["started_at"] > first["started_at"]

@@ -1,0 +1,105 @@
+"""Budgets: a sliding window over an injected clock. Looking is free, and two budgets are spent together or not at all."""
+
+from __future__ import annotations
+
+import pytest
+from fake_edges import FakeClock
+from limits import parse
+
+from hubwarden_agent.budgets import Window, spend_together
+from hubwarden_agent.errors import Reason, Refusal
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+def _refused(window: Window, key: str = "alice") -> Refusal:
+    with pytest.raises(Refusal) as refused:
+        window.spend(key)
+    return refused.value
+
+
+def test_one_more_than_the_amount_is_refused(clock: FakeClock) -> None:
+    """Three an hour means three; the fourth is refused with the window's reason."""
+    window = Window(parse("3/hour"), clock, Reason.RESET_BUDGET_SPENT)
+    for _ in range(3):
+        window.spend("alice")
+    assert _refused(window).reason is Reason.RESET_BUDGET_SPENT
+
+
+def test_retry_after_is_true(clock: FakeClock) -> None:
+    """A moment before `retry_after` there is no room, and then there is."""
+    window = Window(parse("2/hour"), clock)
+    window.spend("alice")
+    clock.advance(600)
+    window.spend("alice")
+    wait = _refused(window).retry_after
+    assert wait == 3000
+    clock.advance(wait - 0.001)
+    _refused(window)
+    clock.advance(0.001)
+    window.spend("alice")
+    _refused(window)
+
+
+def test_a_refusal_is_not_spent(clock: FakeClock) -> None:
+    """Being refused does not push the next chance away."""
+    window = Window(parse("1/hour"), clock)
+    window.spend("alice")
+    clock.advance(3599)
+    _refused(window)
+    clock.advance(1)
+    window.spend("alice")
+
+
+def test_looking_is_free(clock: FakeClock) -> None:
+    """`check` refuses as `spend` would and spends nothing."""
+    window = Window(parse("1/hour"), clock)
+    for _ in range(5):
+        window.check("alice")
+    window.spend("alice")
+    with pytest.raises(Refusal):
+        window.check("alice")
+
+
+def test_keys_are_apart_and_forgotten(clock: FakeClock) -> None:
+    """One user's spending is not another's, and a key without recent spending takes no memory."""
+    window = Window(parse("1/minute"), clock)
+    window.spend("alice")
+    window.spend("bob")
+    clock.advance(60)
+    window.check("carol")
+    assert window._spent == {}
+
+
+def test_a_clock_that_is_set_back_changes_nothing(clock: FakeClock) -> None:
+    """The time of day has no part in a budget."""
+    window = Window(parse("1/hour"), clock)
+    window.spend("alice")
+    clock.time = clock.time.replace(year=2020)
+    assert _refused(window).retry_after == 3600
+
+
+@pytest.mark.parametrize("spent_first", ["user", "total"])
+def test_two_budgets_are_spent_together_or_not_at_all(clock: FakeClock, spent_first: str) -> None:
+    """When one has no room the other keeps its own, and the refusal is that one's."""
+    windows = {
+        "user": Window(parse("1/hour"), clock),
+        "total": Window(parse("1/hour"), clock, Reason.RESET_BUDGET_SPENT),
+    }
+    windows[spent_first].spend("")
+    with pytest.raises(Refusal) as refused:
+        spend_together((windows["user"], ""), (windows["total"], ""))
+    expected = Reason.RATE_LIMITED if spent_first == "user" else Reason.RESET_BUDGET_SPENT
+    assert refused.value.reason is expected
+    windows["total" if spent_first == "user" else "user"].check("")
+
+
+def test_together_spends_one_of_each(clock: FakeClock) -> None:
+    """With room in both, both are spent."""
+    user, total = Window(parse("1/hour"), clock), Window(parse("1/hour"), clock)
+    spend_together((user, "alice"), (total, ""))
+    _refused(user)
+    _refused(total, "")

@@ -1,0 +1,88 @@
+"""The table of reasons is the contract's, complete, and nothing but our own sentences comes out of it."""
+
+from __future__ import annotations
+
+import grpc
+import pytest
+
+from hubwarden_agent.errors import TABLE, Detail, Reason, Refusal, StatusCode
+
+# DESIGN's table, kept here by hand: reason -> gRPC code.
+CONTRACT = {
+    "INVALID_REQUEST": "INVALID_ARGUMENT",
+    "SERVER_RUNNING": "FAILED_PRECONDITION",
+    "SERVER_NOT_RUNNING": "FAILED_PRECONDITION",
+    "VOLUME_NOT_FOUND": "NOT_FOUND",
+    "CONTAINER_NOT_FOUND": "NOT_FOUND",
+    "VOLUME_IN_USE": "FAILED_PRECONDITION",
+    "CONTAINER_KEPT": "FAILED_PRECONDITION",
+    "OPERATION_IN_PROGRESS": "ABORTED",
+    "INTERRUPTED": "ABORTED",
+    "RATE_LIMITED": "RESOURCE_EXHAUSTED",
+    "RESET_BUDGET_SPENT": "RESOURCE_EXHAUSTED",
+    "TOO_BUSY": "RESOURCE_EXHAUSTED",
+    "NAME_MISMATCH": "FAILED_PRECONDITION",
+    "NOT_OWNED": "FAILED_PRECONDITION",
+    "VOLUME_NOT_LOCAL": "FAILED_PRECONDITION",
+    "CLIENT_NOT_ALLOWED": "PERMISSION_DENIED",
+    "RESTART_FAILED": "INTERNAL",
+    "BACKUP_FAILED": "INTERNAL",
+    "DOCKER_UNAVAILABLE": "UNAVAILABLE",
+    "AUDIT_UNAVAILABLE": "UNAVAILABLE",
+    "DEADLINE_EXCEEDED": "DEADLINE_EXCEEDED",
+    "DOCKER_ERROR": "INTERNAL",
+}
+
+
+def test_the_table_is_the_contracts() -> None:
+    """Every reason of the contract is in the table with its code, and no other."""
+    assert {reason.value: code.name for reason, (code, _) in TABLE.items()} == CONTRACT
+
+
+def test_every_reason_is_in_the_table() -> None:
+    """A reason that exists but has no code cannot come to be."""
+    assert set(TABLE) == set(Reason)
+
+
+@pytest.mark.parametrize("code", StatusCode)
+def test_codes_have_grpcs_names_and_numbers(code: StatusCode) -> None:
+    """Our copy of the canonical codes agrees with gRPC's."""
+    assert grpc.StatusCode[code.name].value[0] == code.value
+
+
+@pytest.mark.parametrize("reason", Reason)
+def test_every_sentence_is_for_people(reason: Reason) -> None:
+    """A message is a sentence, and never the name of a reason."""
+    message = Refusal(reason).message
+    assert message[0].isupper()
+    assert message.endswith(".")
+    assert reason.value not in message
+
+
+def test_a_cause_is_not_in_the_text() -> None:
+    """What Docker said travels as the cause; the refusal's own text does not repeat it."""
+    try:
+        raise Refusal(Reason.DOCKER_ERROR) from RuntimeError("what docker said")
+    except Refusal as refusal:
+        text, message, cause = str(refusal), refusal.message, refusal.__cause__
+    assert "docker said" not in text + message
+    assert "docker said" in str(cause)
+
+
+def test_only_known_fields_are_sent() -> None:
+    """An unset field is left out; size 0 is known, -1 is not."""
+    assert Detail().metadata() == {}
+    assert Detail(volume="v", container="c", holders=("a", "b"), size_bytes=0).metadata() == {
+        "volume": "v",
+        "container": "c",
+        "holders": "a,b",
+        "size_bytes": "0",
+    }
+
+
+def test_many_holders_are_cut() -> None:
+    """A status travels in a header of at most 8 KiB or so: a volume that 500 containers hold must not make it overflow."""
+    holders = tuple(f"{'x' * 200}{number:03}" for number in range(500))
+    sent = Detail(holders=holders).metadata()["holders"]
+    assert len(sent) < 4096
+    assert set(sent.split(",")) < set(holders)

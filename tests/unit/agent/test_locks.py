@@ -1,0 +1,55 @@
+"""One lock a user: nobody waits, nobody else is held up, and whatever ends the body frees it."""
+
+from __future__ import annotations
+
+import pytest
+
+from hubwarden_agent.errors import Reason, Refusal
+from hubwarden_agent.locks import UserLocks
+from hubwarden_agent.names import Username
+
+ALICE, BOB = Username("alice"), Username("bob")
+
+
+def test_a_held_lock_refuses_at_once() -> None:
+    """Whoever finds the lock taken gets OPERATION_IN_PROGRESS, from `hold` and `check` alike."""
+    locks = UserLocks()
+    with locks.hold(ALICE):
+        for take in (locks.check, lambda user: locks.hold(user).__enter__()):
+            with pytest.raises(Refusal) as refused:
+                take(ALICE)
+            assert refused.value.reason is Reason.OPERATION_IN_PROGRESS
+
+
+def test_a_refused_taker_does_not_free_it() -> None:
+    """The lock stays with its holder when somebody else was refused."""
+    locks = UserLocks()
+    with locks.hold(ALICE):
+        with pytest.raises(Refusal), locks.hold(ALICE):
+            pass
+        with pytest.raises(Refusal):
+            locks.check(ALICE)
+
+
+def test_checking_takes_nothing() -> None:
+    """`check` leaves the lock free."""
+    locks = UserLocks()
+    locks.check(ALICE)
+    with locks.hold(ALICE):
+        pass
+
+
+def test_users_do_not_hold_each_other_up() -> None:
+    """Another user's lock is another lock; the same name is the same lock."""
+    locks = UserLocks()
+    with locks.hold(ALICE), locks.hold(BOB), pytest.raises(Refusal):
+        locks.check(Username("alice"))
+
+
+@pytest.mark.parametrize("end", [RuntimeError, KeyboardInterrupt, Refusal(Reason.DOCKER_ERROR)])
+def test_whatever_ends_the_body_frees_the_lock(end: type[BaseException] | BaseException) -> None:
+    """An exception of any kind frees it."""
+    locks = UserLocks()
+    with pytest.raises(BaseException), locks.hold(ALICE):  # noqa: B017, PT011 - any end at all
+        raise end
+    locks.check(ALICE)

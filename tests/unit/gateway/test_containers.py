@@ -1,0 +1,242 @@
+"""Only the Hub's own containers exist; touching one takes its user's lock and leaves a record."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+from collections.abc import Mapping
+
+import pytest
+from fake_engine import FakeEngine
+from gateway_stage import GatewayStage, until
+from hubwarden_agent.engine.port import Container, ContainerState, EngineError, NotFound, PublishedPort
+from hubwarden_agent.errors import Reason
+from hubwarden_agent.gateway.refusals import LOCKED_MESSAGE
+from hubwarden_agent.names import Username
+
+SCHEME = "jupyterlab-{username}"
+ALICE = Username("alice")
+
+
+def labels(owner: str = "alice", server: str = "", agent: str = SCHEME) -> Mapping[str, str]:
+    """Our labels."""
+    return {"hubwarden.owner": owner, "hubwarden.server": server, "hubwarden.agent": agent}
+
+
+def calls_on(reference: str) -> list[tuple[str, str]]:
+    """Every call about a container that exists."""
+    path = f"/v1.44/containers/{reference}"
+    return [("GET", f"{path}/json"), ("POST", f"{path}/start"), ("POST", f"{path}/stop"), ("DELETE", f"{path}?v=True")]
+
+
+@pytest.mark.parametrize(
+    ("name", "given"),
+    [
+        pytest.param("postgres", {}, id="somebody else's"),
+        pytest.param("jupyterlab-alice", {}, id="without labels"),
+        pytest.param("jupyterlab-alice", {"hubwarden.owner": "alice"}, id="with one label of three"),
+        pytest.param("jupyterlab-alice", labels(agent="lab-{username}"), id="another agent's"),
+        pytest.param("jupyterlab-alice", labels(owner="bob"), id="labels of another user"),
+        pytest.param("jupyterlab-alice", labels(server="x"), id="labels of another server"),
+        pytest.param("jupyterlab-alice", labels(owner=""), id="labels without a user"),
+        pytest.param("renamed", labels(), id="renamed behind our back"),
+    ],
+)
+async def test_what_is_not_ours_does_not_exist(
+    stage: GatewayStage, fake: FakeEngine, name: str, given: Mapping[str, str]
+) -> None:
+    """By name and by id, for every call: a 404 worded as Docker's, and nothing is done."""
+    container = fake.add_container(name, labels=given, environment=("SECRET=1",))
+    for reference in (name, container.id.value):
+        for method, target in calls_on(reference):
+            reply = await stage.request(method, target)
+            assert (reply.status, reply.message) == (404, f"No such container: {reference}")
+    assert fake.calls == []
+
+
+async def test_what_is_not_there_does_not_exist(stage: GatewayStage) -> None:
+    """The answer is the very same."""
+    for method, target in calls_on("jupyterlab-alice"):
+        reply = await stage.request(method, target)
+        assert (reply.status, reply.message) == (404, "No such container: jupyterlab-alice")
+
+
+async def test_the_beginning_of_an_id_is_no_reference(stage: GatewayStage, fake: FakeEngine) -> None:
+    """Docker resolves it, and so the container that comes back is not the one that was named."""
+    container = fake.add_container("jupyterlab-alice", labels=labels())
+    short = container.id.value[:12]
+
+    async def resolve(_: object) -> Container:
+        return container
+
+    fake.container = resolve  # type: ignore[method-assign] # as Docker does it
+    for method, target in calls_on(short):
+        assert (await stage.request(method, target)).status == 404
+
+
+@pytest.fixture
+def running(fake: FakeEngine) -> Container:
+    """Alice's running server."""
+    return fake.add_container(
+        "jupyterlab-alice",
+        labels=labels(),
+        image="example.org/lab:1",
+        image_id="sha256:1",
+        environment=("JUPYTERHUB_API_TOKEN=secret",),
+        command=("jupyterhub-singleuser",),
+        addresses={"hub-net": "10.0.0.2"},
+        exposed_ports=("8888/tcp",),
+        ports=(PublishedPort(8888, "tcp", "127.0.0.1", 32768),),
+        started=dt.datetime(2026, 1, 2, 3, 4, 5, 600, tzinfo=dt.UTC),
+    )
+
+
+async def test_an_inspect_shows_what_dockerspawner_reads(stage: GatewayStage, running: Container) -> None:
+    """And nothing else: no host configuration, no mounts, no paths."""
+    reply = await stage.request("GET", "/v1.44/containers/jupyterlab-alice/json")
+    assert reply.status == 200
+    assert reply.json == {
+        "Id": running.id.value,
+        "Name": "/jupyterlab-alice",
+        "Created": "2026-01-01T00:00:02Z",
+        "Image": "sha256:1",
+        "State": {
+            "Status": "running",
+            "Running": True,
+            "Paused": False,
+            "Restarting": False,
+            "OOMKilled": False,
+            "Dead": False,
+            "ExitCode": 0,
+            "Error": "",
+            "StartedAt": "2026-01-02T03:04:05.000600Z",
+            "FinishedAt": "0001-01-01T00:00:00Z",
+        },
+        "Config": {
+            "Env": ["JUPYTERHUB_API_TOKEN=secret"],
+            "Cmd": ["jupyterhub-singleuser"],
+            "Image": "example.org/lab:1",
+            "Labels": dict(labels()),
+            "ExposedPorts": {"8888/tcp": {}},
+        },
+        "HostConfig": {"AutoRemove": False},
+        "NetworkSettings": {
+            "Networks": {"hub-net": {"IPAddress": "10.0.0.2"}},
+            "Ports": {"8888/tcp": [{"HostIp": "127.0.0.1", "HostPort": "32768"}]},
+        },
+    }
+
+
+@pytest.mark.parametrize(
+    ("state", "alive"),
+    [
+        (ContainerState.CREATED, False),
+        (ContainerState.RUNNING, True),
+        (ContainerState.PAUSED, True),
+        (ContainerState.RESTARTING, True),
+        (ContainerState.REMOVING, False),
+        (ContainerState.EXITED, False),
+        (ContainerState.DEAD, False),
+    ],
+)
+async def test_running_is_what_docker_calls_running(
+    stage: GatewayStage, fake: FakeEngine, state: ContainerState, *, alive: bool
+) -> None:
+    """Docker's own `Running` is true for paused and restarting containers."""
+    fake.add_container("jupyterlab-alice", state, labels=labels())
+    reply = await stage.request("GET", "/v1.44/containers/jupyterlab-alice/json")
+    assert reply.json["State"]["Running"] is alive
+
+
+@pytest.mark.usefixtures("running")
+async def test_under_the_users_lock_only_an_inspect_gets_through(stage: GatewayStage, fake: FakeEngine) -> None:
+    """409 at once, in the words that the Hub's mixin knows; other users are not concerned."""
+    fake.add_container("jupyterlab-bob", labels=labels("bob"))
+    with stage.locks.hold(ALICE):
+        (inspect, *changes) = calls_on("jupyterlab-alice")
+        assert (await stage.request(*inspect)).status == 200
+        for method, target in changes:
+            reply = await stage.request(method, target)
+            assert (reply.status, reply.message) == (409, LOCKED_MESSAGE)
+        assert fake.calls == []
+        assert (await stage.request("POST", "/v1.44/containers/jupyterlab-bob/stop")).status == 204
+
+
+async def test_a_stop_holds_the_lock_until_it_ends(stage: GatewayStage, fake: FakeEngine, running: Container) -> None:
+    """Also when the client does not wait for it; meanwhile an inspect answers."""
+    fake.stall["stop_container"] = asyncio.Event()
+    target = f"/v1.44/containers/{running.id}/stop"
+    reader, writer = await asyncio.open_unix_connection(str(stage.path))
+    writer.write(f"POST {target} HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n".encode())
+    await writer.drain()
+    await until(lambda: bool(fake.calls))
+    writer.close()
+    del reader
+    await asyncio.sleep(0.05)
+    assert (await stage.request("POST", target)).status == 409
+    assert (await stage.request("GET", f"/v1.44/containers/{running.id}/json")).status == 200
+    fake.stall["stop_container"].set()
+    await until(lambda: stage.audit.phases()[-1] == ("outcome", None))
+    assert (await stage.request("POST", target)).status == 204
+
+
+async def test_changes_act_on_the_id_and_leave_a_record(
+    stage: GatewayStage, fake: FakeEngine, running: Container
+) -> None:
+    """Stop, start and remove by name: each acts on the id, between an intent and an outcome that name it."""
+    for method, target in (calls_on("jupyterlab-alice")[i] for i in (2, 1, 2, 3)):
+        assert (await stage.request(method, target)).status == 204
+    identifier = running.id.value
+    assert fake.calls == [
+        ("stop_container", identifier),
+        ("start_container", identifier),
+        ("stop_container", identifier),
+        ("remove_container", identifier),
+    ]
+    assert [line.entry.operation for line in stage.audit.lines if line.phase == "intent"] == [
+        "stop",
+        "start",
+        "stop",
+        "remove",
+    ]
+    for line in stage.audit.lines:
+        assert (line.entry.username, line.entry.object, line.entry.object_id) == (
+            "alice",
+            "jupyterlab-alice",
+            identifier,
+        )
+        assert (line.entry.client, line.reason) == ("gateway", None)
+
+
+async def test_no_record_no_action(stage: GatewayStage, fake: FakeEngine, running: Container) -> None:
+    """When the audit cannot be written, nothing is done."""
+    stage.audit.broken = True
+    reply = await stage.request("POST", f"/v1.44/containers/{running.id}/stop")
+    assert reply.status == 503
+    assert fake.calls == []
+
+
+async def test_removing_a_running_container(stage: GatewayStage, running: Container) -> None:
+    """409 as in Docker; there is no force."""
+    reply = await stage.request("DELETE", f"/v1.44/containers/{running.id}?v=True&link=False&force=False")
+    assert reply.status == 409
+    assert "stop the container before" in reply.message
+    assert stage.audit.phases() == [("intent", None), ("outcome", Reason.SERVER_RUNNING)]
+
+
+async def test_what_goes_away_in_between(stage: GatewayStage, fake: FakeEngine, running: Container) -> None:
+    """A container that is gone by the time it is acted on is a 404, on the record."""
+    fake.fail_next["start_container"] = NotFound("gone")
+    reply = await stage.request("POST", f"/v1.44/containers/{running.id}/start")
+    assert (reply.status, reply.message) == (404, f"No such container: {running.id}")
+    assert stage.audit.phases() == [("intent", None), ("outcome", Reason.CONTAINER_NOT_FOUND)]
+
+
+async def test_a_start_that_fails(stage: GatewayStage, fake: FakeEngine, running: Container) -> None:
+    """500, without what the engine said, and the lock is free again."""
+    fake.fail_next["start_container"] = EngineError("OCI runtime SECRET")
+    target = f"/v1.44/containers/{running.id}/start"
+    reply = await stage.request("POST", target)
+    assert reply.status == 500
+    assert "SECRET" not in reply.text
+    assert (await stage.request("POST", target)).status == 204

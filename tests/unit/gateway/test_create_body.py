@@ -1,0 +1,371 @@
+"""The schema of a create body: what docker-py sends for DockerSpawner is understood, everything else is refused."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import fields
+from typing import Any
+
+import pytest
+from docker import APIClient  # noqa: TID251 - what it sends is what the schema is about
+from docker.types import HostConfig as DockerHostConfig  # noqa: TID251 - as above
+from docker.types import Mount as DockerMount  # noqa: TID251 - as above
+from docker.types.containers import ContainerConfig  # noqa: TID251 - as above
+from gateway_stage import result_or_refusal, spawner_body
+from hubwarden_agent.gateway import create_body
+from hubwarden_agent.gateway.create_body import CreateBody, HostConfig, PortBinding, VolumeMount, decode
+from hubwarden_agent.gateway.refusals import GatewayRefusal
+from hypothesis import given
+from hypothesis import strategies as st
+
+
+def refusal_of(document: object) -> str:
+    """The message with which a document is refused, as a 400."""
+    with pytest.raises(GatewayRefusal) as refused:
+        decode(document)
+    assert refused.value.status == 400
+    return refused.value.message
+
+
+@pytest.mark.parametrize("document", [None, [], "", 1, True, [{}]])
+def test_a_body_that_is_no_object(document: object) -> None:
+    """Only an object is a body."""
+    assert refusal_of(document) == "hubwarden: the request body must be an object"
+
+
+@pytest.mark.parametrize(
+    ("key", "shown"),
+    [
+        ("image", "image"),
+        ("IMAGE", "IMAGE"),
+        ("Hostconfig", "Hostconfig"),
+        ("Privileged", "Privileged"),
+        ("\u0130mage", r"'\u0130mage'"),
+        ("Ima\u0261e", r"'Ima\u0261e'"),
+        ("a\nb", r"'a\nb'"),
+        ("", "''"),
+        ("OnBuild", "OnBuild"),
+        ("StopTimeout", "StopTimeout"),
+    ],
+)
+def test_unknown_and_oddly_cased_keys(key: str, shown: str) -> None:
+    """A key that is not in the table, byte for byte, is refused, and shown in ASCII."""
+    assert refusal_of({**spawner_body(), key: None}) == f"hubwarden: {shown} is not supported"
+
+
+def test_a_long_key_is_shown_in_part() -> None:
+    """A message has a bounded length."""
+    assert len(refusal_of({"x" * 10_000: 1})) < 120
+
+
+# Everything that docker-py can put into HostConfig, but what the schema takes. Each with a value that it would send.
+DANGEROUS_HOST_CONFIG: dict[str, Any] = {
+    "Privileged": True,
+    "CapAdd": ["SYS_ADMIN"],
+    "CapDrop": ["ALL"],
+    "Devices": [{"PathOnHost": "/dev/sda", "PathInContainer": "/dev/sda", "CgroupPermissions": "rwm"}],
+    "DeviceCgroupRules": ["a *:* rwm"],
+    "DeviceRequests": [{"Driver": "", "Count": -1, "DeviceIDs": [], "Capabilities": [["gpu"]], "Options": {}}],
+    "SecurityOpt": ["seccomp=unconfined"],
+    "PidMode": "host",
+    "IpcMode": "host",
+    "UTSMode": "host",
+    "UsernsMode": "host",
+    "CgroupnsMode": "host",
+    "CgroupParent": "/",
+    "Cgroup": "container:x",
+    "VolumesFrom": ["x"],
+    "VolumeDriver": "local",
+    "Tmpfs": {"/tmp": ""},
+    "Sysctls": {"kernel.shmmax": "1"},
+    "Runtime": "runc",
+    "GroupAdd": ["0"],
+    "MaskedPaths": [],
+    "ReadonlyPaths": [],
+    "Annotations": {"a": "b"},
+    "OomKillDisable": True,
+    "OomScoreAdj": -1000,
+    "MemorySwap": -1,
+    "MemorySwappiness": 100,
+    "MemoryReservation": 1,
+    "KernelMemory": 1,
+    "ShmSize": 2**40,
+    "Ulimits": [{"Name": "nofile", "Soft": -1, "Hard": -1}],
+    "StorageOpt": {"size": "1t"},
+    "RestartPolicy": {"Name": "always"},
+    "LogConfig": {"Type": "syslog", "Config": {"syslog-address": "tcp://attacker:514"}},
+    "PublishAllPorts": True,
+    "ExtraHosts": ["hub:10.0.0.1"],
+    "Dns": ["10.0.0.1"],
+    "DnsOptions": ["use-vc"],
+    "DnsSearch": ["example.org"],
+    "ReadonlyRootfs": True,
+    "Init": True,
+    "InitPath": "/init",
+    "Isolation": "process",
+    "LxcConf": [],
+    "ContainerIDFile": "/tmp/id",
+    "ConsoleSize": [1, 1],
+    "CpuShares": 2**18,
+    "CpusetCpus": "0",
+    "CpusetMems": "0",
+    "CPURealtimePeriod": 1,
+    "CPURealtimeRuntime": 1,
+    "CpuCount": 1,
+    "CpuPercent": 1,
+    "NanoCpus": 10**12,
+    "BlkioWeight": 1000,
+    "BlkioWeightDevice": [],
+    "BlkioDeviceReadBps": [],
+    "BlkioDeviceWriteBps": [],
+    "BlkioDeviceReadIOps": [],
+    "BlkioDeviceWriteIOps": [],
+}
+
+
+@pytest.mark.parametrize("key", DANGEROUS_HOST_CONFIG)
+def test_what_else_docker_would_take_in_host_config(key: str) -> None:
+    """Each is refused by name."""
+    body = spawner_body(host={key: DANGEROUS_HOST_CONFIG[key]})
+    assert refusal_of(body) == f"hubwarden: HostConfig.{key} is not supported"
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("Tty", True),
+        ("OpenStdin", True),
+        ("StdinOnce", True),
+        ("AttachStdin", True),
+        ("NetworkDisabled", True),
+        ("Hostname", "hub"),
+        ("Domainname", "x"),
+        ("User", "root"),
+        ("User", "0"),
+        ("Entrypoint", ["/bin/sh"]),
+        ("WorkingDir", "/"),
+        ("NetworkingConfig", {"EndpointsConfig": {"host": {}}}),
+        ("MacAddress", "02:00:00:00:00:01"),
+        ("StopSignal", "SIGKILL"),
+        ("Healthcheck", {"Test": ["CMD", "x"]}),
+        ("Runtime", "runc"),
+        ("Tty", 0),
+        ("User", 0),
+    ],
+)
+def test_keys_that_docker_py_has_but_dockerspawner_leaves_empty(key: str, value: object) -> None:
+    """They are in the table so that empty ones pass; anything in them is refused."""
+    assert refusal_of(spawner_body(**{key: value})) == f"hubwarden: {key} is not supported"
+
+
+def test_links_are_refused() -> None:
+    """docker-py always sends Links; only an empty list passes."""
+    assert refusal_of(spawner_body(host={"Links": ["hub:hub"]})) == "hubwarden: HostConfig.Links is not supported"
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("Image", 1),
+        ("Image", ["a"]),
+        ("Image", "a\0b"),
+        ("Image", "\ud800"),
+        ("Env", "A=b"),
+        ("Env", [1]),
+        ("Env", ["=b"]),
+        ("Env", [""]),
+        ("Env", ["A B=c"]),
+        ("Env", ["A=b\0c"]),
+        ("Env", ["A=1", "A=2"]),
+        ("Env", ["A=1", "A"]),
+        ("Env", {"A": "b"}),
+        ("Cmd", "sh"),
+        ("Cmd", [["sh"]]),
+        ("Labels", ["a"]),
+        ("Labels", {"a": 1}),
+        ("Labels", {"a": None}),
+        ("ExposedPorts", ["8888/tcp"]),
+        ("ExposedPorts", {"8888": None}),
+        ("ExposedPorts", {"0/tcp": None}),
+        ("ExposedPorts", {"65536/tcp": None}),
+        ("ExposedPorts", {"8000-9000/tcp": None}),
+        ("ExposedPorts", {"08888/tcp": None}),
+        ("ExposedPorts", {"8888/sctp": None}),
+        ("ExposedPorts", {"\u0661/tcp": None}),
+        ("ExposedPorts", {"8888/tcp": {"a": 1}}),
+        ("Volumes", ["/a"]),
+        ("Volumes", {"/a": {"Driver": "x"}}),
+        ("Volumes", {"a": {}}),
+        ("Volumes", {"/": {}}),
+        ("Volumes", {"v:/a": {}}),
+        ("AttachStdout", "yes"),
+        ("HostConfig", []),
+    ],
+)
+def test_fields_of_the_wrong_shape(key: str, value: object) -> None:
+    """The message names the field."""
+    assert refusal_of(spawner_body(**{key: value})).startswith(f"hubwarden: {key}")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("NetworkMode", 1),
+        ("Memory", -1),
+        ("Memory", True),
+        ("Memory", "1g"),
+        ("CpuQuota", -1),
+        ("CpuPeriod", "100000"),
+        ("PidsLimit", -1),
+        ("AutoRemove", 1),
+        ("AutoRemove", "true"),
+        ("Binds", "a:/b"),
+        ("Binds", {"a": "/b"}),
+        ("Binds", ["a"]),
+        ("Binds", [""]),
+        ("Binds", ["a:/b:rw:x"]),
+        ("Binds", ["a:/b:"]),
+        ("Binds", ["a:/b:RO"]),
+        ("Binds", ["a:/b:z"]),
+        ("Binds", ["a:/b:ro,z"]),
+        ("Binds", ["a:/b:rw,rshared"]),
+        ("Binds", ["a:/b:nocopy"]),
+        ("Binds", ["a:b"]),
+        ("Binds", ["a:/"]),
+        ("Binds", ["a:/b/"]),
+        ("Binds", ["a://b"]),
+        ("Binds", ["a:/b//c"]),
+        ("Binds", ["a:/b/../c"]),
+        ("Binds", ["a:/b/./c"]),
+        ("Binds", ["a:/b\n"]),
+        ("Binds", ["a:/b\u202e"]),
+        ("Mounts", {}),
+        ("Mounts", ["a"]),
+        ("Mounts", [{"Type": "bind", "Source": "/", "Target": "/b"}]),
+        ("Mounts", [{"Type": "Volume", "Source": "a", "Target": "/b"}]),
+        ("Mounts", [{"Type": "tmpfs", "Target": "/b"}]),
+        ("Mounts", [{"Type": "npipe", "Source": "a", "Target": "/b"}]),
+        ("Mounts", [{"Type": "cluster", "Source": "a", "Target": "/b"}]),
+        ("Mounts", [{"Type": "image", "Source": "a", "Target": "/b"}]),
+        ("Mounts", [{"Source": "a", "Target": "/b"}]),
+        ("Mounts", [{"Type": None, "Source": "a", "Target": "/b"}]),
+        ("Mounts", [{"Type": "volume", "Source": "a"}]),
+        ("Mounts", [{"Type": "volume", "Source": "a", "Target": "b"}]),
+        ("Mounts", [{"Type": "volume", "Source": "a", "Target": "/b", "target": "/c"}]),
+        ("Mounts", [{"Type": "volume", "Source": "a", "Target": "/b", "Consistency": "cached"}]),
+        ("Mounts", [{"Type": "volume", "Source": "a", "Target": "/b", "BindOptions": {"Propagation": "shared"}}]),
+        ("Mounts", [{"Type": "volume", "Source": "a", "Target": "/b", "VolumeOptions": {"NoCopy": True}}]),
+        ("Mounts", [{"Type": "volume", "Source": "a", "Target": "/b", "VolumeOptions": {"Subpath": "x"}}]),
+        (
+            "Mounts",
+            [{"Type": "volume", "Source": "a", "Target": "/b", "VolumeOptions": {"DriverConfig": {"Name": "local"}}}],
+        ),
+        ("PortBindings", []),
+        ("PortBindings", {"8888": []}),
+        ("PortBindings", {"8888/tcp": {}}),
+        ("PortBindings", {"8888/tcp": [{"HostIp": 1}]}),
+        ("PortBindings", {"8888/tcp": [{"HostPort": 80}]}),
+        ("PortBindings", {"8888/tcp": [{"hostport": "80"}]}),
+    ],
+)
+def test_host_config_of_the_wrong_shape(key: str, value: object) -> None:
+    """The message names the field."""
+    assert refusal_of(spawner_body(host={key: value})).startswith(f"hubwarden: HostConfig.{key}")
+
+
+def sent(host: dict[str, Any], **create: Any) -> dict[str, Any]:
+    """What docker-py puts on the wire for these arguments."""
+    client = APIClient(version="1.44")
+    body = client.create_container_config("image:1", host_config=client.create_host_config(**host), **create)
+    client.close()
+    return {key: value for key, value in body.items() if value is not None}
+
+
+def test_what_docker_py_sends_for_dockerspawner_is_understood() -> None:
+    """A body with everything in it that DockerSpawner's own options make, built by docker-py itself."""
+    body = sent(
+        {
+            "auto_remove": True,
+            "binds": {"home": {"bind": "/home/jovyan", "mode": "rw"}, "data": {"bind": "/data", "mode": "ro"}},
+            "links": {},
+            "mounts": [DockerMount("/scratch", "scratch", read_only=True)],
+            "mem_limit": 2**30,
+            "cpu_period": 100_000,
+            "cpu_quota": 50_000,
+            "port_bindings": {8888: ("127.0.0.1",)},
+            "network_mode": "bridge",
+        },
+        environment={"A": "b=c", "EMPTY": "", "UNSET": None},
+        volumes=["/home/jovyan", "/data"],
+        command=["jupyterhub-singleuser", "--debug"],
+        ports={"8888/tcp": None},
+        labels={"team": "physics"},
+    )
+    assert decode(body) == CreateBody(
+        image="image:1",
+        environment={"A": "b=c", "EMPTY": "", "UNSET": None},
+        command=("jupyterhub-singleuser", "--debug"),
+        labels={"team": "physics"},
+        exposed_ports=("8888/tcp",),
+        mount_points=("/home/jovyan", "/data"),
+        host=HostConfig(
+            network="bridge",
+            binds=(VolumeMount("home", "/home/jovyan"), VolumeMount("data", "/data", read_only=True)),
+            mounts=(VolumeMount("scratch", "/scratch", read_only=True),),
+            port_bindings=(PortBinding("8888/tcp", "127.0.0.1", ""),),
+            memory=2**30,
+            cpu_quota=50_000,
+            cpu_period=100_000,
+            auto_remove=True,
+        ),
+    )
+
+
+def test_empty_and_null_are_as_good_as_nothing() -> None:
+    """Null for every key, and what docker-py sends for options that are not used, ask for nothing."""
+    assert decode(dict.fromkeys(create_body.BODY)) == CreateBody()
+    assert decode({"HostConfig": dict.fromkeys(create_body.HOST_CONFIG)}) == CreateBody()
+    empty_host = {"Links": [], "Binds": [], "Mounts": [], "PortBindings": {}, "Memory": 0, "CpuQuota": 0}
+    assert decode({"HostConfig": empty_host, "Env": [], "Cmd": [], "User": "", "Volumes": {}}) == CreateBody()
+
+
+def test_every_attribute_is_in_a_table() -> None:
+    """The tables and the typed values do not part ways."""
+    for table, kind in (
+        (create_body.BODY, CreateBody),
+        (create_body.HOST_CONFIG, HostConfig),
+        (create_body.MOUNT, VolumeMount),
+    ):
+        attributes = sorted(field.attribute for field in table.values() if field.attribute)
+        assert attributes == sorted(field.name for field in fields(kind))
+    assert {field.attribute for field in create_body.PORT_BINDING.values()} == {"host_ip", "host_port"}
+
+
+def test_every_key_that_docker_py_can_send_is_decided() -> None:
+    """A new docker-py with a new key fails here, so that somebody decides whether it is taken."""
+    source = inspect.getsource(DockerHostConfig.__init__)
+    host_keys = {part.split("]")[0].strip("'\"") for part in source.split("self[")[1:]}
+    assert host_keys - set(create_body.HOST_CONFIG) <= set(DANGEROUS_HOST_CONFIG)
+    assert not set(create_body.HOST_CONFIG) & set(DANGEROUS_HOST_CONFIG)
+    body_keys = set(ContainerConfig("1.44", "image", None))
+    assert body_keys - set(create_body.BODY) == {"StopTimeout"}
+    assert set(create_body.BODY) <= body_keys
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-5, 2**63) | st.text(max_size=8) | st.just("/a"),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@given(
+    st.dictionaries(st.sampled_from([*create_body.BODY, "HostConfig", "Privileged"]), JSON)
+    | st.fixed_dictionaries(
+        {"HostConfig": st.dictionaries(st.sampled_from([*create_body.HOST_CONFIG, "Privileged"]), JSON)}
+    )
+)
+def test_no_document_makes_it_fail_otherwise(document: dict[str, Any]) -> None:
+    """Whatever stands in the known fields, it is a typed value or a refusal."""
+    result = result_or_refusal(lambda: decode(document))
+    assert isinstance(result, CreateBody) or (isinstance(result, GatewayRefusal) and result.status == 400)

@@ -1,0 +1,191 @@
+"""A create: what is asked of the engine before it, and that the bounds on numbers hold."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fake_engine import FakeEngine
+from gateway_stage import IMAGE, POLICY, GatewayStage, gateway, spawner_body
+from hubwarden_agent.engine.port import Conflict, ContainerSpec, NotFound
+from hubwarden_agent.errors import Reason, Refusal
+from hubwarden_agent.gateway.refusals import LOCKED_MESSAGE
+from hubwarden_agent.gateway.room import Room
+from hubwarden_agent.names import ContainerId, Username
+
+
+@pytest.mark.parametrize(
+    "volume",
+    [
+        pytest.param({"options": {"type": "none", "o": "bind", "device": "/"}}, id="a folder of the host"),
+        pytest.param({"options": {"type": "nfs", "device": ":/x"}}, id="a folder of another host"),
+        pytest.param({"options": {"o": "size=1"}}, id="any option"),
+        pytest.param({"driver": "sshfs"}, id="a driver"),
+        pytest.param({"scope": "global"}, id="a scope"),
+    ],
+)
+async def test_a_volume_that_leads_elsewhere(stage: GatewayStage, fake: FakeEngine, volume: dict[str, Any]) -> None:
+    """The user's own volume by name, but not a plain local one: refused, as bind and as mount."""
+    fake.add_volume("jupyterlab-alice_home", **volume)
+    mount = {"Type": "volume", "Source": "jupyterlab-alice_home", "Target": "/home/jovyan"}
+    for host in ({}, {"Binds": [], "Mounts": [mount]}):
+        reply = await stage.create(spawner_body(host=host))
+        assert reply.status == 400
+        assert "plain local" in reply.message
+    assert fake.calls == []
+    assert stage.audit.phases() == [("denied", Reason.VOLUME_NOT_LOCAL)] * 2
+
+
+async def test_a_name_that_is_taken(stage: GatewayStage, fake: FakeEngine) -> None:
+    """409 as in Docker, and without the id of what has it, which may be another's."""
+    other = fake.add_container("jupyterlab-alice")
+    reply = await stage.create(spawner_body())
+    assert reply.status == 409
+    assert reply.message.startswith('Conflict. The container name "/jupyterlab-alice" is already in use')
+    assert other.id.value not in reply.text
+    assert fake.calls == []
+
+
+async def test_a_name_that_is_taken_in_between(stage: GatewayStage, fake: FakeEngine) -> None:
+    """The same, when only the engine knows."""
+    fake.fail_next["create_container"] = Conflict("SECRET")
+    reply = await stage.create(spawner_body())
+    assert reply.status == 409
+    assert "SECRET" not in reply.text
+
+
+async def test_an_image_that_is_not_there(stage: GatewayStage, fake: FakeEngine) -> None:
+    """404 as docker-py knows it, so that DockerSpawner can say what is missing."""
+    fake.images.clear()
+    reply = await stage.create(spawner_body())
+    assert (reply.status, reply.message) == (404, f"No such image: {IMAGE}")
+    assert fake.calls == []
+
+
+async def test_a_network_that_is_not_there(stage: GatewayStage, fake: FakeEngine) -> None:
+    """404, in our own words."""
+    fake.fail_next["create_container"] = NotFound("network SECRET not found")
+    reply = await stage.create(spawner_body())
+    assert reply.status == 404
+    assert "SECRET" not in reply.text
+
+
+async def test_under_the_users_lock(stage: GatewayStage, fake: FakeEngine) -> None:
+    """409 at once, and nothing is asked of the engine."""
+    with stage.locks.hold(Username("alice")):
+        reply = await stage.create(spawner_body())
+    assert (reply.status, reply.message) == (409, LOCKED_MESSAGE)
+    assert fake.calls == []
+
+
+async def test_two_creates_at_once_for_one_user(stage: GatewayStage, fake: FakeEngine) -> None:
+    """One gets through, the other finds the lock taken."""
+    replies = await asyncio.gather(*(stage.create(spawner_body()) for _ in range(2)))
+    assert sorted(reply.status for reply in replies) == [201, 409]
+    assert len(fake.containers) == 1
+
+
+async def test_no_record_no_container(stage: GatewayStage, fake: FakeEngine) -> None:
+    """When the audit cannot be written, nothing is created."""
+    stage.audit.broken = True
+    assert (await stage.create(spawner_body())).status == 503
+    assert fake.calls == []
+
+
+async def test_as_many_containers_as_there_may_be(stage: GatewayStage, fake: FakeEngine) -> None:
+    """Under parallel creates there is never one more; stopped ones count, other agents' do not."""
+    fake.add_container("another", labels={"hubwarden.agent": "lab-{username}"})
+    users = [f"user{number}" for number in range(9)]
+    replies = await asyncio.gather(*(stage.create(spawner_body(user), f"jupyterlab-{user}") for user in users))
+    statuses = [reply.status for reply in replies]
+    assert statuses.count(201) == POLICY.max_containers
+    assert statuses.count(429) == len(users) - POLICY.max_containers
+    refused = next(reply for reply in replies if reply.status == 429)
+    assert "spawn.max_containers" in refused.message
+    assert int(refused.headers["retry-after"]) > 0
+
+
+async def test_a_create_that_fails_gives_its_room_back(stage: GatewayStage, fake: FakeEngine) -> None:
+    """Failures do not use up room."""
+    for _ in range(POLICY.max_containers + 1):
+        fake.fail_next["create_container"] = Conflict("x")
+        assert (await stage.create(spawner_body())).status == 409
+    assert (await stage.create(spawner_body())).status == 201
+
+
+async def test_a_create_counts_until_the_engine_lists_it() -> None:
+    """A create that ends while another counts is counted once at least."""
+    listed = 0
+    finish, counting = asyncio.Event(), asyncio.Event()
+
+    async def count() -> int:
+        seen = listed
+        counting.set()
+        await asyncio.sleep(0.01)
+        return seen
+
+    room = Room(count, 1)
+
+    async def first() -> None:
+        nonlocal listed
+        async with room.for_one_more():
+            counting.clear()
+            await finish.wait()
+            listed = 1
+
+    task = asyncio.create_task(first())
+    await asyncio.sleep(0.03)
+
+    async def second() -> None:
+        async with room.for_one_more():
+            raise AssertionError("two containers where one may be")
+
+    other = asyncio.create_task(second())
+    await counting.wait()
+    finish.set()
+    with pytest.raises(Refusal) as refused:
+        await other
+    assert refused.value.reason is Reason.TOO_BUSY
+    await task
+
+
+async def test_creates_per_minute(fake: FakeEngine, tmp_path: Path) -> None:
+    """Above the rate a create is a 429 before the engine is asked anything, until time has passed."""
+    async with gateway(fake, tmp_path, spawn=replace(POLICY, max_containers=100)) as stage:
+        users = [f"user{number}" for number in range(11)]
+        statuses = [(await stage.create(spawner_body(user), f"jupyterlab-{user}")).status for user in users]
+        assert statuses == [201] * 10 + [429]
+        stage.clock.advance(60)
+        assert (await stage.create(spawner_body("user10"), "jupyterlab-user10")).status == 201
+
+
+async def test_a_refused_create_costs_nothing(stage: GatewayStage, fake: FakeEngine) -> None:
+    """What the policy refuses does not spend the rate."""
+    for _ in range(20):
+        assert (await stage.create(spawner_body(Image="evil"))).status == 400
+    assert (await stage.create(spawner_body())).status == 201
+    assert len(fake.calls) == 1
+
+
+async def test_what_the_engine_is_given_is_the_specification(stage: GatewayStage, fake: FakeEngine) -> None:
+    """The engine sees a value of ours; the answer holds the id and no warnings; both are on the record."""
+    given: list[ContainerSpec] = []
+    original = fake.create_container
+
+    async def create_container(spec: ContainerSpec) -> ContainerId:
+        given.append(spec)
+        return await original(spec)
+
+    fake.create_container = create_container  # type: ignore[method-assign] # to see what it is given
+    reply = await stage.create(spawner_body(server_name="Lab"), "jupyterlab-alice--lab")
+    assert reply.status == 201
+    (spec,) = given
+    assert spec.labels["hubwarden.server"] == "Lab"
+    assert reply.json == {"Id": next(iter(fake.containers)).value, "Warnings": []}
+    assert stage.audit.phases() == [("intent", None), ("outcome", None)]
+    entry = stage.audit.lines[0].entry
+    assert (entry.operation, entry.username, entry.server_name) == ("create", "alice", "Lab")
+    assert (entry.object, entry.object_id) == ("jupyterlab-alice--lab", "")

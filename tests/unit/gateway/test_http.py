@@ -1,0 +1,217 @@
+"""HTTP as the gateway takes it: declared, bounded, in time, and answered as Docker would."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import re
+
+import pytest
+from fake_engine import FakeEngine
+from gateway_stage import GatewayStage, spawner_body
+from hubwarden_agent.engine.port import EngineError
+from hubwarden_agent.errors import Reason
+from hubwarden_agent.gateway import app, listener
+
+CREATE = "/v1.44/containers/create?name=jupyterlab-alice"
+BODY = json.dumps(spawner_body()).encode()
+JSON = {"Content-Type": "application/json"}
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "headers", "body", "status"),
+    [
+        pytest.param("GET", "/version", {}, b"x", 400, id="body where none belongs"),
+        pytest.param("POST", "/v1.44/containers/jupyterlab-alice/start", JSON, b"{}", 400, id="host config at start"),
+        pytest.param("POST", CREATE, {}, BODY, 415, id="no content type"),
+        pytest.param("POST", CREATE, {"Content-Type": "text/plain"}, BODY, 415, id="text"),
+        pytest.param("POST", CREATE, {"Content-Type": "application/json; charset=utf-16"}, BODY, 415, id="charset"),
+        pytest.param("POST", CREATE, {"Content-Type": "application/jsonp"}, BODY, 415, id="something like JSON"),
+        pytest.param("POST", CREATE, {**JSON, "Content-Encoding": "gzip"}, BODY, 400, id="compressed"),
+        pytest.param("POST", CREATE, {**JSON, "Upgrade": "tcp", "Connection": "upgrade"}, BODY, 400, id="upgrade"),
+        pytest.param("POST", CREATE, JSON, b"", 400, id="no body"),
+        pytest.param("POST", CREATE, JSON, b"{}{}", 400, id="two documents"),
+        pytest.param("POST", CREATE, JSON, b" " * (app.MAX_BODY_BYTES + 1), 413, id="too large"),
+    ],
+)
+async def test_requests_that_are_refused(
+    stage: GatewayStage, fake: FakeEngine, method: str, target: str, headers: dict[str, str], body: bytes, status: int
+) -> None:
+    """Nothing reaches the engine, and the answer is JSON with a message."""
+    reply = await stage.request(method, target, body, headers)
+    assert reply.status == status
+    assert reply.headers["content-type"].startswith("application/json")
+    assert reply.message.startswith("hubwarden: ")
+    assert fake.calls == []
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        pytest.param("Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n", id="chunked"),
+        pytest.param("Content-Length: 2\r\nContent-Length: 3\r\n\r\n{}", id="two lengths"),
+        pytest.param("Content-Length: +2\r\n\r\n{}", id="signed length"),
+        pytest.param("Content-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n{}", id="length and chunked"),
+        pytest.param("Content-Length: 2\r\nContent-Type: text/plain\r\n\r\n{}", id="two content types"),
+        pytest.param("Content-Length: 2\r\nX: " + "a" * 10_000 + "\r\n\r\n{}", id="long header"),
+        pytest.param("Content-Length: 2\r\n" + "X: a\r\n" * 200 + "\r\n{}", id="many headers"),
+        pytest.param("Content-Length: 2\r\nX : a\r\n\r\n{}", id="space in a header's name"),
+    ],
+)
+async def test_framing_that_is_refused(stage: GatewayStage, fake: FakeEngine, head: str) -> None:
+    """Bodies have one declared length; whatever could be framed in two ways is a 400."""
+    start = f"POST {CREATE} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    reply = await stage.raw((start + head).encode())
+    assert reply.status in (400, 415)
+    assert fake.calls == []
+
+
+@pytest.mark.parametrize("line", ["GARBAGE", "GET", "GET /version HTTP/9.9", "get /version HTTP/1.1"])
+async def test_request_lines_that_are_refused(stage: GatewayStage, line: str) -> None:
+    """What is no HTTP is answered and closed."""
+    reply = await stage.raw(f"{line}\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+    assert reply.status in (400, 403)
+
+
+@pytest.mark.parametrize(
+    ("method", "target"),
+    [("OPTIONS", "*"), ("CONNECT", "x:80"), ("GET", "http://x/version"), ("PUT", "/"), ("PATCH", "/version")],
+)
+async def test_other_methods_and_targets(stage: GatewayStage, method: str, target: str) -> None:
+    """Whatever aiohttp would do with them, they are ours to refuse."""
+    reply = await stage.request(method, target)
+    assert reply.status == 403
+    assert "not available" in reply.message
+
+
+async def test_refusals_are_on_the_record(stage: GatewayStage) -> None:
+    """A refusal that came before any intent is a denied line; looking for what is not there is none."""
+    await stage.request("POST", "/v1.44/containers/x/exec", b"")
+    await stage.create(spawner_body("bob"))
+    await stage.request("GET", "/v1.44/containers/jupyterlab-alice/json")
+    assert stage.audit.phases() == [("denied", Reason.CLIENT_NOT_ALLOWED), ("denied", Reason.NAME_MISMATCH)]
+    assert [line.entry.operation for line in stage.audit.lines] == ["unknown", "create"]
+
+
+async def test_a_body_that_does_not_arrive(stage: GatewayStage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that sends half a body gets a 408 in time."""
+    monkeypatch.setattr(app, "BODY_SECONDS", 0.05)
+    head = f"POST {CREATE} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 10\r\n\r\n{{"
+    assert (await stage.raw(head.encode())).status == 408
+
+
+async def test_a_header_that_does_not_arrive(stage: GatewayStage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that sends half a header, or nothing, is cut off in time."""
+    monkeypatch.setattr(listener, "HEADER_SECONDS", 0.05)
+    for start in (b"", b"GET /version HTTP/1.1\r\nHost"):
+        reader, writer = await asyncio.open_unix_connection(str(stage.path))
+        writer.write(start)
+        async with asyncio.timeout(2):
+            assert await _rest(reader) == b""
+        writer.close()
+
+
+async def test_a_request_after_a_request_gets_its_own_deadline(
+    stage: GatewayStage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first answer does not lift the deadline from the second header, and idling between them is fine."""
+    monkeypatch.setattr(listener, "HEADER_SECONDS", 0.2)
+    reader, writer = await asyncio.open_unix_connection(str(stage.path))
+    for _ in range(2):
+        writer.write(b"GET /_ping HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert (await reader.readuntil(b"\r\n\r\nOK")).startswith(b"HTTP/1.1 200")
+        await asyncio.sleep(0.3)
+    writer.write(b"GET /_ping HTTP/1.1\r\n")
+    async with asyncio.timeout(2):
+        assert await _rest(reader) == b""
+    writer.close()
+
+
+async def test_too_many_connections(stage: GatewayStage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One more than there may be is closed at once, and a place that is given back can be taken."""
+    monkeypatch.setattr(listener, "MAX_CONNECTIONS", 2)
+    held = [await asyncio.open_unix_connection(str(stage.path)) for _ in range(2)]
+    await asyncio.sleep(0.05)
+    reader, writer = await asyncio.open_unix_connection(str(stage.path))
+    assert await _rest(reader) == b""
+    writer.close()
+    for _, other in held:
+        other.close()
+    await asyncio.sleep(0.05)
+    assert (await stage.request("GET", "/_ping")).text == "OK"
+
+
+async def test_requests_in_a_row_are_answered_in_a_row(stage: GatewayStage) -> None:
+    """Pipelined requests cannot be mistaken for a body or for each other."""
+    reader, writer = await asyncio.open_unix_connection(str(stage.path))
+    writer.write(
+        b"GET /_ping HTTP/1.1\r\nHost: x\r\n\r\n"
+        b"POST /v1.44/containers/x/exec HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"
+        b"GET /_ping HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    )
+    text = (await _rest(reader)).decode()
+    assert re.findall(r"HTTP/1\.1 (\d+)", text) == ["200", "403", "200"]
+    writer.close()
+
+
+async def test_an_engine_that_does_not_answer(stage: GatewayStage, fake: FakeEngine) -> None:
+    """503 for everything, without a word of what the engine said."""
+    fake.available = False
+    calls = [("GET", "/version"), ("GET", "/v1.44/containers/x/json"), ("POST", "/v1.44/containers/x/start")]
+    for method, target in calls:
+        reply = await stage.request(method, target)
+        assert reply.status == 503
+        assert "SECRET" not in reply.text
+    assert (await stage.create(spawner_body())).status == 503
+
+
+@pytest.mark.parametrize("error", [EngineError("SECRET"), RuntimeError("SECRET"), KeyError("SECRET")])
+async def test_no_500_for_an_inspect(
+    stage: GatewayStage, fake: FakeEngine, caplog: pytest.LogCaptureFixture, error: Exception
+) -> None:
+    """DockerSpawner reads 500 as "gone" and the Hub drops the server: whatever happens, an inspect is a 503."""
+    caplog.set_level(logging.INFO)
+    fake.fail_next["container"] = error  # type: ignore[assignment] # a mistake of ours is what is being tried
+    reply = await stage.request("GET", "/v1.44/containers/jupyterlab-alice/json")
+    assert reply.status == 503
+    assert "SECRET" not in reply.text
+    assert "SECRET" in caplog.text or any("SECRET" in str(vars(record)) for record in caplog.records)
+
+
+async def test_a_failure_names_the_request(stage: GatewayStage, fake: FakeEngine) -> None:
+    """A 500 says nothing but the request id, under which the log says all."""
+    fake.fail_next["create_container"] = EngineError("SECRET")
+    reply = await stage.create(spawner_body())
+    assert reply.status == 500
+    assert reply.message == (f"hubwarden: The operation failed. (request id {stage.audit.lines[-1].entry.request_id})")
+
+
+async def test_what_is_logged_of_a_request_is_ascii_and_bounded(
+    stage: GatewayStage, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A client can neither forge log lines nor fill the log with one request."""
+    caplog.set_level(logging.INFO)
+    await stage.request("GET", "/%0a" + "x" * 3000)
+    await stage.request("GET", "/\u6728" + "x" * 3000)
+    await stage.raw(b"\x1b" * 3000 + b"\r\n\r\n")
+    assert caplog.records
+    for record in caplog.records:
+        assert record.exc_info is None
+        line = record.getMessage() + str(vars(record).get("request"))
+        assert line.isascii()
+        assert line.isprintable()
+        assert len(line) < 400
+
+
+async def test_nothing_tells_what_we_are_made_of(stage: GatewayStage) -> None:
+    """The Server header names no library and no version."""
+    assert (await stage.request("GET", "/version")).headers["server"] == "hubwarden"
+
+
+async def _rest(reader: asyncio.StreamReader) -> bytes:
+    """Everything until the end, which may be abrupt."""
+    try:
+        return await reader.read()
+    except ConnectionResetError:
+        return b""

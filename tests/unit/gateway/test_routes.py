@@ -1,0 +1,243 @@
+"""What is not in the table of routes, spelt exactly so, is refused."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import pytest
+from gateway_stage import result_or_refusal
+from hubwarden_agent.gateway.refusals import GatewayRefusal
+from hubwarden_agent.gateway.routes import API_VERSION, OLDEST_API_VERSION, ROUTES, Call, Operation, resolve
+from hypothesis import given
+from hypothesis import strategies as st
+
+ID = "0123456789abcdef" * 4
+
+OTHER_ENDPOINTS = [
+    "",
+    "GET /containers/json",
+    "GET /containers/x",
+    "GET /containers/x/top",
+    "GET /containers/x/logs",
+    "GET /containers/x/changes",
+    "GET /containers/x/export",
+    "GET /containers/x/stats",
+    "GET /containers/x/archive",
+    "GET /containers/x/attach/ws",
+    "HEAD /containers/x/archive",
+    "PUT /containers/x/archive",
+    "POST /containers/x/resize",
+    "POST /containers/x/restart",
+    "POST /containers/x/kill",
+    "POST /containers/x/update",
+    "POST /containers/x/rename",
+    "POST /containers/x/pause",
+    "POST /containers/x/unpause",
+    "POST /containers/x/attach",
+    "POST /containers/x/wait",
+    "POST /containers/x/exec",
+    "POST /containers/x/json",
+    "POST /containers/prune",
+    "POST /exec/x/start",
+    "GET /exec/x/json",
+    "GET /images/json",
+    "GET /images/x/get",
+    "GET /images/x/history",
+    "GET /images/search",
+    "POST /images/load",
+    "POST /images/x/push",
+    "POST /images/x/tag",
+    "POST /images/prune",
+    "DELETE /images/x",
+    "POST /build",
+    "POST /build/prune",
+    "POST /commit",
+    "POST /auth",
+    "POST /session",
+    "GET /events",
+    "GET /info",
+    "GET /system/df",
+    "HEAD /_ping",
+    "GET /networks",
+    "GET /networks/x",
+    "POST /networks/create",
+    "POST /networks/x/connect",
+    "DELETE /networks/x",
+    "GET /volumes",
+    "GET /volumes/x",
+    "POST /volumes/create",
+    "DELETE /volumes/x",
+    "POST /volumes/prune",
+    "GET /plugins",
+    "POST /plugins/pull",
+    "GET /swarm",
+    "POST /swarm/init",
+    "GET /nodes",
+    "GET /services",
+    "POST /services/create",
+    "GET /tasks",
+    "GET /secrets",
+    "GET /configs",
+    "GET /distribution/x/json",
+    "POST /grpc",
+    "OPTIONS /containers/create",
+    "TRACE /version",
+    "",
+][1:-1]
+
+
+@pytest.mark.parametrize("endpoint", OTHER_ENDPOINTS)
+def test_other_endpoints_are_refused(endpoint: str) -> None:
+    """Everything else that Docker has is a 403, with a prefix and without one."""
+    method, path = endpoint.split()
+    for target in (path, f"/v1.44{path}"):
+        with pytest.raises(GatewayRefusal) as refused:
+            resolve(method, target)
+        assert refused.value.status == 403
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        pytest.param("/containers/x/json", id="no prefix"),
+        pytest.param("/v1.44/containers/x/json/", id="slash at the end"),
+        pytest.param("/v1.44//containers/x/json", id="two slashes"),
+        pytest.param("/v1.44/containers/../containers/x/json", id="dots"),
+        pytest.param("/v1.44/containers/x%2Fjson", id="encoded slash"),
+        pytest.param("/v1.44/containers/%78/json", id="encoded letter"),
+        pytest.param("/v1.44/containers/x%40/json", id="the one encoding that images may have"),
+        pytest.param("/v1.44/containers/x@y/json", id="at sign in a container's name"),
+        pytest.param("/v1.44/containers/x;a=b/json", id="path parameter"),
+        pytest.param("/v1.44/containers/x#/json", id="fragment"),
+        pytest.param("/v1.44/containers/x\\json", id="backslash"),
+        pytest.param("/v1.44/containers/x/JSON", id="capitals"),
+        pytest.param("/V1.44/containers/x/json", id="capital in the prefix"),
+        pytest.param("/v1.44/v1.44/containers/x/json", id="two prefixes"),
+        pytest.param("/v1.044/containers/x/json", id="zero in the version"),
+        pytest.param("/v2.44/containers/x/json", id="another major version"),
+        pytest.param("/v1/containers/x/json", id="no minor version"),
+        pytest.param("/v1.444/containers/x/json", id="three digits"),
+        pytest.param("/v1.44/containers//json", id="no name"),
+        pytest.param("/v1.44/containers/-x/json", id="a name that Docker does not take"),
+        pytest.param("/v1.44/containers/x/y/json", id="one segment more"),
+        pytest.param("v1.44/containers/x/json", id="no slash before"),
+        pytest.param("http://localhost/v1.44/containers/x/json", id="absolute form"),
+        pytest.param("*", id="asterisk"),
+        pytest.param("", id="nothing"),
+        pytest.param("/", id="root"),
+        pytest.param("/v1.44", id="only the prefix"),
+        pytest.param("/v1.44/containers/x/json\n", id="newline"),
+        pytest.param("/v1.44/containers/\u0445/json", id="Cyrillic"),
+    ],
+)
+def test_spellings_of_an_inspect_that_are_refused(target: str) -> None:
+    """Nothing is normalised: another spelling is another path, and not in the table."""
+    with pytest.raises(GatewayRefusal) as refused:
+        resolve("GET", target)
+    assert refused.value.status == 403
+
+
+@pytest.mark.parametrize("version", ["1.10", "1.23", "1.45", "1.99"])
+def test_versions_out_of_range_are_refused(version: str) -> None:
+    """A prefix outside the range that GET /version names is a 400, as in Docker."""
+    with pytest.raises(GatewayRefusal) as refused:
+        resolve("GET", f"/v{version}/containers/x/json")
+    assert refused.value.status == 400
+
+
+@pytest.mark.parametrize(
+    ("method", "target"),
+    [
+        pytest.param("GET", "/version?a=b", id="where there are none"),
+        pytest.param("GET", "/version?", id="an empty one"),
+        pytest.param("GET", "/v1.44/containers/x/json?size=1", id="inspect with size"),
+        pytest.param("POST", "/v1.44/containers/create", id="no name"),
+        pytest.param("POST", "/v1.44/containers/create?name=", id="empty name"),
+        pytest.param("POST", "/v1.44/containers/create?name=a&name=b", id="two names"),
+        pytest.param("POST", "/v1.44/containers/create?name=a&Name=b", id="another case"),
+        pytest.param("POST", "/v1.44/containers/create?name=a&platform=linux", id="platform"),
+        pytest.param("POST", "/v1.44/containers/create?name=/a", id="name with a slash"),
+        pytest.param("POST", "/v1.44/containers/create?name=a%00", id="name with NUL"),
+        pytest.param("POST", "/v1.44/containers/create?name=a%0a", id="name with a newline"),
+        pytest.param("POST", "/v1.44/containers/create?name=%ff", id="not UTF-8"),
+        pytest.param("POST", "/v1.44/containers/create?name=a&&", id="malformed"),
+        pytest.param("POST", "/v1.44/containers/create?name", id="no value"),
+        pytest.param("POST", "/v1.44/containers/create?name=a;b", id="semicolon"),
+        pytest.param("POST", "/v1.44/containers/create?" + "&".join(f"a{n}=1" for n in range(20)), id="many"),
+        pytest.param("POST", "/v1.44/containers/x/stop?t=0", id="stop timeout"),
+        pytest.param("POST", "/v1.44/containers/x/stop?signal=KILL", id="stop signal"),
+        pytest.param("POST", "/v1.44/containers/x/start?detachKeys=a", id="detach keys"),
+        pytest.param("POST", "/v1.44/containers/x/start?checkpoint=a", id="checkpoint"),
+        pytest.param("DELETE", "/v1.44/containers/x?force=True", id="force"),
+        pytest.param("DELETE", "/v1.44/containers/x?force=1", id="force as a number"),
+        pytest.param("DELETE", "/v1.44/containers/x?link=True", id="link"),
+        pytest.param("DELETE", "/v1.44/containers/x?v=yes", id="another word for true"),
+        pytest.param("POST", "/v1.44/images/create?fromSrc=-", id="import"),
+        pytest.param("POST", "/v1.44/images/create?fromImage=a&tag=b&fromSrc=-", id="import beside a pull"),
+        pytest.param("POST", "/v1.44/images/create?fromImage=a", id="every tag"),
+        pytest.param("POST", "/v1.44/images/create?fromImage=a&tag=", id="empty tag"),
+        pytest.param("POST", "/v1.44/images/create?fromImage=a&tag=b&platform=c", id="pull for a platform"),
+    ],
+)
+def test_queries_that_are_refused(method: str, target: str) -> None:
+    """Query parameters come from a closed set, once each, with values that we understand."""
+    with pytest.raises(GatewayRefusal) as refused:
+        resolve(method, target)
+    assert refused.value.status == 400
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "operation", "reference", "query"),
+    [
+        ("GET", "/version", Operation.VERSION, "", {}),
+        ("GET", "/v1.44/version", Operation.VERSION, "", {}),
+        ("GET", "/_ping", Operation.PING, "", {}),
+        ("GET", "/v1.24/containers/jupyterlab-alice--a-5fb/json", Operation.INSPECT, "jupyterlab-alice--a-5fb", {}),
+        ("GET", f"/v1.44/containers/{ID}/json", Operation.INSPECT, ID, {}),
+        ("GET", "/v1.44/images/localhost:5000/a/b:1/json", Operation.IMAGE, "localhost:5000/a/b:1", {}),
+        ("GET", "/v1.44/images/a/b%40sha256:12/json", Operation.IMAGE, "a/b%40sha256:12", {}),
+        (
+            "POST",
+            "/v1.44/images/create?tag=1&fromImage=localhost%3A5000%2Fa",
+            Operation.PULL,
+            "",
+            {"tag": "1", "fromImage": "localhost:5000/a"},
+        ),
+        ("POST", "/v1.44/containers/create?name=a-b", Operation.CREATE, "", {"name": "a-b"}),
+        ("POST", f"/v1.44/containers/{ID}/start", Operation.START, ID, {}),
+        ("POST", f"/v1.44/containers/{ID}/stop", Operation.STOP, ID, {}),
+        (
+            "DELETE",
+            f"/v1.44/containers/{ID}?v=True&link=False&force=False",
+            Operation.REMOVE,
+            ID,
+            {"v": "True", "link": "False", "force": "False"},
+        ),
+        ("DELETE", f"/v1.44/containers/{ID}", Operation.REMOVE, ID, {}),
+    ],
+)
+def test_what_dockerspawner_asks_is_understood(
+    method: str, target: str, operation: Operation, reference: str, query: dict[str, str]
+) -> None:
+    """Every call that DockerSpawner makes has its route."""
+    call = resolve(method, target)
+    assert (call.operation, call.reference, dict(call.query)) == (operation, reference, query)
+    assert call.takes_body == (operation is Operation.CREATE)
+
+
+def test_every_operation_has_one_route() -> None:
+    """The table and the operations do not part ways."""
+    assert sorted(route.operation for route in ROUTES) == sorted(Operation)
+
+
+def test_the_range_of_versions_has_an_inside() -> None:
+    """docker-py takes the newest from GET /version."""
+    assert OLDEST_API_VERSION < API_VERSION
+
+
+@given(st.sampled_from(["GET", "POST", "DELETE", "PUT", "HEAD"]), st.text(max_size=80))
+def test_no_target_makes_it_fail_otherwise(method: str, target: str) -> None:
+    """Whatever is asked, it is a call or a refusal."""
+    for start in ("", "/v1.44/", "/v1.44/containers/", "/v1.44/containers/create?", "/v1.44/images/"):
+        result = result_or_refusal(partial(resolve, method, start + target))
+        assert isinstance(result, Call) or (isinstance(result, GatewayRefusal) and result.status in (400, 403))
