@@ -12,10 +12,13 @@ from pathlib import Path
 import pytest
 from browser.person import Person
 from browser.stack import Stack
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
 
 # Chromium's own sandbox does not start for root, which tests in a container are.
 CHROMIUM_FLAGS = ["--no-sandbox", "--disable-background-networking"]
+
+# A machine that builds images or runs other tests beside these can be slow; what is waited for comes or does not.
+expect.set_options(timeout=30_000)
 
 PersonFactory = Callable[..., Person]
 

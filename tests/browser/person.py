@@ -16,7 +16,6 @@ from browser.stack import Stack
 from playwright.sync_api import BrowserContext, Locator, Page, Request, expect
 
 SERVER_STARTS_MILLISECONDS = 120_000
-PAGE_FOLLOWS_MILLISECONDS = 15_000
 HOME = "/home/jovyan"
 API_CALL = """async ([method, path]) => {
     const { base_url, xsrf_token } = window.jhdata;
@@ -84,7 +83,7 @@ class Person:
         """Stop the server with JupyterHub's own button; the page stays."""
         self.page.get_by_role("button", name="Stop My Server").click()
         expect(self.restart_button).to_be_hidden(timeout=SERVER_STARTS_MILLISECONDS)
-        expect(self.reset_button).to_be_visible(timeout=PAGE_FOLLOWS_MILLISECONDS)
+        expect(self.reset_button).to_be_visible()
 
     def expect_server(self) -> None:
         """The browser arrives at this user's working JupyterLab."""
@@ -93,7 +92,7 @@ class Person:
 
     def expect_ready(self) -> None:
         """The home page offers to restart."""
-        expect(self.restart_button).to_be_enabled(timeout=PAGE_FOLLOWS_MILLISECONDS)
+        expect(self.restart_button).to_be_enabled()
 
     # --- what they see --------------------------------------------------------------------------------------------
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from browser.person import HOME, PAGE_FOLLOWS_MILLISECONDS, Person
+from browser.person import HOME, Person
 from browser.stack import Stack
 from playwright.sync_api import Route, expect
 
@@ -130,7 +130,7 @@ def test_a_hub_out_of_reach_is_said_and_trying_again_keeps_the_request_id(person
     person.page.route(unreachable, lambda route: route.abort())
     person.ask_to_reset().click()
     expect(person.status).to_contain_text("cannot be reached")
-    expect(person.alert).to_contain_text("Trying again is safe", timeout=30_000)
+    expect(person.alert).to_contain_text("Trying again is safe")
     person.page.unroute(unreachable)
     person.try_again()
     person.dialog.get_by_role("button", name="Delete my home volume").click()
@@ -142,5 +142,5 @@ def test_the_page_follows_a_reset_elsewhere(person_with_home: Person) -> None:
     """Without a reload, a page learns that the home is gone."""
     person = person_with_home
     assert person.call("DELETE", f"{person.path}/reset-home-volume")["status"] == 200
-    expect(person.reset_button).to_be_disabled(timeout=2 * PAGE_FOLLOWS_MILLISECONDS)
+    expect(person.reset_button).to_be_disabled()
     expect(person.hint).to_contain_text("There is no home volume yet")

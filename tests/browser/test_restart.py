@@ -72,7 +72,7 @@ def test_the_page_follows_a_server_that_starts_elsewhere(person: Person) -> None
     """Without a reload: nothing is offered while the server starts, and Restart as soon as it is ready."""
     expect(person.reset_button).to_be_visible()
     assert person.call("POST", f"{person.path}/server")["status"] in {201, 202}
-    expect(person.hint.or_(person.restart_button).filter(has_text="starting")).to_be_visible(timeout=15_000)
+    expect(person.hint.or_(person.restart_button).filter(has_text="starting")).to_be_visible()
     expect(person.reset_button).to_be_hidden()
     expect(person.restart_button).to_be_hidden()
     expect(person.restart_button).to_be_enabled(timeout=120_000)

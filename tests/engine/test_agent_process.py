@@ -8,7 +8,7 @@ import os
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import agent_process
@@ -138,7 +138,10 @@ def _relay(path: Path, target: str) -> Iterator[None]:
         path.unlink()
         listener.shutdown(socket.SHUT_RDWR)
         thread.join()
-        for one in (listener, *opened):
+        listener.close()
+        for one in opened:
+            with suppress(OSError):  # the other side may have gone first
+                one.shutdown(socket.SHUT_RDWR)
             one.close()
 
 

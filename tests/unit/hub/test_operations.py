@@ -145,6 +145,13 @@ def test_a_note_is_read_as_it_was_written() -> None:
     assert marker.read({marker.KEY: marker.written(noted)}) == noted
 
 
+@pytest.mark.parametrize(("field", "value"), [("request_id", "7"), ("stop_timeout", "soon"), ("stop_timeout", None)])
+def test_a_note_that_was_changed_is_none(field: str, value: object) -> None:
+    """A command that cannot be sent as it was is not sent at all."""
+    noted = marker.written(RestartCommand("alice", "", "user:alice", RequestId.new(), "container", 2.5))
+    assert marker.read({marker.KEY: {**noted, field: value}}) is None
+
+
 json = st.recursive(st.none() | st.integers() | st.text(), lambda inner: st.dictionaries(st.text(), inner))
 fields = st.sampled_from(["operation", "username", "request_id", "stop_timeout", "actor"])
 
