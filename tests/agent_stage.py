@@ -9,9 +9,8 @@ from dataclasses import dataclass, field
 
 from fake_edges import FakeClock, MemoryAudit
 from fake_engine import FakeEngine
-from limits import parse as parse_rate
-
 from hubwarden_agent.budgets import Window
+from hubwarden_agent.callers import SocketCallers
 from hubwarden_agent.config import ResetPolicy
 from hubwarden_agent.errors import Reason
 from hubwarden_agent.locks import UserLocks
@@ -21,6 +20,7 @@ from hubwarden_agent.operations.reset import Resetter
 from hubwarden_agent.operations.restart import Restarter
 from hubwarden_agent.operations.runner import Runner
 from hubwarden_agent.service import AgentService, Bounds
+from limits import parse as parse_rate
 
 ALICE = Username("alice")
 CONTAINER = "jupyterlab-alice"
@@ -64,7 +64,9 @@ class AgentStage:
             self.policy,
             self.clock,
         )
-        self.service = AgentService(self.restarter, self.resetter, Bounds(max_stop_timeout=60, max_deadline=600))
+        self.service = AgentService(
+            self.restarter, self.resetter, Bounds(max_stop_timeout=60, max_deadline=600), SocketCallers()
+        )
 
     @property
     def touched(self) -> list[tuple[str, str]]:

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import AsyncExitStack, suppress
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 
 import grpc
 from aiohttp import web
@@ -16,6 +18,7 @@ from limits import parse as parse_rate
 
 from hubwarden_agent.audit import AuditFile
 from hubwarden_agent.budgets import Window
+from hubwarden_agent.callers import SocketCallers, TlsCallers
 from hubwarden_agent.clock import Clock
 from hubwarden_agent.config import Config
 from hubwarden_agent.engine.port import Engine
@@ -27,6 +30,7 @@ from hubwarden_agent.names import Names
 from hubwarden_agent.operations.reset import Resetter
 from hubwarden_agent.operations.restart import Restarter
 from hubwarden_agent.operations.runner import Runner
+from hubwarden_agent.remote import Keyring, Remote, RemoteHealth
 from hubwarden_agent.server import Health, bound_socket, group_id, serve_agent
 from hubwarden_agent.service import AgentService, Bounds
 
@@ -48,6 +52,7 @@ class Agent:
     runner: Runner
     service: AgentService
     gateway: web.Application
+    remote: Remote | None
 
     async def serve(self, stopped: asyncio.Event) -> None:
         """Serve until `stopped`, then finish what is under way.
@@ -61,29 +66,33 @@ class Agent:
             await self.health.start()
             stack.push_async_callback(self.health.stop)
             group = group_id(listen.socket_group)
-            server = await serve_agent(self.service, listen.grpc, listen.socket_mode, group)
+            servers = [await serve_agent(self.service, listen.unix, listen.socket_mode, group)]
             gateway = Listener(self.gateway, DRAIN_SECONDS)
             if listen.gateway:
                 await gateway.start(bound_socket(listen.gateway, listen.socket_mode, group))
-            following = asyncio.create_task(self.health.follow())
+            following = [asyncio.create_task(self.health.follow())]
+            if self.remote:
+                servers.append(await self.remote.serve())
+                following.append(asyncio.create_task(self.remote.keyring.follow()))
             _log.info("serving", extra={"listen": listen.grpc, "gateway": listen.gateway})
             await stopped.wait()
             _log.info("stopping: finishing what is under way")
-            following.cancel()
-            with suppress(asyncio.CancelledError):
-                await following
+            for task in following:
+                task.cancel()
+            await asyncio.gather(*following, return_exceptions=True)
             await self.health.leave()
-            if not await self._drained(server, gateway):
+            if not await self._drained(servers, gateway):
                 _log.error("some operations did not end in time")
 
-    async def _drained(self, server: grpc.aio.Server, gateway: Listener) -> bool:
+    async def _drained(self, servers: Sequence[grpc.aio.Server], gateway: Listener) -> bool:
         """Take nothing new, and finish what is under way; what lost its client only the runner still knows."""
-        *_, ended = await asyncio.gather(server.stop(DRAIN_SECONDS), gateway.stop(), self.runner.drain(DRAIN_SECONDS))
-        return ended
+        stopping = (server.stop(DRAIN_SECONDS) for server in servers)
+        ended, *_ = await asyncio.gather(self.runner.drain(DRAIN_SECONDS), gateway.stop(), *stopping)
+        return bool(ended)
 
 
-def assemble(settings: Config, engine: Engine, clock: Clock) -> Agent:
-    """Put an agent together.
+def assemble(settings: Config, engine: Engine, clock: Clock, keyring: Keyring | None = None) -> Agent:
+    """Put an agent together; without a keyring, nothing listens on TCP.
 
     Raises:
         OSError: the audit file cannot be opened.
@@ -100,10 +109,15 @@ def assemble(settings: Config, engine: Engine, clock: Clock) -> Agent:
     restarts = Window(limits.restarts_per_user, clock)
     resets = Window(limits.resets_per_user, clock)
     resets_total = Window(limits.resets_total, clock, Reason.RESET_BUDGET_SPENT)
-    service = AgentService(
+    serving = partial(
+        AgentService,
         Restarter(engine, names, runner, locks, audit, restarts, clock),
         Resetter(engine, names, runner, locks, audit, resets, resets_total, settings.reset, clock),
         Bounds(limits.max_stop_timeout, limits.max_deadline),
     )
+    health, remote = Health(engine, settings.state_directory), None
+    if keyring:
+        callers = TlsCallers(lambda: keyring.current.clients, audit)
+        remote = Remote(settings.listen.tcp, keyring, serving(callers), RemoteHealth(health.servicer, callers))
     gateway = build_app(engine=engine, names=names, spawn=settings.spawn, locks=locks, audit=audit, clock=clock)
-    return Agent(settings, Health(engine, settings.state_directory), audit, runner, service, gateway)
+    return Agent(settings, health, audit, runner, serving(SocketCallers()), gateway, remote)
