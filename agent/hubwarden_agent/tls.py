@@ -54,17 +54,16 @@ def read(settings: Tls, now: dt.datetime) -> Material:
     with _about("client_ca", settings.client_ca, found):
         client_ca = settings.client_ca.read_bytes()
         _check_authority(client_ca, now)
+    ends: list[ssl.SSLContext] = []
     with _about("certificate", settings.certificate, found):
         certificate = settings.certificate.read_bytes()
-        client = _client(certificate)
+        ends.append(_client(certificate))
     with _about("key", settings.key, found):
         key = settings.key.read_bytes()
-    if not found:
-        with _about("key", settings.key, found):
-            server = _server(settings)
-    if not found:
+        ends += [_server(settings)] if ends else []
+    if len(ends) == 2:  # noqa: PLR2004 - a client and a server
         with _about("certificate", settings.certificate, found):
-            not_after = _check_shown(client, server, settings, now)
+            not_after = _check_shown(*ends, settings, now)
             if (certificate, key) != (settings.certificate.read_bytes(), settings.key.read_bytes()):
                 raise ValueError("changed while it was read")
     if found:
@@ -110,7 +109,7 @@ def _client(pem: bytes) -> ssl.SSLContext:
     client.maximum_version = ssl.TLSVersion.TLSv1_2  # where the suite says of which kind the key is
     try:
         client.load_verify_locations(cadata=pem.decode("ascii"))
-    except (ssl.SSLError, UnicodeDecodeError) as error:
+    except (ssl.SSLError, ValueError) as error:
         raise ValueError("must be certificates in PEM") from error
     return client
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import pytest
 from fake_edges import FakeClock
-from limits import parse
-
 from hubwarden_agent.budgets import Window, spend_together
 from hubwarden_agent.errors import Reason, Refusal
+from limits import parse
 
 
 @pytest.fixture
