@@ -54,16 +54,16 @@ def read(settings: Tls, now: dt.datetime) -> Material:
     with _about("client_ca", settings.client_ca, found):
         client_ca = settings.client_ca.read_bytes()
         _check_authority(client_ca, now)
-    ends: list[ssl.SSLContext] = []
+    client = server = None
     with _about("certificate", settings.certificate, found):
         certificate = settings.certificate.read_bytes()
-        ends.append(_client(certificate))
+        client = _client(certificate)
     with _about("key", settings.key, found):
         key = settings.key.read_bytes()
-        ends += [_server(settings)] if ends else []
-    if len(ends) == 2:  # noqa: PLR2004 - a client and a server
+        server = _server(settings) if client else None
+    if client and server:
         with _about("certificate", settings.certificate, found):
-            not_after = _check_shown(*ends, settings, now)
+            not_after = _check_shown(client, server, settings, now)
             if (certificate, key) != (settings.certificate.read_bytes(), settings.key.read_bytes()):
                 raise ValueError("changed while it was read")
     if found:
