@@ -119,5 +119,5 @@ def reset_command(
 
 async def until(condition: Callable[[], object]) -> None:
     """Let other tasks run until the condition holds. A condition that never holds ends in the test's timeout."""
-    while not condition():
+    while not condition():  # noqa: ASYNC110 - a condition, whoever makes it true
         await asyncio.sleep(0)

@@ -93,7 +93,7 @@ class AuditFile:
         self._unrecorded = 0
         self._thread = ThreadPoolExecutor(1, "audit")
         self._descriptor = self._open()
-        self._close_torn_line()
+        self._torn = self._ends_torn()
 
     async def intent(self, entry: Entry) -> None:
         """See `AuditTrail.intent`."""
@@ -142,9 +142,11 @@ class AuditFile:
     def _write(self, data: bytes) -> None:
         if os.fstat(self._descriptor).st_size >= self._max_bytes:
             self._set_aside()
+        if self._torn:
+            data = b"\n" + data  # nothing is rewritten: what was cut off stays, and this line stands alone
         written = os.write(self._descriptor, data)
-        if written != len(data):
-            os.write(self._descriptor, b"\n")
+        self._torn = written != len(data)
+        if self._torn:
             raise OSError(f"the disk took {written} of {len(data)} bytes")
         self._fsync(self._descriptor)
 
@@ -152,19 +154,22 @@ class AuditFile:
         """Begin a new file. The order of the names is the order of the files, so the oldest are the first to go."""
         stem, suffix = self._path.stem, self._path.suffix
         time = self._clock.now().strftime("%Y%m%dT%H%M%S%fZ")
-        self._path.rename(self._path.with_name(f"{stem}-{time}{suffix}"))
-        os.close(self._descriptor)
-        self._descriptor = self._open()
+        # In an order in which a disk that fails half way leaves a descriptor that is ours, and the next line a try.
+        if self._path.exists():
+            self._path.rename(self._path.with_name(f"{stem}-{time}{suffix}"))
+        full, self._descriptor = self._descriptor, self._open()
+        os.close(full)
+        self._torn = False
         for old in sorted(self._path.parent.glob(f"{stem}-*{suffix}"))[: -self._keep]:
             old.unlink()
 
-    def _close_torn_line(self) -> None:
-        """End a line that a crash cut off, so that the next one stands alone. Nothing is rewritten."""
+    def _ends_torn(self) -> bool:
+        """Whether a crash cut off the last line."""
         with self._path.open("rb") as file:
             if file.seek(0, os.SEEK_END) == 0:
-                return
+                return False
             file.seek(-1, os.SEEK_END)
             torn = file.read(1) != b"\n"
         if torn:
             _log.warning("audit: the last line was cut off by a crash", extra={"file": str(self._path)})
-            self._write(b"\n")
+        return torn

@@ -19,6 +19,7 @@ from hubwarden_agent.config_keys import TABLES, TCP, Reader
 from hubwarden_agent.names import Templates, template_mistakes
 
 _TLS_KEYS = {key for key in TABLES if key.startswith("tls.")}
+_TEMPLATE_KEYS = {key for key in TABLES if key.startswith("names.")} | {"spawn.volumes", "listen.gateway"}
 
 
 class ConfigurationError(Exception):
@@ -165,7 +166,7 @@ def parse(text: str, examine: Examine | None = None) -> Config:
     reader = Reader(document, TABLES)
     values = reader.values
     mistakes = list(reader.mistakes)
-    if not mistakes:
+    if values.keys() >= _TEMPLATE_KEYS:
         mistakes.extend(f"{key}: {mistake}" for key, mistake in _template_mistakes(values).items())
     mistakes.extend(_tls_mistakes(values, examine))
     if mistakes:

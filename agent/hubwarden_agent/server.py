@@ -73,8 +73,8 @@ def _lock(file: IO[str], directory: Path) -> None:
 def socket_place(path: Path, mode: int, group: int | None) -> Iterator[None]:
     """Clear the way for a socket that the body binds, and give it its mode and group afterwards.
 
-    What a killed agent left behind is removed; anything that is not a socket is left alone. Until the mode is set,
-    nobody but our own user can connect.
+    What a killed agent left behind is removed; a socket that somebody serves (another agent, or Docker itself), and
+    anything that is not a socket, is left alone. Until the mode is set, nobody but our own user can connect.
 
     Raises:
         OSError: something else is there, or the group is not ours to give.
@@ -82,6 +82,8 @@ def socket_place(path: Path, mode: int, group: int | None) -> Iterator[None]:
     if os.path.lexists(path):
         if not stat.S_ISSOCK(path.lstat().st_mode):
             raise FileExistsError(f"{path} is there and is not a socket")
+        if _served(path):
+            raise FileExistsError(f"{path} is there and somebody serves it")
         path.unlink()
     before = os.umask(0o177)
     try:
@@ -91,6 +93,19 @@ def socket_place(path: Path, mode: int, group: int | None) -> Iterator[None]:
     if group is not None:
         os.chown(path, -1, group)
     path.chmod(mode)
+
+
+def _served(path: Path) -> bool:
+    """Whether anybody listens on a socket; what is left of a killed process refuses at once."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.settimeout(0)
+        try:
+            probe.connect(str(path))
+        except ConnectionRefusedError:
+            return False
+        except BlockingIOError:  # a full backlog has a listener
+            return True
+    return True
 
 
 def bound_socket(address: str, mode: int, group: int | None) -> socket.socket:
@@ -189,6 +204,9 @@ class Health:
             answers = False
             if self._docker_answers is not False:
                 _log.warning("Docker does not answer", extra={"cause": str(error)})
+        except Exception:  # noqa: BLE001 - whatever it is, an agent that stopped looking must not say SERVING
+            answers = False
+            _log.exception("looking at Docker failed unforeseen")
         if answers and self._docker_answers is False:
             _log.info("Docker answers again")
         self._docker_answers = answers

@@ -141,7 +141,8 @@ async def until_known(ask: Callable[[], Awaitable[Outcome]], bound: float, pause
         pause: seconds between attempts.
 
     Raises:
-        AgentError: the agent said no, or the outcome is still unknown at the bound.
+        AgentError: the agent said no; or `DEADLINE_EXCEEDED`, the outcome is still unknown at the bound. Not
+            `AGENT_UNREACHABLE`, whose sentence says that nothing was changed.
     """
     give_up_at: float | None = None
     while True:
@@ -150,6 +151,8 @@ async def until_known(ask: Callable[[], Awaitable[Outcome]], bound: float, pause
         except AgentError as error:
             now = asyncio.get_running_loop().time()
             give_up_at = give_up_at or now + bound
-            if error.reason not in OUTCOME_UNKNOWN or now >= give_up_at:
+            if error.reason not in OUTCOME_UNKNOWN:
                 raise
+            if now >= give_up_at:
+                raise AgentError(Reason.DEADLINE_EXCEEDED) from error
         await asyncio.sleep(pause)

@@ -1,4 +1,4 @@
-"""Budgets: a sliding window over an injected clock. Looking is free, and two budgets are spent together or not at all."""
+"""Budgets: a window that slides over an injected clock. Looking is free; two are spent together or not at all."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from limits import parse
 
 @pytest.fixture
 def clock() -> FakeClock:
+    """Time stands still."""
     return FakeClock()
 
 

@@ -1,0 +1,108 @@
+"""The real `hubwarden-agent serve` as a process of its own, and what is needed to wait for it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+PATIENCE = 60.0
+"""Seconds until a condition that does not come true is a failure."""
+MAIN = "import sys; from hubwarden_agent.cli import main; sys.exit(main())"
+
+
+def until(condition: Callable[[], object], what: str) -> None:
+    """Wait until a condition holds."""
+    give_up = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < give_up, f"waited too long: {what}"
+        time.sleep(0.02)
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """A short-lived command of `hubwarden-agent`."""
+    environment = {key: value for key, value in os.environ.items() if key != "HUBWARDEN_CONFIG"}
+    command = [sys.executable, "-c", MAIN, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False, env=environment)
+
+
+@dataclass
+class Place:
+    """Where one agent keeps everything, and its configuration."""
+
+    directory: Path
+    docker: str
+
+    @property
+    def socket(self) -> Path:
+        """Where it serves."""
+        return self.directory / "agent.sock"
+
+    @property
+    def state(self) -> Path:
+        """Its state directory."""
+        return self.directory / "state"
+
+    @property
+    def configuration(self) -> Path:
+        """Its agent.toml."""
+        return self.directory / "agent.toml"
+
+    def write(self, extra: str = "", listen: str = "") -> None:
+        """Make the directories and the configuration."""
+        self.state.mkdir(exist_ok=True)
+        self.configuration.write_text(
+            f'[listen]\ngrpc = ["unix://{self.socket}"]\n{listen}\n[docker]\nhost = "unix://{self.docker}"\n'
+            f'[state]\ndirectory = "{self.state}"\n{extra}\n',
+            encoding="utf-8",
+        )
+
+    def audit(self) -> list[dict[str, Any]]:
+        """The lines of its audit."""
+        return [json.loads(line) for line in (self.state / "audit.jsonl").read_text(encoding="utf-8").splitlines()]
+
+    def healthy(self) -> bool:
+        """What `healthcheck` says."""
+        return run("healthcheck", "--config", str(self.configuration)).returncode == 0
+
+
+@dataclass
+class AgentProcess:
+    """A running agent."""
+
+    place: Place
+    process: subprocess.Popen[str]
+    log: Path
+
+    def terminate(self) -> None:
+        """SIGTERM, as an operator or Docker would."""
+        self.process.send_signal(signal.SIGTERM)
+
+    def logged(self, text: str) -> bool:
+        """Whether its log holds a text."""
+        return text in self.log.read_text(encoding="utf-8")
+
+
+@contextmanager
+def serving(place: Place, name: str = "agent") -> Iterator[AgentProcess]:
+    """Run the agent for the body; it is ready when the body begins."""
+    log = place.directory / f"{name}.log"
+    with log.open("w", encoding="utf-8") as output:
+        command = [sys.executable, "-c", MAIN, "serve", "--config", str(place.configuration)]
+        process = subprocess.Popen(command, stderr=output, stdout=output, text=True)
+    agent = AgentProcess(place, process, log)
+    try:
+        until(lambda: agent.logged('"message": "serving"') or process.poll() is not None, "the agent serves")
+        assert process.poll() is None, log.read_text(encoding="utf-8")
+        yield agent
+    finally:
+        process.kill()
+        process.wait()
