@@ -70,7 +70,7 @@ async def test_an_agent_of_another_ca_is_not_asked(stage: RemoteStage, tmp_path:
     files = _write(tmp_path, stage)
     files.ca.write_bytes(pem(authority())[0])
     with pytest.raises(AgentError) as refused:
-        await _client(stage, files).restart(RESTART)
+        await _client(stage, files).check_reset(QUESTION)
     assert refused.value.reason is Reason.AGENT_UNREACHABLE
     assert stage.audited() == []
 
