@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 from hubwarden_agent.audit import Entry
 from hubwarden_agent.errors import Reason, Refusal
@@ -35,6 +37,7 @@ class Line:
     phase: str
     entry: Entry
     reason: Reason | None = None
+    answer: Mapping[str, Any] = field(default_factory=dict)
 
 
 class MemoryAudit:
@@ -49,9 +52,11 @@ class MemoryAudit:
             raise Refusal(Reason.AUDIT_UNAVAILABLE)
         self.lines.append(Line("intent", entry))
 
-    async def outcome(self, entry: Entry, refusal: Refusal | None, duration_ms: int) -> None:
+    async def outcome(
+        self, entry: Entry, refusal: Refusal | None, duration_ms: int, answer: Mapping[str, Any] | None = None
+    ) -> None:
         assert duration_ms >= 0
-        self.lines.append(Line("outcome", entry, refusal.reason if refusal else None))
+        self.lines.append(Line("outcome", entry, refusal.reason if refusal else None, answer or {}))
 
     async def denied(self, entry: Entry, reason: Reason) -> None:
         self.lines.append(Line("denied", entry, reason))

@@ -15,6 +15,7 @@ from aiohttp import web
 from limits import parse as parse_rate
 
 from hubwarden_agent.audit import AuditFile
+from hubwarden_agent.audit_segments import Segments
 from hubwarden_agent.budgets import Window
 from hubwarden_agent.clock import Clock
 from hubwarden_agent.config import Config
@@ -24,6 +25,7 @@ from hubwarden_agent.gateway.app import build_app
 from hubwarden_agent.gateway.listener import Listener
 from hubwarden_agent.locks import UserLocks
 from hubwarden_agent.names import Names
+from hubwarden_agent.operations.recovery import Recovery
 from hubwarden_agent.operations.reset import Resetter
 from hubwarden_agent.operations.restart import Restarter
 from hubwarden_agent.operations.runner import Runner
@@ -46,6 +48,7 @@ class Agent:
     health: Health
     audit: AuditFile
     runner: Runner
+    recovery: Recovery
     service: AgentService
     gateway: web.Application
 
@@ -58,6 +61,8 @@ class Agent:
         """
         listen = self.settings.listen
         async with AsyncExitStack() as stack:
+            self.recovery.begin(self.audit.history())
+            stack.push_async_callback(self.recovery.stop)
             await self.health.start()
             stack.push_async_callback(self.health.stop)
             group = group_id(listen.socket_group)
@@ -88,13 +93,9 @@ def assemble(settings: Config, engine: Engine, clock: Clock) -> Agent:
     Raises:
         OSError: the audit file cannot be opened.
     """
-    audit = AuditFile(
-        settings.state_directory / settings.audit.file,
-        max_bytes=settings.audit.max_bytes,
-        keep=settings.audit.keep,
-        clock=clock,
-        denials=Window(parse_rate(DENIALS_RECORDED), clock),
-    )
+    kept = settings.audit
+    segments = Segments(settings.state_directory / kept.file, kept.max_bytes, kept.keep)
+    audit = AuditFile(segments, clock, Window(parse_rate(DENIALS_RECORDED), clock))
     limits, names, locks = settings.limits, Names(settings.names), UserLocks()
     runner = Runner(locks, clock, limits.max_concurrent)
     restarts = Window(limits.restarts_per_user, clock)
@@ -106,4 +107,5 @@ def assemble(settings: Config, engine: Engine, clock: Clock) -> Agent:
         Bounds(limits.max_stop_timeout, limits.max_deadline),
     )
     gateway = build_app(engine=engine, names=names, spawn=settings.spawn, locks=locks, audit=audit, clock=clock)
-    return Agent(settings, Health(engine, settings.state_directory), audit, runner, service, gateway)
+    recovery = Recovery(engine, audit, runner, clock)
+    return Agent(settings, Health(engine, settings.state_directory), audit, runner, recovery, service, gateway)

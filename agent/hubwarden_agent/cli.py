@@ -1,6 +1,7 @@
-"""The command line: `serve`, `check-config`, `healthcheck`. Wiring only: everything is made here and decided elsewhere.
+"""The command line: serving, and the operator's tools. Wiring only: everything is made here and decided elsewhere.
 
-What holds here: exit 0 is success, 1 a failure at run time, 2 a bad configuration or usage.
+What holds here: exit 0 is success, 1 a failure at run time, 2 a bad configuration or usage. A tool is
+imported only when it is asked for.
 """
 
 from __future__ import annotations
@@ -31,7 +32,10 @@ _log = logging.getLogger(__name__)
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line. Returns the exit status."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options, rest = parser.parse_known_args(arguments)
+    if rest and options.command != "audit":
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
     try:
         settings = _load(options.config)
     except config.ConfigurationError as error:
@@ -42,6 +46,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     if options.command == "healthcheck":
         return asyncio.run(_healthcheck(settings))
+    if options.command == "audit":
+        from hubwarden_agent.tools import audit  # noqa: PLC0415 - see the top
+
+        return audit.main(rest, settings.state_directory / settings.audit.file)
     return _serve(settings)
 
 
@@ -52,8 +60,10 @@ def _parser() -> argparse.ArgumentParser:
         ("serve", "serve until SIGTERM"),
         ("check-config", "say what is wrong with the configuration, and end"),
         ("healthcheck", "exit 0 when the agent serves and Docker answers"),
+        ("audit", "verify the audit trail, or show what is in it"),
     ):
-        command = commands.add_parser(name, help=text)
+        # A tool parses what is its own, its --help included, when it is imported.
+        command = commands.add_parser(name, help=text, add_help=name != "audit")
         command.add_argument("--config", type=Path, help=f"agent.toml (or {CONFIG_VARIABLE}; neither: all defaults)")
     return parser
 

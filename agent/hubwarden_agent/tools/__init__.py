@@ -1,0 +1,1 @@
+"""Tools for an operator. Nothing that serves imports anything from here."""
