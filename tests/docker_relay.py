@@ -47,11 +47,12 @@ class Relay:
         self._point: Point | None = None
         self._kill: Callable[[], None] = lambda: None
         self._seen = 0
+        self.stopped = asyncio.Event()
         self.changes: list[str] = []
         self.unrecorded: list[str] = []
 
     def stop_at(self, point: Point, kill: Callable[[], None]) -> None:
-        """Kill there, once."""
+        """Kill there, once; `stopped` is set when Docker is done with that request, too."""
         self._point, self._kill, self._seen = point, kill, 0
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -71,6 +72,7 @@ class Relay:
         moment = self._moment(request)
         if moment == "before":
             self._kill()
+            self.stopped.set()
             return
         if not request.startswith("GET "):
             (self.changes if self._intent_on_disk() else self.unrecorded).append(request)
@@ -87,6 +89,8 @@ class Relay:
         if moment is None:
             writer.write(answer)
             await writer.drain()
+        else:
+            self.stopped.set()
 
     def _moment(self, request: str) -> Moment | None:
         if self._point is None or not re.search(self._point.request, request):

@@ -18,9 +18,8 @@ from agent_client import PATIENCE, refused, reset_request, restart_request
 from agent_process import AgentProcess
 from docker.errors import NotFound  # noqa: TID251 - tests look at the engine behind the agent's back
 from docker_relay import Point, Relay, relay
-from private_engine import Workbench
-
 from hubwarden_agent.tools.audit import verify
+from private_engine import Workbench
 
 INSPECT, RESTART = r"GET /v[^/]*/containers/[0-9a-z-]{9,}/json", r"POST /.*/restart"
 RESTART_POINTS = [
@@ -62,10 +61,12 @@ class Case:
 
     @property
     def container(self) -> str:
+        """The container's name."""
         return f"jupyterlab-{self.username}"
 
     @property
     def home(self) -> str:
+        """The home volume's name."""
         return f"jupyterlab-{self.username}_home"
 
     async def ask(self, operation: str, identifier: str = "") -> tuple[str, Any]:
@@ -92,6 +93,11 @@ class Case:
             return "gone"
         return " ".join(sorted(file.name for file in folder.iterdir()))
 
+    def write_thesis(self) -> None:
+        """A home with a file in it, and with a label, so that it has to come back."""
+        volume = self.bench.volume(self.home, labels={"kept": "yes"})
+        Path(volume.attrs["Mountpoint"], "thesis").touch()
+
     async def crash(self, operation: str, point: Point | None) -> str:
         """Ask, with the agent killed at the point, or once it has answered. Returns what the client got."""
         if point is not None:
@@ -99,6 +105,8 @@ class Case:
         result, _ = await self.ask(operation)
         if point is None:
             self.agent.kill()
+        else:
+            await self.relay.stopped.wait()
         return result
 
     def check_the_record(self, changes: list[str]) -> None:
@@ -161,8 +169,7 @@ async def test_a_restart_that_is_cut_off(case: Case, point: Point | None) -> Non
 @pytest.mark.parametrize("point", RESET_POINTS, ids=str)
 async def test_a_reset_that_is_cut_off(case: Case, point: Point | None) -> None:
     """The home is whole or gone, never half, and the answer and the audit say which; nothing is carried on."""
-    volume = case.bench.volume(case.home, labels={"kept": "yes"})
-    Path(volume.attrs["Mountpoint"], "thesis").touch()
+    case.write_thesis()
     case.bench.container(case.container, start=False, mounts={case.home: "/home"}).start()
     case.bench.client.containers.get(case.container).stop(timeout=5)
     result = await case.crash("reset", point)
