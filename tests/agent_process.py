@@ -13,17 +13,15 @@ from typing import Any
 from agent_client import channel, client
 from hubwarden.v1 import agent_pb2_grpc
 
-READY_SECONDS = 30.0
-
 
 class AgentProcess:
-    """An agent whose state, socket and log lie in `directory`, and whose Docker is at `docker`."""
+    """An agent whose state and socket lie in `directory`, and whose Docker is at `docker`."""
 
-    def __init__(self, directory: Path, docker: Path) -> None:
+    def __init__(self, directory: Path, docker: Path, log: Path | None = None) -> None:
         self.directory = directory
         self.socket = directory / "agent.sock"
         self.audit = directory / "audit.jsonl"
-        self._log = (directory / "agent.log").open("ab")
+        self._log = (log or directory / "agent.log").open("ab")
         self._process: subprocess.Popen[bytes] | None = None
         (directory / "agent.toml").write_text(
             f'[state]\ndirectory = "{directory}"\n[listen]\ngrpc = ["unix://{self.socket}"]\n'

@@ -19,9 +19,11 @@ class FakeClock:
         self.seconds = 1000.0
 
     def now(self) -> dt.datetime:
+        """See `Clock.now`."""
         return self.time
 
     def monotonic(self) -> float:
+        """See `Clock.monotonic`."""
         return self.seconds
 
     def advance(self, seconds: float) -> None:
@@ -48,6 +50,7 @@ class MemoryAudit:
         self.broken = False
 
     async def intent(self, entry: Entry) -> None:
+        """See `AuditTrail.intent`."""
         if self.broken:
             raise Refusal(Reason.AUDIT_UNAVAILABLE)
         self.lines.append(Line("intent", entry))
@@ -55,10 +58,12 @@ class MemoryAudit:
     async def outcome(
         self, entry: Entry, refusal: Refusal | None, duration_ms: int, answer: Mapping[str, Any] | None = None
     ) -> None:
+        """See `AuditTrail.outcome`."""
         assert duration_ms >= 0
         self.lines.append(Line("outcome", entry, refusal.reason if refusal else None, answer or {}))
 
     async def denied(self, entry: Entry, reason: Reason) -> None:
+        """See `AuditTrail.denied`."""
         self.lines.append(Line("denied", entry, reason))
 
     def phases(self) -> list[tuple[str, Reason | None]]:

@@ -15,7 +15,6 @@ from typing import Any
 import pytest
 from agent_stage import SECRET
 from fake_edges import FakeClock
-from hubwarden_agent import audit_segments
 from hubwarden_agent.audit import AuditFile, Entry
 from hubwarden_agent.audit_segments import Segments
 from hubwarden_agent.budgets import Window
@@ -233,7 +232,7 @@ class TestFailure:
             path.parent.rmdir()
         else:
             path.mkdir()
-        with pytest.raises(OSError, match="audit.jsonl"):
+        with pytest.raises(OSError, match=r"audit\.jsonl"):
             make()
 
     async def test_a_caller_that_is_cancelled_leaves_a_whole_line(self, make: Make, path: Path) -> None:
@@ -312,7 +311,7 @@ class TestBounds:
             def f_bavail(self) -> int:
                 return next(rooms)
 
-        monkeypatch.setattr(audit_segments.os, "fstatvfs", lambda _: Disk())
+        monkeypatch.setattr(os, "fstatvfs", lambda _: Disk())
         audit = make(max_bytes=2**20)
         for _ in range(5):
             await audit.intent(ENTRY)

@@ -83,7 +83,7 @@ class TestFinished:
         """With its reason and its object."""
         command = restart_command()
         stage.engine.fail_next["restart_container"] = EngineError("no")
-        stage.engine.before["restart_container"] = lambda: stage.engine.containers.clear()
+        stage.engine.before["restart_container"] = stage.engine.containers.clear
         assert (await _refused(stage, command)).reason is Reason.RESTART_FAILED
         new, _ = _started_again(stage)
         refusal = await _refused(new, command)
@@ -157,7 +157,7 @@ class TestInterrupted:
         [("present", "is still there."), ("gone", "is gone."), ("replaced", "is gone, and there is a new one.")],
     )
     async def test_a_reset(self, home: str, says: str) -> None:
-        """Closed with the volume, told from one of the same name by its creation, and every container; not carried on."""
+        """Closed with every object; another volume of the same name is told by its creation; not carried on."""
         old, command = AgentStage(), reset_command()
         volume = old.engine.add_volume(HOME)
         kept = old.engine.add_container(CONTAINER, ContainerState.EXITED, mounts=(home_of("alice"),))
@@ -239,5 +239,10 @@ def test_an_answer_comes_back_whole() -> None:
 def test_a_fingerprint_stands_for_everything_but_the_id() -> None:
     """Equal for the same request under any id, another for any other parameter or client."""
     assert fingerprint(restart_command()) == fingerprint(restart_command())
-    different = [restart_command(), restart_command(stop_timeout=3), restart_command("bob"), reset_command()]
+    different: list[Restart | Reset] = [
+        restart_command(),
+        restart_command(stop_timeout=3),
+        restart_command("bob"),
+        reset_command(),
+    ]
     assert len({fingerprint(command) for command in different}) == 4
