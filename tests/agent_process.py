@@ -31,12 +31,9 @@ class AgentProcess:
 
     async def start(self) -> None:
         """Start, and wait until it serves."""
-        command = [
-            Path(sys.executable).with_name("hubwarden-agent"),
-            "serve",
-            "--config",
-            self.directory / "agent.toml",
-        ]
+        program = Path(sys.executable).with_name("hubwarden-agent")
+        program = Path(sys.executable).with_name("hubwarden-agent")
+        command = [str(program), "serve", "--config", str(self.directory / "agent.toml")]
         self._process = subprocess.Popen(command, stdout=self._log, stderr=self._log)  # noqa: ASYNC220 - returns at once
         async with channel(self.socket) as opened:
             await opened.channel_ready()
