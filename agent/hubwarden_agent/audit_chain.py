@@ -40,8 +40,8 @@ def link(fields: Mapping[str, Any], head: Head) -> tuple[bytes, Head]:
     """
     time, *others = fields.items()
     chained = dict([time, ("sequence", head.sequence + 1), *others, ("previous", head.hash)])
-    digest = _digest(chained)
-    return _encoded(chained | {"hash": digest}) + b"\n", Head(head.sequence + 1, digest)
+    line, digest = _sealed(chained)
+    return line + b"\n", Head(head.sequence + 1, digest)
 
 
 def read(line: bytes) -> dict[str, Any]:
@@ -51,20 +51,20 @@ def read(line: bytes) -> dict[str, Any]:
         Broken: it is not, or it is not spelt as we spell it.
     """
     try:
-        fields = json.loads(line)
-        digest = fields.pop("hash")
-        sound = digest == _digest(fields) and line == _encoded(fields | {"hash": digest})
-        head_of(fields | {"hash": digest})
+        fields: dict[str, Any] = json.loads(line)
+        del fields["hash"]
+        sealed, fields["hash"] = _sealed(fields)
+        head_of(fields)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise Broken("it is not a line of the audit") from error
-    if not sound:
+    if line != sealed:
         raise Broken("its hash is not that of what it says")
-    return {**fields, "hash": digest}
+    return fields
 
 
 def head_of(fields: Mapping[str, Any]) -> Head:
     """The head that a line makes."""
-    return Head(int(fields["sequence"]), str(fields["hash"]))
+    return Head(int(fields["sequence"]), fields["hash"])
 
 
 def check_follows(fields: Mapping[str, Any], head: Head) -> None:
@@ -79,9 +79,8 @@ def check_follows(fields: Mapping[str, Any], head: Head) -> None:
         raise Broken("it does not follow the line before it, which was changed")
 
 
-def _digest(fields: Mapping[str, Any]) -> str:
-    return hashlib.sha256(_encoded(fields)).hexdigest()
-
-
-def _encoded(fields: Mapping[str, Any]) -> bytes:
-    return json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode()
+def _sealed(fields: Mapping[str, Any]) -> tuple[bytes, str]:
+    """The line with its hash as the last key, and that hash."""
+    line = json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode()
+    digest = hashlib.sha256(line).hexdigest()
+    return line[:-1] + f',"hash":"{digest}"}}'.encode(), digest

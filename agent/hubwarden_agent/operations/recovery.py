@@ -66,7 +66,7 @@ class Recovery:
                 task.add_done_callback(lambda task: task.cancelled() or task.exception())
                 self._closing.append(task)
                 self._recall(past, task)
-            else:
+            elif past.entry.fingerprint:
                 self._recall(past, _answered(past))
 
     async def stop(self) -> None:
@@ -94,8 +94,8 @@ class Recovery:
                 return await look(entry, self.engine)
             except EngineUnavailable:
                 await asyncio.sleep(DOCKER_INTERVAL)
-            except EngineError as error:
-                _log.warning("recovery: the engine does not say: %s", error)
+            except (EngineError, Refusal, ValueError) as error:
+                _log.warning("recovery: what became of it cannot be said: %s", error)
                 return {}
 
 
@@ -129,14 +129,25 @@ def interrupted(entry: Entry, found: Mapping[str, str]) -> Refusal:
 
 def _answered(past: Past) -> asyncio.Future[Any]:
     future = asyncio.get_running_loop().create_future()
-    if past.reason:
-        reason = Reason(past.reason)
-        again = Refusal(reason, detail=_detail(past.entry))
-        future.set_exception(interrupted(past.entry, past.answer) if reason is Reason.INTERRUPTED else again)
+    try:
+        future.set_result(_result(past))
+    except Refusal as refusal:
+        future.set_exception(refusal)
         future.exception()  # or asyncio reports it as lost when nobody asks again
-    elif past.entry.fingerprint:
-        future.set_result(commands.from_answer(past.entry.operation, past.answer))
     return future
+
+
+def _result(past: Past) -> Any:
+    """What a finished operation answered, or raises it."""
+    if past.reason == Reason.INTERRUPTED:
+        raise interrupted(past.entry, past.answer)
+    try:
+        if past.reason:
+            raise Refusal(Reason(past.reason), detail=_detail(past.entry))
+        return commands.from_answer(past.entry.operation, past.answer)
+    except (ValueError, TypeError, KeyError) as error:
+        # Another version's line. Its id must not act again, and its answer is not known.
+        raise interrupted(past.entry, {}) from error
 
 
 def _detail(entry: Entry) -> Detail:

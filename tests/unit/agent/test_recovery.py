@@ -105,6 +105,18 @@ class TestFinished:
         new, _ = _started_again(stage)
         assert (await new.resetter.reset(command)).volume == HOME
 
+    @pytest.mark.parametrize("changed", [{"reason": "OF_ANOTHER_VERSION"}, {"answer": {"shape": 9}}])
+    async def test_another_versions_answer(self, stage: AgentStage, changed: dict[str, Any]) -> None:
+        """It cannot be given, and the agent starts; the id still never acts again."""
+        command = restart_command()
+        await stage.restarter.restart(command)
+        stage.engine.calls.clear()
+        new = AgentStage()
+        outcome, intent = _history(stage.audit, new.clock.now())
+        Recovery(stage.engine, new.audit, new.runner, new.clock).begin([replace(outcome, **changed), intent])
+        assert (await _refused(new, command)).reason is Reason.INTERRUPTED
+        assert new.touched == []
+
     @pytest.mark.parametrize(("hours", "known"), [(23.9, True), (24.1, False)])
     async def test_for_a_day(self, stage: AgentStage, hours: float, known: bool) -> None:  # noqa: FBT001 - a parameter
         """From the operation on, not from the start on."""
