@@ -14,7 +14,6 @@ import pytest
 from google.protobuf import duration_pb2
 from google.rpc import error_details_pb2, status_pb2
 from hubwarden.v1 import agent_pb2, agent_pb2_grpc
-
 from hubwarden_agent.errors import DOMAIN
 from hubwarden_agent.service import STATUS_METADATA
 
@@ -36,7 +35,7 @@ class Refused:
 
 def refused(error: grpc.aio.AioRpcError) -> Refused:
     """Read a refusal, and check that status and details agree."""
-    trailing = dict(error.trailing_metadata() or ())
+    trailing: dict[str, str | bytes] = dict(error.trailing_metadata() or ())  # type: ignore[arg-type] # a pair is one
     message = error.details() or ""
     everything = f"{message} {trailing} {error.debug_error_string()}"
     data = trailing.get(STATUS_METADATA)
@@ -87,3 +86,9 @@ def reset_request(username: str = "alice", **fields: Any) -> agent_pb2.ResetHome
     """A request with a new id, unless told otherwise."""
     values = {"username": username, "actor": "user:alice", "request_id": str(uuid.uuid4())} | fields
     return agent_pb2.ResetHomeVolumeRequest(**values)
+
+
+async def raw_call(opened: grpc.aio.Channel, method: str, data: bytes = b"") -> bytes:
+    """A call of any method with any bytes, without the generated code in between."""
+    answer: bytes = await opened.unary_unary(method, lambda given: given, lambda given: given)(data, timeout=PATIENCE)
+    return answer

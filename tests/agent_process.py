@@ -1,63 +1,108 @@
-"""A real agent as a process of its own, in a directory of its own, which tests kill and start again."""
+"""The real `hubwarden-agent serve` as a process of its own, and what is needed to wait for it."""
 
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from agent_client import channel, client
-from hubwarden.v1 import agent_pb2_grpc
+PATIENCE = 60.0
+"""Seconds until a condition that does not come true is a failure."""
+MAIN = "import sys; from hubwarden_agent.cli import main; sys.exit(main())"
 
 
-class AgentProcess:
-    """An agent whose state and socket lie in `directory`, and whose Docker is at `docker`."""
+def until(condition: Callable[[], object], what: str) -> None:
+    """Wait until a condition holds."""
+    give_up = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < give_up, f"waited too long: {what}"
+        time.sleep(0.02)
 
-    def __init__(self, directory: Path, docker: Path, log: Path | None = None) -> None:
-        self.directory = directory
-        self.socket = directory / "agent.sock"
-        self.audit = directory / "audit.jsonl"
-        self._log = (log or directory / "agent.log").open("ab")
-        self._process: subprocess.Popen[bytes] | None = None
-        (directory / "agent.toml").write_text(
-            f'[state]\ndirectory = "{directory}"\n[listen]\ngrpc = ["unix://{self.socket}"]\n'
-            f'[docker]\nhost = "unix://{docker}"\n[audit]\nmax_bytes = 65536\n',
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """A short-lived command of `hubwarden-agent`."""
+    environment = {key: value for key, value in os.environ.items() if key != "HUBWARDEN_CONFIG"}
+    command = [sys.executable, "-c", MAIN, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False, env=environment)
+
+
+@dataclass
+class Place:
+    """Where one agent keeps everything, and its configuration."""
+
+    directory: Path
+    docker: str
+
+    @property
+    def socket(self) -> Path:
+        """Where it serves."""
+        return self.directory / "agent.sock"
+
+    @property
+    def state(self) -> Path:
+        """Its state directory."""
+        return self.directory / "state"
+
+    @property
+    def configuration(self) -> Path:
+        """Its agent.toml."""
+        return self.directory / "agent.toml"
+
+    def write(self, extra: str = "", listen: str = "") -> None:
+        """Make the directories and the configuration."""
+        self.state.mkdir(exist_ok=True)
+        self.configuration.write_text(
+            f'[listen]\ngrpc = ["unix://{self.socket}"]\n{listen}\n[docker]\nhost = "unix://{self.docker}"\n'
+            f'[state]\ndirectory = "{self.state}"\n{extra}\n',
             encoding="utf-8",
         )
 
-    async def start(self) -> None:
-        """Start, and wait until it serves."""
-        program = Path(sys.executable).with_name("hubwarden-agent")
-        program = Path(sys.executable).with_name("hubwarden-agent")
-        command = [str(program), "serve", "--config", str(self.directory / "agent.toml")]
-        self._process = subprocess.Popen(command, stdout=self._log, stderr=self._log)  # noqa: ASYNC220 - returns at once
-        async with channel(self.socket) as opened:
-            await opened.channel_ready()
+    def audit(self) -> list[dict[str, Any]]:
+        """The lines of its audit."""
+        return [json.loads(line) for line in (self.state / "audit.jsonl").read_text(encoding="utf-8").splitlines()]
 
-    def kill(self) -> None:
-        """SIGKILL, and wait until it is dead."""
-        assert self._process is not None
-        self._process.kill()
-        self._process.wait()
+    def healthy(self) -> bool:
+        """What `healthcheck` says."""
+        return run("healthcheck", "--config", str(self.configuration)).returncode == 0
 
-    def close(self) -> None:
-        """Kill it if it is alive."""
-        if self._process is not None and self._process.poll() is None:
-            self.kill()
-        self._log.close()
 
-    def lines(self) -> list[dict[str, Any]]:
-        """What the audit says; a last line that is not whole is left out."""
-        files = [*sorted(self.directory.glob("audit-*.jsonl")), self.audit]
-        whole = [line for file in files if file.exists() for line in file.read_bytes().split(b"\n")[:-1]]
-        return [json.loads(line) for line in whole]
+@dataclass
+class AgentProcess:
+    """A running agent."""
 
-    @asynccontextmanager
-    async def client(self) -> AsyncIterator[agent_pb2_grpc.DockerAgentServiceAsyncStub]:
-        """The generated stub."""
-        async with client(self.socket) as stub:
-            yield stub
+    place: Place
+    process: subprocess.Popen[str]
+    log: Path
+
+    def terminate(self) -> None:
+        """SIGTERM, as an operator or Docker would."""
+        self.process.send_signal(signal.SIGTERM)
+
+    def logged(self, text: str) -> bool:
+        """Whether its log holds a text."""
+        return text in self.log.read_text(encoding="utf-8")
+
+
+@contextmanager
+def serving(place: Place, name: str = "agent") -> Iterator[AgentProcess]:
+    """Run the agent for the body; it is ready when the body begins."""
+    log = place.directory / f"{name}.log"
+    with log.open("w", encoding="utf-8") as output:
+        command = [sys.executable, "-c", MAIN, "serve", "--config", str(place.configuration)]
+        process = subprocess.Popen(command, stderr=output, stdout=output, text=True)
+    agent = AgentProcess(place, process, log)
+    try:
+        until(lambda: agent.logged('"message": "serving"') or process.poll() is not None, "the agent serves")
+        assert process.poll() is None, log.read_text(encoding="utf-8")
+        yield agent
+    finally:
+        process.kill()
+        process.wait()

@@ -9,8 +9,6 @@ from dataclasses import dataclass, field
 
 from fake_edges import FakeClock, MemoryAudit
 from fake_engine import FakeEngine
-from limits import parse as parse_rate
-
 from hubwarden_agent.budgets import Window
 from hubwarden_agent.config import ResetPolicy
 from hubwarden_agent.errors import Reason
@@ -21,6 +19,7 @@ from hubwarden_agent.operations.reset import Resetter
 from hubwarden_agent.operations.restart import Restarter
 from hubwarden_agent.operations.runner import Runner
 from hubwarden_agent.service import AgentService, Bounds
+from limits import parse as parse_rate
 
 ALICE = Username("alice")
 CONTAINER = "jupyterlab-alice"
@@ -117,5 +116,5 @@ def reset_command(
 
 async def until(condition: Callable[[], object]) -> None:
     """Let other tasks run until the condition holds. A condition that never holds ends in the test's timeout."""
-    while not condition():
+    while not condition():  # noqa: ASYNC110 - a condition, whoever makes it true
         await asyncio.sleep(0)

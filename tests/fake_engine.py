@@ -43,7 +43,7 @@ class FakeEngine:
         self.available = True
         self.calls: list[tuple[str, str]] = []
         self.fail_next: dict[str, EngineError] = {}
-        self.before: dict[str, Callable[[], None]] = {}
+        self.before: dict[str, Callable[[], object]] = {}
         self.stall: dict[str, asyncio.Event] = {}
         self._numbers = itertools.count(1)
 

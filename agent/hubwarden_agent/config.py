@@ -18,6 +18,8 @@ from limits import parse as parse_rate
 from hubwarden_agent.config_keys import TABLES, Reader
 from hubwarden_agent.names import Templates, template_mistakes
 
+_TEMPLATE_KEYS = {key for key in TABLES if key.startswith("names.")} | {"spawn.volumes", "listen.gateway"}
+
 
 class ConfigurationError(Exception):
     """The configuration cannot be used.
@@ -134,7 +136,7 @@ def parse(text: str) -> Config:
     reader = Reader(document, TABLES)
     values = reader.values
     mistakes = list(reader.mistakes)
-    if not mistakes:
+    if values.keys() >= _TEMPLATE_KEYS:
         mistakes.extend(f"{key}: {mistake}" for key, mistake in _template_mistakes(values).items())
     if mistakes:
         raise ConfigurationError(mistakes)

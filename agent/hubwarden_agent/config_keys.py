@@ -17,6 +17,8 @@ from typing import Any
 from limits import RateLimitItem
 from limits import parse as parse_rate
 
+_RATES = 'a rate such as "3/hour" or "6/10 minutes"'
+
 Check = Callable[[Any], Any]
 """Turns a TOML value into what the agent uses, or raises ValueError with what would be right."""
 
@@ -104,10 +106,9 @@ def _socket_mode(value: Any) -> int:
 
 
 def _rate(value: Any) -> RateLimitItem:
-    try:
-        return parse_rate(value)
-    except (ValueError, TypeError, AttributeError) as error:
-        raise ValueError('must be a rate such as "3/hour" or "6/10 minutes"') from error
+    # Stricter than the library, which takes the first of several rates, and an amount or a span of 0.
+    rate = _text(r"[1-9][0-9]{0,5} ?(/|per) ?([1-9][0-9]{0,3} )?(second|minute|hour|day)s?", _RATES)(value)
+    return parse_rate(rate)
 
 
 def _size(value: Any) -> int:
@@ -168,7 +169,10 @@ TABLES: Mapping[str, Key] = MappingProxyType(
         "audit.max_bytes": Key(67108864, _number(65536, 2**40)),
         "audit.keep": Key(20, _number(1, 10000)),
         "spawn.images": Key([], _several(_image)),
-        "spawn.networks": Key([], _several(_text(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}", "a network's name"))),
+        "spawn.networks": Key(
+            [],
+            _several(_text(r"(?!host$)[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}", "a network's name, and not the host's own")),
+        ),
         "spawn.volumes": Key(
             [
                 "jupyterlab-{username}_home",

@@ -15,6 +15,9 @@ from types import MappingProxyType
 DOMAIN = "hubwarden"
 """`google.rpc.ErrorInfo.domain` of everything that the agent refuses."""
 
+MAX_HOLDERS_TEXT = 2048
+"""Characters of `holders` that are sent: a status travels in a header, and clients drop a header above 8 KiB."""
+
 
 class StatusCode(enum.IntEnum):
     """The canonical status codes (google.rpc.Code) that the agent uses, with their numbers."""
@@ -93,7 +96,10 @@ TABLE: Mapping[Reason, tuple[StatusCode, str]] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class Detail:
-    """What a client may be told beside the reason (`ErrorInfo.metadata`); unset fields are not sent."""
+    """What a client may be told beside the reason (`ErrorInfo.metadata`); unset fields are not sent.
+
+    `holders` are container names, the first ones of as many as fit into a status.
+    """
 
     volume: str = ""
     container: str = ""
@@ -108,7 +114,8 @@ class Detail:
         if self.container:
             known["container"] = self.container
         if self.holders:
-            known["holders"] = ",".join(self.holders)
+            text = ",".join(self.holders)
+            known["holders"] = text if len(text) <= MAX_HOLDERS_TEXT else text[:MAX_HOLDERS_TEXT].rpartition(",")[0]
         if self.size_bytes >= 0:
             known["size_bytes"] = str(self.size_bytes)
         return known

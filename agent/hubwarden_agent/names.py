@@ -81,7 +81,7 @@ class RequestId(_Text):
 class ContainerName(_Text):
     """A container's name, as Docker accepts it."""
 
-    pattern = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,254}")
+    pattern = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{1,254}")
 
 
 class ContainerId(_Text):

@@ -73,8 +73,8 @@ def _lock(file: IO[str], directory: Path) -> None:
 def socket_place(path: Path, mode: int, group: int | None) -> Iterator[None]:
     """Clear the way for a socket that the body binds, and give it its mode and group afterwards.
 
-    What a killed agent left behind is removed; anything that is not a socket is left alone. Until the mode is set,
-    nobody but our own user can connect.
+    What a killed agent left behind is removed; a socket that somebody serves (another agent, or Docker itself), and
+    anything that is not a socket, is left alone. Until the mode is set, nobody but our own user can connect.
 
     Raises:
         OSError: something else is there, or the group is not ours to give.
@@ -82,6 +82,8 @@ def socket_place(path: Path, mode: int, group: int | None) -> Iterator[None]:
     if os.path.lexists(path):
         if not stat.S_ISSOCK(path.lstat().st_mode):
             raise FileExistsError(f"{path} is there and is not a socket")
+        if _served(path):
+            raise FileExistsError(f"{path} is there and somebody serves it")
         path.unlink()
     before = os.umask(0o177)
     try:
@@ -91,6 +93,19 @@ def socket_place(path: Path, mode: int, group: int | None) -> Iterator[None]:
     if group is not None:
         os.chown(path, -1, group)
     path.chmod(mode)
+
+
+def _served(path: Path) -> bool:
+    """Whether anybody listens on a socket; what is left of a killed process refuses at once."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.settimeout(0)
+        try:
+            probe.connect(str(path))
+        except ConnectionRefusedError:
+            return False
+        except BlockingIOError:  # a full backlog has a listener
+            return True
+    return True
 
 
 def bound_socket(address: str, mode: int, group: int | None) -> socket.socket:
@@ -127,9 +142,16 @@ async def serve_agent(service: AgentService, addresses: Sequence[str], mode: int
     agent_pb2_grpc.add_DockerAgentServiceServicer_to_server(service, server)
     for address in addresses:
         with socket_place(Path(address.removeprefix("unix://")), mode, group):
-            server.add_insecure_port(address)
+            _bind(server, address)
     await server.start()
     return server
+
+
+def _bind(server: grpc.aio.Server, address: str) -> None:
+    try:
+        server.add_insecure_port(address)
+    except RuntimeError as error:
+        raise OSError(f"cannot listen on {address}") from error
 
 
 class Health:
@@ -147,7 +169,7 @@ class Health:
         health_pb2_grpc.add_HealthServicer_to_server(self._servicer, self._server)
         await self._set(health_pb2.HealthCheckResponse.NOT_SERVING)
         with socket_place(self._socket, 0o600, None):
-            self._server.add_insecure_port(f"unix://{self._socket}")
+            _bind(self._server, f"unix://{self._socket}")
         await self._server.start()
 
     async def follow(self) -> None:
@@ -172,6 +194,9 @@ class Health:
             answers = False
             if self._docker_answers is not False:
                 _log.warning("Docker does not answer", extra={"cause": str(error)})
+        except Exception:  # noqa: BLE001 - whatever it is, an agent that stopped looking must not say SERVING
+            answers = False
+            _log.exception("looking at Docker failed unforeseen")
         if answers and self._docker_answers is False:
             _log.info("Docker answers again")
         self._docker_answers = answers

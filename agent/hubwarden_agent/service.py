@@ -90,8 +90,9 @@ class AgentService(agent_pb2_grpc.DockerAgentServiceServicer):
         operation: Callable[[], Awaitable[Result]],
         message: Callable[[Result], Answer],
     ) -> Answer:
-        identifier = request_id or str(uuid.uuid4())
-        log_context.request_id.set(identifier)
+        # An id that is not a UUID4 could be any text: it is neither logged nor echoed.
+        known = request_id if RequestId.pattern.fullmatch(request_id) else ""
+        log_context.request_id.set(known or str(uuid.uuid4()))
         try:
             async with asyncio.timeout(self._allowed_time(context)):
                 return message(await operation())
@@ -103,7 +104,7 @@ class AgentService(agent_pb2_grpc.DockerAgentServiceServicer):
             _log.exception("a call failed unforeseen")
             refusal = Refusal(Reason.DOCKER_ERROR)
         _log.info("refused: %s", refusal, extra={"cause": str(refusal.__cause__ or "")})
-        return await _abort(context, refusal, request_id)
+        return await _abort(context, refusal, known)
 
     def _allowed_time(self, context: Context) -> float:
         remaining = context.time_remaining()
@@ -200,8 +201,6 @@ def _packed(detail: error_details_pb2.ErrorInfo | error_details_pb2.RetryInfo) -
 
 
 async def _abort(context: Context, refusal: Refusal, request_id: str) -> NoReturn:
-    # An id that is not a UUID4 is not echoed: it could be any text.
-    echoed = request_id if RequestId.pattern.fullmatch(request_id) else ""
-    trailing = ((STATUS_METADATA, status(refusal, echoed).SerializeToString()),)
+    trailing = ((STATUS_METADATA, status(refusal, request_id).SerializeToString()),)
     await context.abort(grpc.StatusCode[refusal.code.name], refusal.message, trailing)
     raise AssertionError("abort raises")

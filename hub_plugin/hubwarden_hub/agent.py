@@ -22,7 +22,7 @@ from hubwarden.v1.agent_pb2_grpc import DockerAgentServiceStub
 
 from hubwarden_hub import wire
 from hubwarden_hub.commands import Home, ResetCommand, RestartCommand, Restarted
-from hubwarden_hub.errors import OUTCOME_UNKNOWN, AgentError
+from hubwarden_hub.errors import OUTCOME_UNKNOWN, AgentError, Reason
 
 if TYPE_CHECKING:
     from hubwarden.v1.agent_pb2_grpc import DockerAgentServiceAsyncStub
@@ -142,7 +142,8 @@ async def until_known(ask: Callable[[], Awaitable[Outcome]], bound: float, pause
         pause: seconds between attempts.
 
     Raises:
-        AgentError: the agent said no, or the outcome is still unknown at the bound.
+        AgentError: the agent said no; or `DEADLINE_EXCEEDED`, the outcome is still unknown at the bound. Not
+            `AGENT_UNREACHABLE`, whose sentence says that nothing was changed.
     """
     give_up_at: float | None = None
     while True:
@@ -151,6 +152,8 @@ async def until_known(ask: Callable[[], Awaitable[Outcome]], bound: float, pause
         except AgentError as error:
             now = asyncio.get_running_loop().time()
             give_up_at = give_up_at or now + bound
-            if error.reason not in OUTCOME_UNKNOWN or now >= give_up_at:
+            if error.reason not in OUTCOME_UNKNOWN:
                 raise
+            if now >= give_up_at:
+                raise AgentError(Reason.DEADLINE_EXCEEDED) from error
         await asyncio.sleep(pause)

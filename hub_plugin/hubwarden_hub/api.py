@@ -21,17 +21,19 @@ from hubwarden_hub.plugin import Plugin
 
 HEADER = "X-Request-ID"
 
+# Before any handler: `needs_scope` refuses a scope that nobody has defined.
 scopes.define()
 
 
 class OperationHandler(APIHandler):  # type: ignore[misc]  # JupyterHub is not typed
     """An endpoint about one user's server or home."""
 
-    request_id = RequestId.new()
+    def initialize(self) -> None:
+        """Have a request id from the first moment: even an unsupported method is answered with one."""
+        self.request_id = RequestId.new()
 
     async def prepare(self) -> None:
         """Settle the request id first, so that a refusal by JupyterHub carries it too."""
-        self.request_id = RequestId.new()
         given = self.request.headers.get(HEADER)
         malformed = False
         if given is not None:
@@ -89,7 +91,7 @@ class OperationHandler(APIHandler):  # type: ignore[misc]  # JupyterHub is not t
         if isinstance(error, AgentError):
             body |= self._explained(error)
         elif isinstance(error, web.HTTPError):
-            body["message"] = error.log_message or error.reason
+            body["message"] = error.log_message % error.args if error.log_message else error.reason
         self.set_status(body["status"])
         body["message"] = body["message"] or HTTPStatus(body["status"]).phrase
         self.set_header("Content-Type", "application/json")

@@ -78,7 +78,7 @@ def restartable(configured: Any) -> type:
     Raises:
         ValueError: there is none.
     """
-    if isinstance(configured, str):
+    if isinstance(configured, str) and configured:
         entry_points = JupyterHub.class_traits()["spawner_class"].load_entry_points()
         entry_point = entry_points.get(configured.lower())
         try:

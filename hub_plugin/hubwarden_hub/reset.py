@@ -12,7 +12,7 @@ from logging import Logger
 
 from hubwarden_hub.agent import Agent
 from hubwarden_hub.commands import Home, ResetCommand
-from hubwarden_hub.errors import AgentError, Reason
+from hubwarden_hub.errors import OUTCOME_UNKNOWN, AgentError, Reason
 from hubwarden_hub.operations import Operation, Phase, Turns
 
 
@@ -51,6 +51,8 @@ class Resets:
     async def _carry_out(self, user_id: int, operation: Operation[Home], command: ResetCommand) -> None:
         try:
             async with self._turns.take(user_id, self._turn_wait):
+                operation.enter(Phase.CHECKING)
+                await self._reach_agent(command)
                 operation.enter(Phase.WORKING)
                 operation.succeed(await self._agent.reset(command))
         except AgentError as error:
@@ -60,3 +62,14 @@ class Resets:
             operation.fail(AgentError(Reason.DOCKER_ERROR))
         finally:
             del self._running[user_id]
+
+    async def _reach_agent(self, command: ResetCommand) -> None:
+        """Find out at once when the agent is away, before there is an outcome that could get lost and be waited for.
+
+        Any other refusal is for the reset itself to give: the id may be that of one that was done already.
+        """
+        try:
+            await self._agent.check_reset(command)
+        except AgentError as error:
+            if error.reason in OUTCOME_UNKNOWN:
+                raise

@@ -153,15 +153,22 @@ async def locate(server: Server) -> Address:
 
 
 async def _wait_for_answer(server: Server) -> bool:
-    """Wait until it answers, but not on a server that has died meanwhile."""
-    clock = asyncio.get_running_loop().time
-    give_up_at = clock() + server.answer_timeout
-    while not await server.answers_within(_LOOK_AGAIN):
-        if clock() >= give_up_at:
-            return False
-        try:
-            if not await server.is_running():
-                raise ServerGone
-        except Unanswered:
-            continue
-    return True
+    """Wait until it answers, but not for a server that has died meanwhile."""
+    answer = asyncio.create_task(server.answers_within(server.answer_timeout))
+    try:
+        while not answer.done():
+            await asyncio.wait({answer}, timeout=_LOOK_AGAIN)
+            if not (answer.done() and answer.result()):
+                await _look(server)
+    finally:
+        answer.cancel()
+    return answer.result()
+
+
+async def _look(server: Server) -> None:
+    """Raises `ServerGone` if it is known not to run."""
+    try:
+        if not await server.is_running():
+            raise ServerGone
+    except Unanswered:
+        return

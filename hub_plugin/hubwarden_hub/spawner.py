@@ -192,13 +192,20 @@ class RestartableSpawnerMixin(_Base):  # type: ignore[misc]  # JupyterHub is not
         except Exception:  # ServerGone; and a server in an unforeseen state is better stopped than misrouted
             self.log.exception("Restart %s of %s failed", command.request_id, self._log_name)
             self._end_restart()
-            await self.user.stop(self.name)
+            await self._stop_for_good()
             self._spawn_future = operation.outcome  # JupyterHub's pages then say what went wrong
             operation.fail(AgentError(Reason.RESTART_FAILED))
         else:
             self.log.info("Restarted %s (%s)", self._log_name, command.request_id)
             self._end_restart()
             operation.succeed(outcome)
+
+    async def _stop_for_good(self) -> None:
+        """Have JupyterHub stop what may be left of the server, and show it stopped."""
+        try:
+            await self.user.stop(self.name)
+        except Exception:
+            self.log.exception("Could not stop %s; the Hub shows it stopped all the same", self._log_name)
 
     def _end_restart(self) -> None:
         self._restarting = None

@@ -4,19 +4,18 @@
 // error page, a broken connection) counts as "no answer", because the request may have been carried out all the same.
 // Never: shows anything, retries anything, or reads more of an answer than its documented fields.
 
-// The Hub could not say whether an operation was carried out: asking again with the same request id is the way to find out.
-const STATUSES_WITHOUT_OUTCOME = new Set([503, 504]);
 const READ_TIMEOUT_MILLISECONDS = 15_000;
 
 /** The Hub answered, and the answer is no. */
 export class HubRefusal extends Error {
+  outcomeUnknown = false;
+
   constructor(status, body, retryAfterSeconds) {
     super(body.message);
     this.status = status;
     this.reason = body.reason ?? null;
     this.requestId = body.request_id ?? null;
     this.retryAfterSeconds = retryAfterSeconds;
-    this.outcomeUnknown = STATUSES_WITHOUT_OUTCOME.has(status);
   }
 }
 

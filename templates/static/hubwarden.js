@@ -39,7 +39,7 @@ function start(root) {
     known.reachable = server.kind !== "unreachable";
     if (known.reachable) known.server = server;
     if (server.kind === "signed-out" && !busy() && notice.topic !== LOGIN) notice.show(signedOutNotice(page.addresses));
-    home.follow(server);
+    if ("mayReset" in root.dataset) home.follow(server);
     render();
   }
 

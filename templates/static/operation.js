@@ -1,11 +1,17 @@
 // One operation from the question to its end: dialog, request, progress, and the notice that says how it ended.
 //
-// Always: one request per confirmation, however often it is clicked; the same request id until the Hub has given a
-// definite answer, so that trying again cannot do the work twice; "Try again" asks first, because the world may have changed.
+// Always: one operation per confirmation, however often it is clicked; the same request id until the Hub has given a
+// definite answer, so that asking again, by itself or by "Try again", cannot do the work twice; "Try again" opens the dialog
+// first, because the world may have changed.
 // Never: leaves a person who closes the dialog without a word: the notice in the page says the same as the dialog.
 
 import { failureNotice } from "./failure.js";
+import { HubUnreachable } from "./hub-api.js";
 import { newRequestId } from "./request-id.js";
+import { words } from "./words.js";
+
+// Not only bad networks lose answers: a browser on the Hub's own host drops its connections when a container restarts.
+const PAUSES_MILLISECONDS = [500, 2_000, 5_000];
 
 /** What restart and reset have in common. */
 export class Operation {
@@ -41,12 +47,25 @@ export class Operation {
     const report = (sentence) => this.#report(sentence);
     report(this.#steps.progress());
     try {
-      const answer = await this.#steps.send(this.#requestId, report);
+      const answer = await this.#sendUntilAnswered(report);
       this.#requestId = null;
       this.#end(this.#steps.succeeded(answer, report));
     } catch (error) {
       this.#fail(error);
     }
+  }
+
+  async #sendUntilAnswered(report) {
+    for (const pause of PAUSES_MILLISECONDS) {
+      try {
+        return await this.#steps.send(this.#requestId, report);
+      } catch (error) {
+        if (!(error instanceof HubUnreachable)) throw error;
+        report(words.askingAgain);
+        await new Promise((resolve) => setTimeout(resolve, pause));
+      }
+    }
+    return this.#steps.send(this.#requestId, report);
   }
 
   #fail(error) {

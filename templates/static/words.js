@@ -60,6 +60,7 @@ export const words = {
   sessionEnded: "Your login at the Hub has ended, so nothing was done. Log in again, then repeat what you wanted to do.",
   signedOut: "Your login at the Hub has ended. Log in again to see your server and its buttons.",
   unreachable: "The Hub cannot be reached, so it is not known whether this was done. Trying again is safe: it is never done twice.",
+  askingAgain: "The Hub cannot be reached. Asking it again how this stands…",
   offline: "The Hub cannot be reached right now. This page keeps trying.",
   unforeseen: "Something went wrong in this page. Reload it to see where things stand.",
 };

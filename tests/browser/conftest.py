@@ -51,18 +51,18 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture
 def make_person(stack: Stack, browser: Browser) -> Iterator[PersonFactory]:
     """Makes users who are logged in and look at their home page."""
-    contexts = []
+    people: list[Person] = []
 
     def make(typed_name: str | None = None) -> Person:
-        context = browser.new_context(base_url=stack.url)
-        contexts.append(context)
-        person = Person(stack, context, typed_name or f"user-{uuid.uuid4().hex[:8]}")
+        person = Person(stack, browser.new_context(), typed_name or f"user-{uuid.uuid4().hex[:8]}")
+        people.append(person)
         person.log_in()
         return person
 
     yield make
-    for context in contexts:
-        context.close()
+    for person in people:
+        person.page.context.close()
+        stack.remove_container(person.container)
 
 
 @pytest.fixture

@@ -7,6 +7,8 @@ up under the names that DockerSpawner documents, written down here a second time
 from __future__ import annotations
 
 import re
+import time
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote, unquote
 
@@ -41,6 +43,8 @@ class Person:
         self.page: Page = context.new_page()
         self.operations: list[Request] = []
         self.page.on("request", self._note_operation)
+        self._cut: list[Request] = []
+        self.page.on("requestfailed", self._note_cut)
 
     # --- where they are -------------------------------------------------------------------------------------------
 
@@ -51,17 +55,30 @@ class Person:
         self.page.get_by_label("Password", exact=False).first.fill(self.stack.password)
         self.page.get_by_role("button", name="Sign in").click()
         self.page.wait_for_url("**/hub/home")
+        self.open_home()
 
     def open_home(self) -> None:
-        """Go to the home page."""
-        self.page.goto(f"{self.stack.url}/hub/home")
+        """Go to the home page, again if Chromium lost a part of it.
+
+        It cuts every request whenever this machine gets a network interface, and containers bring interfaces.
+        """
+        for _attempt in range(5):
+            self._cut.clear()
+            self.page.goto(f"{self.stack.url}/hub/home", wait_until="networkidle")
+            if not self._cut:
+                break
 
     def start_server(self) -> None:
-        """Start the server as JupyterHub offers it, wait until it answers, and come back to the home page."""
+        """Start the server, and wait until the page knows that it is ready."""
+        started = self.call("POST", f"{self.path}/server")
+        assert started["status"] in {201, 202}, started
+        self.open_home()
+        expect(self.restart_button).to_be_enabled(timeout=SERVER_STARTS_MILLISECONDS)
+
+    def start_server_by_hand(self) -> None:
+        """Start the server as JupyterHub offers it, and look at it."""
         self.page.locator("#start").click()
         self.expect_server()
-        self.open_home()
-        self.expect_ready()
 
     def stop_server(self) -> None:
         """Stop the server with JupyterHub's own button; the page stays."""
@@ -72,7 +89,7 @@ class Person:
     def expect_server(self) -> None:
         """The browser arrives at this user's working JupyterLab."""
         self.page.wait_for_url(self._is_own_server, timeout=SERVER_STARTS_MILLISECONDS)
-        expect(self.page.locator("#jp-main-dock-panel, #main")).to_be_visible(timeout=SERVER_STARTS_MILLISECONDS)
+        expect(self.page.locator("#jp-main-dock-panel")).to_be_visible(timeout=SERVER_STARTS_MILLISECONDS)
 
     def expect_ready(self) -> None:
         """The home page offers to restart."""
@@ -126,6 +143,13 @@ class Person:
         """Ask for the dialog again, from the message of a failure."""
         self.page.get_by_role("button", name="Try again").click()
 
+    def wait_for_agent(self) -> None:
+        """Until the Hub and its agent have found each other again."""
+        give_up_at = time.monotonic() + SERVER_STARTS_MILLISECONDS / 1000
+        while self.call("GET", f"{self.path}/home-volume")["status"] == HTTPStatus.SERVICE_UNAVAILABLE:
+            assert time.monotonic() < give_up_at, "the Hub does not reach the agent"
+            time.sleep(0.2)
+
     def call(self, method: str, path: str) -> dict[str, Any]:
         """A request to the Hub's API from this page, with this user's cookies. Returns status and body."""
         return dict(self.page.evaluate(API_CALL, [method, path]))
@@ -133,6 +157,10 @@ class Person:
     def _note_operation(self, request: Request) -> None:
         if re.search(r"/(restart-server|reset-home-volume)$", request.url):
             self.operations.append(request)
+
+    def _note_cut(self, request: Request) -> None:
+        if request.failure == "net::ERR_NETWORK_CHANGED":
+            self._cut.append(request)
 
     # --- what is on the engine ------------------------------------------------------------------------------------
 

@@ -72,6 +72,12 @@ class Stack:
         """Whether the engine has a volume of exactly this name."""
         return name in self.docker("volume", "ls", "--quiet").splitlines()
 
+    def remove_container(self, name: str) -> None:
+        """Take a container away, if it is there: a finished test's server would only slow the others down."""
+        container_id = self.docker("ps", "--all", "--quiet", "--filter", f"name=^/{name}$")
+        if container_id:
+            self.docker("rm", "--force", container_id)
+
     def stop_agent(self) -> None:
         """Take the agent away, as a crash or an upgrade would."""
         self.docker("stop", self._agent())

@@ -26,7 +26,7 @@ def foreign_container(stack: Stack, person_with_home: Person) -> Iterator[str]:
     """Somebody else's container, not yet made, that holds the user's home."""
     name = f"foreign-{person_with_home.name}"
     yield name
-    stack.docker("rm", "--force", name)
+    stack.remove_container(name)
 
 
 def hold_home(stack: Stack, person: Person, name: str) -> None:
@@ -36,7 +36,7 @@ def hold_home(stack: Stack, person: Person, name: str) -> None:
 
 
 def test_a_reset_gives_a_clean_home_and_leaves_the_rest(stack: Stack, person_with_home: Person) -> None:
-    """The dialog names the volume and what stays; afterwards the home is as new, workspace and cache are as they were."""
+    """The dialog names the volume and what stays; afterwards the home is as new, and the rest as it was."""
     person = person_with_home
     confirm = person.ask_to_reset()
     expect(person.dialog).to_contain_text(person.volume("home"))
@@ -45,7 +45,7 @@ def test_a_reset_gives_a_clean_home_and_leaves_the_rest(stack: Stack, person_wit
     expect(person.status).to_contain_text(f"Your home volume {person.volume('home')} was deleted", timeout=60_000)
     expect(person.dialog).to_be_hidden()
     assert not stack.volume_exists(person.volume("home"))
-    person.start_server()
+    person.start_server_by_hand()
     assert "mine.txt" not in person.files(HOME)
     assert "project.txt" in person.files("/workspace")
     assert "download.txt" in person.files("/cache")
@@ -88,7 +88,7 @@ def test_a_refused_reset_says_why_and_can_be_tried_again(
     expect(person.alert).to_contain_text("Something else is using the home volume")
     expect(person.alert).to_contain_text("Reference")
     assert stack.volume_exists(person.volume("home"))
-    stack.docker("rm", "--force", foreign_container)
+    stack.remove_container(foreign_container)
     person.try_again()
     person.dialog.get_by_role("button", name="Delete my home volume").click()
     expect(person.status).to_contain_text("was deleted", timeout=60_000)
@@ -108,7 +108,7 @@ def test_a_home_that_something_else_holds_cannot_be_reset(
 
 
 def test_a_lost_answer_is_asked_for_again_under_the_same_request_id(stack: Stack, person_with_home: Person) -> None:
-    """The reset happens, its answer gets lost: Try again finds out that it was done, and does not do it twice."""
+    """The reset happens, its answer gets lost: the page finds out by itself, and it is not done twice."""
     person = person_with_home
 
     def lose_the_answer(route: Route) -> None:
@@ -117,13 +117,25 @@ def test_a_lost_answer_is_asked_for_again_under_the_same_request_id(stack: Stack
 
     person.page.route("**/reset-home-volume", lose_the_answer, times=1)
     person.ask_to_reset().click()
-    expect(person.alert).to_contain_text("Trying again is safe", timeout=60_000)
+    expect(person.status).to_contain_text("was deleted", timeout=60_000)
+    assert len(person.operations) == 2
+    assert len({request.headers["x-request-id"] for request in person.operations}) == 1
     assert not stack.volume_exists(person.volume("home"))
+
+
+def test_a_hub_out_of_reach_is_said_and_trying_again_keeps_the_request_id(person_with_home: Person) -> None:
+    """When asking again by itself does not help, the page says that trying again is safe: same request id."""
+    person = person_with_home
+    unreachable = "**/reset-home-volume"
+    person.page.route(unreachable, lambda route: route.abort())
+    person.ask_to_reset().click()
+    expect(person.status).to_contain_text("cannot be reached")
+    expect(person.alert).to_contain_text("Trying again is safe", timeout=30_000)
+    person.page.unroute(unreachable)
     person.try_again()
     person.dialog.get_by_role("button", name="Delete my home volume").click()
     expect(person.status).to_contain_text("was deleted", timeout=60_000)
-    first, second = (request.headers["x-request-id"] for request in person.operations)
-    assert first == second
+    assert len({request.headers["x-request-id"] for request in person.operations}) == 1
 
 
 def test_the_page_follows_a_reset_elsewhere(person_with_home: Person) -> None:

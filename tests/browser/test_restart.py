@@ -91,6 +91,7 @@ def test_a_failed_restart_says_why_and_can_be_tried_again(stack: Stack, person_w
         assert person.identity() == before
     finally:
         stack.start_agent()
+    person.wait_for_agent()
     person.try_again()
     person.dialog.get_by_role("button", name="Restart server").click()
     person.expect_server()

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
+import agent_process
 import private_engine
 import pytest
-
+from agent_bed import Bed
+from agent_client import client
+from agent_process import AgentProcess, Place
 from hubwarden_agent.engine.docker_engine import DockerEngine
 
 
@@ -35,3 +40,26 @@ def engine(engine_socket: str) -> Iterator[DockerEngine]:
     engine = DockerEngine(f"unix://{engine_socket}", timeout=30, slow_threads=16)
     yield engine
     engine.close()
+
+
+@pytest.fixture
+def place(engine_socket: str) -> Iterator[Place]:
+    """A directory with a short path (a socket's has room for about 100 characters), configured for the engine."""
+    with tempfile.TemporaryDirectory(prefix="hwtest") as directory:
+        place = Place(Path(directory), engine_socket)
+        place.write()
+        yield place
+
+
+@pytest.fixture
+def agent(place: Place) -> Iterator[AgentProcess]:
+    """The real agent, serving."""
+    with agent_process.serving(place) as agent:
+        yield agent
+
+
+@pytest.fixture
+async def bed(agent: AgentProcess, bench: private_engine.Workbench) -> AsyncIterator[Bed]:
+    """A user nobody else has, with a stub to call the agent."""
+    async with client(agent.place.socket) as stub:
+        yield Bed(agent, bench, stub, bench.username())

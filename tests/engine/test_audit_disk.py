@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 from agent_client import PATIENCE, refusal_of, reset_request, restart_request
-from agent_process import AgentProcess
 from hubwarden_agent.tools.audit import verify
+from killable_agent import AgentProcess
 from private_engine import Workbench
 
 

@@ -4,9 +4,8 @@ import json
 import os
 from typing import Any
 
-from jupyterhub.auth import DummyAuthenticator
-
 import hubwarden_hub
+from jupyterhub.auth import DummyAuthenticator
 
 settings = json.loads(os.environ["HUBWARDEN_TEST"])
 c: Any = get_config()  # type: ignore[name-defined]  # noqa: F821 - JupyterHub provides it
@@ -23,7 +22,7 @@ class KeepCase(DummyAuthenticator):  # type: ignore[misc]  # JupyterHub is not t
 c.JupyterHub.authenticator_class = KeepCase
 c.Authenticator.allow_all = True
 c.Authenticator.admin_users = {"root-admin"}
-c.DummyAuthenticator.password = "secret"  # noqa: S105 - of a throw-away Hub
+c.DummyAuthenticator.password = "secret"
 c.JupyterHub.spawner_class = "docker"
 c.JupyterHub.bind_url = f"http://127.0.0.1:{settings['port']}{settings['base_url']}"
 c.JupyterHub.hub_port = settings["hub_port"]
@@ -34,7 +33,7 @@ c.JupyterHub.last_activity_interval = 2
 c.JupyterHub.allow_named_servers = True
 c.ConfigurableHTTPProxy.command = settings["proxy_command"]
 c.ConfigurableHTTPProxy.api_url = f"http://127.0.0.1:{settings['proxy_api_port']}"
-c.ConfigurableHTTPProxy.auth_token = "proxy-secret"  # noqa: S105 - of a throw-away Hub
+c.ConfigurableHTTPProxy.auth_token = "proxy-secret"
 c.ConfigurableHTTPProxy.pid_file = f"{settings['directory']}/proxy.pid"
 c.JupyterHub.services = [
     {"name": "operator", "api_token": settings["token"]},

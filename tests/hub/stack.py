@@ -239,7 +239,9 @@ class Hub:
         browser = self._kept(httpx.Client(base_url=self.address, follow_redirects=True, timeout=90))
         xsrf = browser.get("hub/login").cookies.get("_xsrf") or browser.cookies.get("_xsrf")
         form = {"username": username, "password": "secret", "_xsrf": xsrf}
-        browser.post("hub/login", data=form).raise_for_status()
+        # Without a next page, logging in would start the user's server.
+        home = f"{self.options['base_url']}hub/home"
+        browser.post("hub/login", params={"next": home}, data=form).raise_for_status()
         return browser
 
 

@@ -68,9 +68,7 @@ def test_restarts_while_everybody_looks(any_hub: Hub, make_person: Callable[...,
     assert person.is_ready()
 
 
-def test_a_server_that_does_not_come_back_is_shown_as_stopped(
-    any_hub: Hub, make_person: Callable[..., Person]
-) -> None:
+def test_a_server_that_does_not_come_back_is_shown_as_stopped(any_hub: Hub, make_person: Callable[..., Person]) -> None:
     """The user is told to start it again, the Hub shows it stopped without a route, and starting works."""
     person = make_person(any_hub, "sulky")
     person.start()
@@ -84,9 +82,7 @@ def test_a_server_that_does_not_come_back_is_shown_as_stopped(
         assert person.visit().json()["user"] == person.name
 
 
-def test_stop_start_and_restart_are_refused_during_a_restart(
-    any_hub: Hub, make_person: Callable[..., Person]
-) -> None:
+def test_stop_start_and_restart_are_refused_during_a_restart(any_hub: Hub, make_person: Callable[..., Person]) -> None:
     """Each gets a 4xx and changes nothing; visitors see the Hub's pending page; then the server is back."""
     person = make_person(any_hub, "slow")
     person.start()

@@ -73,12 +73,15 @@ def test_a_malformed_request_id_is_refused(person: Person, given: str) -> None:
 
 
 def test_every_answer_carries_the_request_id(person: Person) -> None:
-    """The client's id comes back in header and body, in refusals of JupyterHub's own too; without one there is a new one."""
+    """The client's id comes back in header and body, in JupyterHub's own refusals too; without one it is a new one."""
     given = str(uuid.uuid4())
     for client in (person.operator, person.client("read:users!user")):
         answer = person.restart(client, headers={"X-Request-ID": given})
         assert answer.headers["X-Request-ID"] == answer.json()["request_id"] == given
     assert uuid.UUID(person.restart().json()["request_id"]).version == 4
+    unsupported = [person.operator.put(f"{person.path}/restart-server").json() for _ in range(2)]
+    assert [answer["status"] for answer in unsupported] == [405, 405]
+    assert unsupported[0]["request_id"] != unsupported[1]["request_id"]
 
 
 def test_the_same_request_id_restarts_once(person: Person) -> None:

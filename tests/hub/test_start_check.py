@@ -22,10 +22,7 @@ UNDONE = {
     ),
     "users with the scope for everybody": (
         [],
-        [
-            "c.JupyterHub.load_roles = "
-            "[{'name': 'user', 'scopes': ['self', 'custom:hubwarden:reset', 'custom:hubwarden:reset!user']}]"
-        ],
+        ["c.JupyterHub.load_roles = [{'name': 'user', 'scopes': ['self', 'custom:hubwarden:reset']}]"],
         "the role 'user' holds custom:hubwarden:reset for everybody",
     ),
     "admins without the scope": (
@@ -45,7 +42,8 @@ def test_an_undone_plugin_stops_the_hub(
     hub.launch()
     process = hub.process.process
     assert process is not None
-    assert wait_for(lambda: process.poll() is not None and process, "the Hub's end").returncode == 1
+    wait_for(lambda: process.poll() is not None, "the Hub's end")
+    assert process.returncode == 1
     log = hub.process.log.read_text()
     assert "The Hub does not start, because Hubwarden did not take effect" in log
     assert said in log

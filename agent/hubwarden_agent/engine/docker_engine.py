@@ -1,8 +1,8 @@
 """The port over a real Docker engine. The only module that imports Docker's client.
 
 What holds here: Docker is asked for what the port's methods say and nothing else; every failure leaves as one of the
-port's errors. Restart, stop and pull have threads of their own, so that six servers that ignore SIGTERM do not keep
-anybody's inspect waiting.
+port's errors. Whatever changes something has threads of its own, so that six servers that ignore SIGTERM, or a burst of
+spawns, do not keep anybody's inspect waiting.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def _translated() -> Iterator[None]:
         raise kind(str(error)) from error
     except (requests.RequestException, docker_errors.DockerException, OSError) as error:
         raise EngineUnavailable(str(error)) from error
-    except (KeyError, TypeError, ValueError, Refusal) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, Refusal) as error:
         raise EngineError(f"Docker answered something that we cannot read: {error!r}") from error
 
 
@@ -61,7 +61,7 @@ class DockerEngine:
     Args:
         host: the engine's address.
         timeout: seconds for anything but stop, restart and pull; those get their own time on top.
-        slow_threads: how many stops, restarts and pulls can be under way at once.
+        slow_threads: how many changes can be under way at once.
     """
 
     def __init__(self, host: str, timeout: int, slow_threads: int) -> None:
@@ -85,7 +85,11 @@ class DockerEngine:
 
     async def container(self, reference: ContainerName | ContainerId) -> Container | None:
         """See `Engine.container`."""
-        return await self._ask(lambda api: _inspected(api, reference.value))
+        found = await self._ask(lambda api: _inspected(api, reference.value))
+        # Docker also takes the beginning of an id: a name made of hexadecimal digits could find anybody's container.
+        if found is None or reference.value not in (found.name, found.id.value):
+            return None
+        return found
 
     async def containers_holding(self, volume: VolumeName) -> tuple[Container, ...]:
         """See `Engine.containers_holding`. Docker's filter also matches mount points, hence the second look."""
@@ -103,7 +107,7 @@ class DockerEngine:
 
     async def start_container(self, container: ContainerId) -> None:
         """See `Engine.start_container`."""
-        await self._ask(lambda api: api.start(container.value))
+        await self._ask(lambda api: api.start(container.value), slow=True)
 
     async def stop_container(self, container: ContainerId, stop_timeout: int) -> None:
         """See `Engine.stop_container`."""
@@ -111,12 +115,12 @@ class DockerEngine:
 
     async def remove_container(self, container: ContainerId, *, anonymous_volumes: bool) -> None:
         """See `Engine.remove_container`."""
-        await self._ask(lambda api: api.remove_container(container.value, v=anonymous_volumes, force=False))
+        await self._ask(lambda api: api.remove_container(container.value, v=anonymous_volumes, force=False), slow=True)
 
     async def create_container(self, spec: ContainerSpec) -> ContainerId:
         """See `Engine.create_container`."""
         body = docker_json.create_body(spec)
-        return await self._ask(lambda api: _created(api, body, spec.name.value))
+        return await self._ask(lambda api: _created(api, body, spec.name.value), slow=True)
 
     async def volume(self, name: VolumeName) -> Volume | None:
         """See `Engine.volume`."""
@@ -127,12 +131,13 @@ class DockerEngine:
     ) -> Volume:
         """See `Engine.create_volume`."""
         return await self._ask(
-            lambda api: docker_json.volume(api.create_volume(name.value, driver, dict(options), dict(labels)))
+            lambda api: docker_json.volume(api.create_volume(name.value, driver, dict(options), dict(labels))),
+            slow=True,
         )
 
     async def remove_volume(self, name: VolumeName) -> None:
         """See `Engine.remove_volume`."""
-        await self._ask(lambda api: api.remove_volume(name.value, force=False))
+        await self._ask(lambda api: api.remove_volume(name.value, force=False), slow=True)
 
     async def image(self, reference: str) -> Image | None:
         """See `Engine.image`."""

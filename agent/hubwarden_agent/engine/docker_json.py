@@ -146,8 +146,9 @@ def create_body(spec: ContainerSpec) -> dict[str, Any]:
             "NetworkMode": spec.network,
             "Mounts": [_mount_body(mount) for mount in spec.mounts],
             "Memory": spec.memory,
+            "MemorySwap": spec.memory,  # unset, Docker would allow as much swap again
             "CpuPeriod": CPU_PERIOD,
-            "CpuQuota": int(spec.cpus * CPU_PERIOD),
+            "CpuQuota": round(spec.cpus * CPU_PERIOD),
             "PidsLimit": spec.pids,
             "AutoRemove": spec.auto_remove,
             "PortBindings": {port: [{"HostIp": spec.publish_address, "HostPort": ""}] for port in spec.published},

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from hubwarden_agent import ownership
-from hubwarden_agent.engine.port import Conflict, Container, ContainerState, Engine, NotFound
+from hubwarden_agent.engine.port import Conflict, Container, Engine, NotFound
 from hubwarden_agent.errors import Reason
 from hubwarden_agent.gateway import refusals, views
 from hubwarden_agent.gateway.deeds import Answer, Deed, Recorder, json_answer
@@ -101,9 +101,9 @@ class Containers:
 
 
 def _not_removable(container: Container) -> refusals.GatewayRefusal:
-    """As Docker words it; DockerSpawner tolerates either."""
-    if container.state is ContainerState.REMOVING:
-        message = f"removal of container {container.id} is already in progress"
-    else:
+    """As Docker words it; DockerSpawner tolerates either. An AutoRemove container that stopped is being removed."""
+    if container.state in views.ALIVE:
         message = f"cannot remove container {container.id}: stop the container before removing it"
-    return refusals.GatewayRefusal(message, Reason.SERVER_RUNNING)
+        return refusals.GatewayRefusal(message, Reason.SERVER_RUNNING)
+    message = f"removal of container {container.id} is already in progress"
+    return refusals.GatewayRefusal(message, Reason.OPERATION_IN_PROGRESS)

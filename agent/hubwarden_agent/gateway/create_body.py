@@ -204,18 +204,10 @@ BODY: Mapping[str, Field] = MappingProxyType(
         "AttachStdin": Field(empty),
         "AttachStdout": Field(flag),
         "AttachStderr": Field(flag),
-        # Keys that docker-py has for other callers; absent or empty in what DockerSpawner sends.
         "NetworkDisabled": Field(empty),
-        "Hostname": Field(empty),
-        "Domainname": Field(empty),
-        "User": Field(empty),
-        "Entrypoint": Field(empty),
-        "WorkingDir": Field(empty),
-        "NetworkingConfig": Field(empty),
-        "MacAddress": Field(empty),
-        "StopSignal": Field(empty),
-        "Healthcheck": Field(empty),
-        "Runtime": Field(empty),
     }
+    # Keys that docker-py has for other callers; absent or empty in what DockerSpawner sends.
+    | dict.fromkeys(("Hostname", "Domainname", "User", "Entrypoint", "WorkingDir", "NetworkingConfig"), Field(empty))
+    | dict.fromkeys(("MacAddress", "StopSignal", "Healthcheck", "Runtime"), Field(empty))
 )
 """The body itself."""

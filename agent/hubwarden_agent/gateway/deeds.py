@@ -90,10 +90,10 @@ class Recorder:
             yield
 
     async def denied(self, deed: Deed, refusal: Refusal, *, reading: bool) -> None:
-        """Record a refusal, unless it is an outcome already or somebody looked for what is not there.
+        """Record a refusal, unless it is an outcome already, or a look at what may be looked at but is not there.
 
         DockerSpawner looks for its container before every create, and finds none.
         """
-        ordinary = reading and refusal.reason in (Reason.CONTAINER_NOT_FOUND, Reason.DOCKER_UNAVAILABLE)
+        ordinary = reading and refusal.reason is not Reason.CLIENT_NOT_ALLOWED
         if not deed.acted and not ordinary:
             await self._audit.denied(deed.entry(), refusal.reason)

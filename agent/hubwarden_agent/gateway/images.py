@@ -38,16 +38,18 @@ class Images:
     async def inspect(self, call: Call, deed: Deed) -> Answer:
         """`GET /images/{reference}/json`, the reference spelt as docker-py quotes it."""
         image = deed.object = self._inspected.get(call.reference, "")
-        found = await self._engine.image(image) if image else None
+        if not image:
+            raise refusals.image_not_listed()
+        found = await self._engine.image(image)
         if found is None:
-            raise refusals.no_such_image(image or "not one that the policy lists (spawn.images)")
+            raise refusals.no_such_image(image)
         return json_answer(200, views.image(found, image))
 
     async def pull(self, call: Call, deed: Deed) -> Answer:
         """`POST /images/create`. Answers when it is done, so that a failure still has a status."""
         image = deed.object = self._pulled.get((call.query["fromImage"], call.query["tag"]), "")
         if not image:
-            raise refusals.field_refused("fromImage", "and tag are not an image that the policy lists (spawn.images)")
+            raise refusals.image_not_listed()
         self._rate.spend(RATE_KEY)
         async with self._recorder.acting(deed):
             try:

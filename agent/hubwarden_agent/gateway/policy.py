@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from hubwarden_agent import ownership
 from hubwarden_agent.config import SpawnPolicy
 from hubwarden_agent.engine.port import ContainerSpec, Mount
-from hubwarden_agent.errors import Reason
+from hubwarden_agent.errors import Reason, Refusal
 from hubwarden_agent.gateway.create_body import CreateBody, HostConfig, VolumeMount
 from hubwarden_agent.gateway.refusals import GatewayRefusal, field_refused
 from hubwarden_agent.names import ContainerName, Names, ServerName, Username
@@ -58,8 +58,7 @@ def plan(body: CreateBody, name: ContainerName, policy: SpawnPolicy, names: Name
     Raises:
         Refusal: 400, naming the field.
     """
-    username = Username.parse(body.environment.get(USER_VARIABLE) or "")
-    server_name = ServerName.parse(body.environment.get(SERVER_VARIABLE) or "")
+    username, server_name = _whose(body)
     if names.container(username, server_name) != name:
         message = f"hubwarden: name is not that of the server in {USER_VARIABLE} and {SERVER_VARIABLE} ([names])"
         raise GatewayRefusal(message, Reason.NAME_MISMATCH)
@@ -81,6 +80,14 @@ def plan(body: CreateBody, name: ContainerName, policy: SpawnPolicy, names: Name
         publish_address=policy.publish,
     )
     return Plan(username, server_name, spec)
+
+
+def _whose(body: CreateBody) -> tuple[Username, ServerName]:
+    user, server = (body.environment.get(variable) or "" for variable in (USER_VARIABLE, SERVER_VARIABLE))
+    try:
+        return Username.parse(user), ServerName.parse(server)
+    except Refusal as refusal:
+        raise field_refused("Env", f"must name a user and a server ({USER_VARIABLE}, {SERVER_VARIABLE})") from refusal
 
 
 def _listed(value: str, allowed: tuple[str, ...], field: str, key: str) -> str:

@@ -80,6 +80,12 @@ def no_such_image(reference: str) -> GatewayRefusal:
     return GatewayRefusal(f"No such image: {reference}", status=NOT_FOUND)
 
 
+def image_not_listed() -> GatewayRefusal:
+    """As for an image that does not exist, and why."""
+    message = "No such image: not one that the policy lists (spawn.images)"
+    return GatewayRefusal(message, Reason.CLIENT_NOT_ALLOWED, status=NOT_FOUND)
+
+
 def name_in_use(name: str) -> GatewayRefusal:
     """As Docker words it, without the id of the container that has the name: it may be another's."""
     message = (

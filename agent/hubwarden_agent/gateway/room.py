@@ -1,8 +1,8 @@
 """How many containers there may be: the bound on numbers, which holds under parallel creates.
 
-What holds here: a container is counted as soon as somebody is about to create it, and until the engine lists it. The
-reservations are read before the engine is asked, under a lock under which none is made, so that a create that ends in
-between is counted by one or the other, or by both, never by neither.
+What holds here: nobody but this agent makes containers with its labels, so `ceiling` (what the engine counted once,
+plus what was created since) plus `reserved` (what is being created) is never below what there is. Only when that
+reaches the maximum is the engine asked again: a count takes a call a container, and no create should wait for 200.
 """
 
 from __future__ import annotations
@@ -21,13 +21,14 @@ class Room:
     """Room for containers.
 
     Args:
-        existing: asks the engine how many there are.
+        count: asks the engine how many there are.
         maximum: how many there may be (`spawn.max_containers`).
     """
 
-    def __init__(self, existing: Callable[[], Awaitable[int]], maximum: int) -> None:
-        self._existing = existing
+    def __init__(self, count: Callable[[], Awaitable[int]], maximum: int) -> None:
+        self._count = count
         self._maximum = maximum
+        self._ceiling = maximum
         self._reserved = 0
         self._counting = asyncio.Lock()
 
@@ -39,8 +40,9 @@ class Room:
             GatewayRefusal: 429; there are as many as there may be.
         """
         async with self._counting:
-            reserved = self._reserved
-            if reserved + await self._existing() >= self._maximum:
+            if self._full():
+                await self._count_again()
+            if self._full():
                 raise GatewayRefusal(
                     "hubwarden: there are as many containers as the policy allows (spawn.max_containers)",
                     Reason.TOO_BUSY,
@@ -50,4 +52,15 @@ class Room:
         try:
             yield
         finally:
+            # A create that failed may still have made its container: the engine's answer can be lost.
             self._reserved -= 1
+            self._ceiling += 1
+
+    def _full(self) -> bool:
+        return self._ceiling + self._reserved >= self._maximum
+
+    async def _count_again(self) -> None:
+        """What ended while the engine counted is counted by us as well: the engine may not have seen it yet."""
+        reserved = self._reserved
+        counted = await self._count()
+        self._ceiling = counted + reserved - self._reserved

@@ -70,7 +70,7 @@ class Route:
     prefix_optional: bool = False
 
 
-_NAME = r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,254}"
+_NAME = r"[a-zA-Z0-9][a-zA-Z0-9_.-]{1,254}"
 _FLAG = re.compile(r"True|False|true|false|1|0")
 _NO = re.compile(r"False|false|0")
 _VERSION_PREFIX = re.compile(r"/v1\.([1-9][0-9])(?=/)")

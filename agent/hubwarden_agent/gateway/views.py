@@ -15,7 +15,11 @@ from hubwarden_agent.gateway.routes import API_VERSION, OLDEST_API_VERSION
 ZERO_TIME = "0001-01-01T00:00:00Z"
 """Docker's "never"."""
 
-_ALIVE = frozenset({ContainerState.RUNNING, ContainerState.PAUSED, ContainerState.RESTARTING})
+FAILED = "Docker reports an error; an administrator finds it with docker inspect"
+"""In place of what Docker says, which names the host's paths and which a Hub may show to a user."""
+
+ALIVE = frozenset({ContainerState.RUNNING, ContainerState.PAUSED, ContainerState.RESTARTING})
+"""What Docker calls running; it removes none of these without force."""
 
 
 def version() -> dict[str, Any]:
@@ -54,13 +58,13 @@ def container(found: Container) -> dict[str, Any]:
 def _state(found: Container) -> dict[str, Any]:
     return {
         "Status": found.state.value,
-        "Running": found.state in _ALIVE,
+        "Running": found.state in ALIVE,
         "Paused": found.state is ContainerState.PAUSED,
         "Restarting": found.state is ContainerState.RESTARTING,
         "OOMKilled": found.out_of_memory,
         "Dead": found.state is ContainerState.DEAD,
         "ExitCode": found.exit_code,
-        "Error": found.error,
+        "Error": FAILED if found.error else "",
         "StartedAt": _time(found.started),
         "FinishedAt": found.finished or ZERO_TIME,
     }

@@ -14,7 +14,7 @@ from hubwarden_agent.audit import AuditTrail, Entry
 from hubwarden_agent.budgets import Window, spend_together
 from hubwarden_agent.clock import Clock
 from hubwarden_agent.config import ResetPolicy
-from hubwarden_agent.engine.port import Conflict, Container, Engine, NotFound, Volume
+from hubwarden_agent.engine.port import Conflict, Container, Engine, EngineError, NotFound, Volume
 from hubwarden_agent.errors import Detail, Reason, Refusal
 from hubwarden_agent.locks import UserLocks
 from hubwarden_agent.names import Names, Username, VolumeName
@@ -142,6 +142,11 @@ class Resetter:
             await self.engine.remove_volume(name)
         except Conflict as error:
             raise _in_use(name) from error
+        except EngineError as error:
+            # The answer can be lost where the deed was done: what is there now decides, as after a restart.
+            if await self.engine.volume(name) is not None:
+                raise
+            _log.warning("reset: the volume is gone, although the engine reports a failure: %s", error)
         await self._recreate(target.volume)
 
     async def _recreate(self, old: Volume) -> None:

@@ -1,17 +1,17 @@
-"""Budgets: a sliding window over an injected clock. Looking is free, and two budgets are spent together or not at all."""
+"""Budgets: a window that slides over an injected clock. Looking is free; two are spent together or not at all."""
 
 from __future__ import annotations
 
 import pytest
 from fake_edges import FakeClock
-from limits import parse
-
 from hubwarden_agent.budgets import Window, spend_together
 from hubwarden_agent.errors import Reason, Refusal
+from limits import parse
 
 
 @pytest.fixture
 def clock() -> FakeClock:
+    """Time stands still."""
     return FakeClock()
 
 

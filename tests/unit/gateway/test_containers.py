@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import pytest
 from fake_engine import FakeEngine
 from gateway_stage import GatewayStage, until
-from hubwarden_agent.engine.port import Container, ContainerState, EngineError, NotFound, PublishedPort
+from hubwarden_agent.engine.port import Conflict, Container, ContainerState, EngineError, NotFound, PublishedPort
 from hubwarden_agent.errors import Reason
 from hubwarden_agent.gateway.refusals import LOCKED_MESSAGE
 from hubwarden_agent.names import Username
@@ -69,7 +69,7 @@ async def test_the_beginning_of_an_id_is_no_reference(stage: GatewayStage, fake:
     async def resolve(_: object) -> Container:
         return container
 
-    fake.container = resolve  # type: ignore[method-assign] # as Docker does it
+    fake.container = resolve  # type: ignore[method-assign, assignment] # as Docker does it
     for method, target in calls_on(short):
         assert (await stage.request(method, target)).status == 404
 
@@ -146,6 +146,14 @@ async def test_running_is_what_docker_calls_running(
     fake.add_container("jupyterlab-alice", state, labels=labels())
     reply = await stage.request("GET", "/v1.44/containers/jupyterlab-alice/json")
     assert reply.json["State"]["Running"] is alive
+
+
+async def test_what_docker_says_of_a_failure_stays_with_docker(stage: GatewayStage, fake: FakeEngine) -> None:
+    """DockerSpawner puts `State.Error` into what a Hub shows; there is one, but not Docker's own words."""
+    fake.add_container("jupyterlab-alice", ContainerState.EXITED, labels=labels(), error="OCI: /var/lib/docker/SECRET")
+    reply = await stage.request("GET", "/v1.44/containers/jupyterlab-alice/json")
+    assert reply.json["State"]["Error"]
+    assert "SECRET" not in reply.text
 
 
 @pytest.mark.usefixtures("running")
@@ -240,3 +248,13 @@ async def test_a_start_that_fails(stage: GatewayStage, fake: FakeEngine, running
     assert reply.status == 500
     assert "SECRET" not in reply.text
     assert (await stage.request("POST", target)).status == 204
+
+
+async def test_removing_a_container_that_is_being_removed(
+    stage: GatewayStage, fake: FakeEngine, running: Container
+) -> None:
+    """An AutoRemove container goes by itself after a stop: 409 in Docker's words, which DockerSpawner tolerates."""
+    fake.update(running, state=ContainerState.EXITED)
+    fake.fail_next["remove_container"] = Conflict("SECRET")
+    reply = await stage.request("DELETE", f"/v1.44/containers/{running.id}?v=True&link=False&force=False")
+    assert (reply.status, reply.message) == (409, f"removal of container {running.id} is already in progress")

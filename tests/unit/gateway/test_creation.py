@@ -11,9 +11,8 @@ import pytest
 from fake_engine import FakeEngine
 from gateway_stage import IMAGE, POLICY, GatewayStage, gateway, spawner_body
 from hubwarden_agent.engine.port import Conflict, ContainerSpec, NotFound
-from hubwarden_agent.errors import Reason, Refusal
+from hubwarden_agent.errors import Reason
 from hubwarden_agent.gateway.refusals import LOCKED_MESSAGE
-from hubwarden_agent.gateway.room import Room
 from hubwarden_agent.names import ContainerId, Username
 
 
@@ -114,42 +113,6 @@ async def test_a_create_that_fails_gives_its_room_back(stage: GatewayStage, fake
         fake.fail_next["create_container"] = Conflict("x")
         assert (await stage.create(spawner_body())).status == 409
     assert (await stage.create(spawner_body())).status == 201
-
-
-async def test_a_create_counts_until_the_engine_lists_it() -> None:
-    """A create that ends while another counts is counted once at least."""
-    listed = 0
-    finish, counting = asyncio.Event(), asyncio.Event()
-
-    async def count() -> int:
-        seen = listed
-        counting.set()
-        await asyncio.sleep(0.01)
-        return seen
-
-    room = Room(count, 1)
-
-    async def first() -> None:
-        nonlocal listed
-        async with room.for_one_more():
-            counting.clear()
-            await finish.wait()
-            listed = 1
-
-    task = asyncio.create_task(first())
-    await asyncio.sleep(0.03)
-
-    async def second() -> None:
-        async with room.for_one_more():
-            raise AssertionError("two containers where one may be")
-
-    other = asyncio.create_task(second())
-    await counting.wait()
-    finish.set()
-    with pytest.raises(Refusal) as refused:
-        await other
-    assert refused.value.reason is Reason.TOO_BUSY
-    await task
 
 
 async def test_creates_per_minute(fake: FakeEngine, tmp_path: Path) -> None:

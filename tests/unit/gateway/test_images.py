@@ -45,13 +45,15 @@ async def test_an_image_that_the_engine_has_not(stage: GatewayStage, fake: FakeE
     fake.images.clear()
     reply = await stage.request("GET", f"/v1.44/images/{IMAGE}/json")
     assert (reply.status, reply.message) == (404, f"No such image: {IMAGE}")
+    assert stage.audit.lines == []
 
 
 @pytest.mark.parametrize("reference", [IMAGE, DIGEST])
 async def test_an_image_that_is_listed(stage: GatewayStage, fake: FakeEngine, reference: str) -> None:
     """Spelt as docker-py spells it: the answer holds the command, and no other tags."""
     client = APIClient(version="1.44")
-    target = client._url("/images/{0}/json", reference).removeprefix(client.base_url)
+    url: str = client._url("/images/{0}/json", reference)  # type: ignore[attr-defined] # the stubs leave it out
+    target = url.removeprefix(client.base_url)
     client.close()
     reply = await stage.request("GET", target)
     assert reply.json == {
@@ -65,11 +67,12 @@ async def test_an_image_that_is_listed(stage: GatewayStage, fake: FakeEngine, re
     "query", ["tag=2&fromImage=example.org%2Flab", "tag=latest&fromImage=other", "tag=1&fromImage=example.org/lab:1"]
 )
 async def test_a_pull_of_what_is_not_listed(stage: GatewayStage, fake: FakeEngine, query: str) -> None:
-    """400, naming the key; nothing is pulled."""
+    """404, naming the key, on the record; nothing is pulled."""
     reply = await stage.request("POST", f"/v1.44/images/create?{query}")
-    assert reply.status == 400
+    assert reply.status == 404
     assert "spawn.images" in reply.message
     assert fake.calls == []
+    assert stage.audit.phases() == [("denied", Reason.CLIENT_NOT_ALLOWED)]
 
 
 async def test_a_pull_that_fails(stage: GatewayStage, fake: FakeEngine) -> None:

@@ -72,7 +72,9 @@ def test_a_name_that_is_not_the_servers(name: str, username: str, server_name: s
 )
 def test_an_environment_that_names_no_user(environment: list[str]) -> None:
     """Whose a container is to be is parsed, or refused."""
-    assert refusal_of(spawner_body(Env=environment)).reason is Reason.INVALID_REQUEST
+    refusal = refusal_of(spawner_body(Env=environment))
+    assert refusal.reason is Reason.INVALID_REQUEST
+    assert refusal.message.startswith("hubwarden: Env must name a user and a server")
 
 
 @pytest.mark.parametrize(
@@ -311,7 +313,7 @@ HOSTS = st.fixed_dictionaries(
         "Links": st.sampled_from([[], ["a:b"]]),
     },
 )
-DOCUMENTS = st.fixed_dictionaries(
+DOCUMENTS: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
     {
         "Image": st.sampled_from([IMAGE, IMAGE, IMAGE, "evil"]),
         "Env": st.lists(st.text(max_size=6), max_size=3).map(lambda more: ["JUPYTERHUB_USER=alice", *more]),
@@ -328,7 +330,7 @@ DOCUMENTS = st.fixed_dictionaries(
 
 @given(DOCUMENTS, st.sampled_from(["", "127.0.0.1"]))
 def test_whatever_reaches_the_engine_satisfies_the_policy(document: dict[str, Any], publish: str) -> None:
-    """The policy restated over the specification, from outside: a document is refused, or what comes of it satisfies it."""
+    """The policy restated over the specification, from outside: a document is refused, or its result satisfies it."""
     policy = replace(POLICY, publish=publish)
     body = json.dumps(document).encode()
     result = result_or_refusal(

@@ -1,0 +1,58 @@
+"""The agent, and with it the spawn gateway, goes away and comes back: unknown is not dead."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from hub.people import Person
+from hub.stack import Agent, Hub, wait_for
+
+
+def test_without_the_agent_requests_are_503_and_servers_run_on(
+    own_agent: Agent, make_hub: Callable[..., Hub], make_person: Callable[..., Person]
+) -> None:
+    """Polled every second while nobody answers, servers stay listed and routed; the agent's return is enough."""
+    hub = make_hub(own_agent)
+    hub.start()
+    running, stopped = make_person(hub), make_person(hub)
+    running.start()
+    stopped.start()
+    stopped.stop()
+    routes = hub.routes()
+    own_agent.stop()
+    for answer in (running.restart(), stopped.reset(), stopped.home()):
+        assert (answer.status_code, answer.json()["reason"]) == (503, "AGENT_UNREACHABLE")
+        assert "is not available" in answer.json()["message"]
+    give_up_at = time.monotonic() + 5  # five polls
+    browser = hub.browser(running.name)
+    while time.monotonic() < give_up_at:
+        assert browser.get("hub/home").status_code == 200
+        assert running.is_ready()
+        assert hub.routes().keys() == routes.keys()
+        assert running.visit().json()["user"] == running.name
+    own_agent.start()
+    returned = time.monotonic()
+    wait_for(lambda: running.restart().status_code == 200, "a restart")
+    assert time.monotonic() - returned < 5
+    assert stopped.reset().status_code == 200
+
+
+def test_a_hub_that_starts_without_the_agent_keeps_its_servers(
+    own_agent: Agent, make_hub: Callable[..., Hub], make_person: Callable[..., Person]
+) -> None:
+    """The server is neither ready nor stopped until the agent can say where it is; meanwhile the Hub serves."""
+    hub = make_hub(own_agent)
+    hub.start()
+    person = make_person(hub)
+    person.start()
+    container = person.container().id
+    hub.kill()
+    own_agent.stop()
+    hub.start()
+    assert (person.server() or {})["pending"] == "check"
+    assert hub.browser(person.name).get("hub/home").status_code == 200
+    own_agent.start()
+    wait_for(person.is_ready, "the server")
+    assert person.container().id == container
+    assert person.visit().json()["user"] == person.name

@@ -1,0 +1,44 @@
+"""The Hub is killed in the middle of a restart, and started again."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+
+import httpx
+import pytest
+from hub.people import Person
+from hub.stack import Agent, Hub, wait_for
+
+
+def notes(hub: Hub) -> list[str]:
+    """The Spawners' states that hold a note about a restart."""
+    with closing(sqlite3.connect(Path(hub.options["directory"]) / "jupyterhub.sqlite")) as db:
+        return [state for (state,) in db.execute("SELECT state FROM spawners") if "hubwarden" in (state or "")]
+
+
+@pytest.mark.parametrize("internal", [True, False], ids=["internal", "published"])
+def test_a_killed_hub_finds_the_restarted_server(
+    own_agent: Agent, make_hub: Callable[..., Hub], make_person: Callable[..., Person], *, internal: bool
+) -> None:
+    """The agent carries the restart on; the next Hub asks about it, and leads the route to the server's new address."""
+    hub = make_hub(own_agent, use_internal_ip=internal)
+    hub.start()
+    person = make_person(hub, "stubborn")
+    person.start()
+    before = person.container()
+    with ThreadPoolExecutor() as pool:
+        cut_off = pool.submit(person.restart)
+        wait_for(lambda: notes(hub), "the note about the restart")
+        hub.kill()
+        assert cut_off.result().status_code == httpx.codes.SERVICE_UNAVAILABLE  # the proxy says so
+    hub.start()
+    wait_for(person.is_ready, "the server")
+    assert person.container().id == before.id
+    assert person.started_at() > before.attrs["State"]["StartedAt"]
+    assert person.visit().json() == {"user": person.name, "host": before.short_id}
+    assert notes(hub) == []
+    assert person.restart().status_code == 200

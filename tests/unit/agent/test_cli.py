@@ -1,0 +1,77 @@
+"""The command line: what it exits with and what it says, without a Docker engine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hubwarden_agent import cli
+
+
+@pytest.fixture(autouse=True)
+def _no_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(cli.CONFIG_VARIABLE, raising=False)
+
+
+@pytest.mark.parametrize("arguments", [[], ["frobnicate"], ["serve", "--force"], ["check-config", "extra"]])
+def test_wrong_usage_is_2(arguments: list[str]) -> None:
+    """Unknown commands, options and arguments."""
+    with pytest.raises(SystemExit) as end:
+        cli.main(arguments)
+    assert end.value.code == 2
+
+
+@pytest.mark.parametrize("command", ["serve", "check-config", "healthcheck"])
+def test_a_bad_configuration_is_2(command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Every mistake on a line of its own, on stderr, whatever was asked for."""
+    file = tmp_path / "agent.toml"
+    file.write_text("[docker]\ntimeout = 0\nsocket = 1\n[spawn]\nmax_pids = 0\n", encoding="utf-8")
+    assert cli.main([command, "--config", str(file)]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert [line.split(": ")[1] for line in err.splitlines()] == ["docker.socket", "docker.timeout", "spawn.max_pids"]
+
+
+def test_the_variable_names_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """HUBWARDEN_CONFIG counts, and --config counts more."""
+    bad, good = tmp_path / "bad.toml", tmp_path / "good.toml"
+    bad.write_text("x = 1", encoding="utf-8")
+    good.write_text("", encoding="utf-8")
+    monkeypatch.setenv(cli.CONFIG_VARIABLE, str(bad))
+    assert cli.main(["check-config"]) == 2
+    assert "x: unknown key" in capsys.readouterr().err
+    assert cli.main(["check-config", "--config", str(good)]) == 0
+
+
+def test_no_configuration_is_all_defaults() -> None:
+    """Defaults are a configuration."""
+    assert cli.main(["check-config"]) == 0
+
+
+def test_a_missing_file_is_2(tmp_path: Path) -> None:
+    """It was asked for, so it has to be there."""
+    assert cli.main(["check-config", "--config", str(tmp_path / "none.toml")]) == 2
+
+
+@pytest.mark.parametrize("problem", ["no directory", "no group", "no place"])
+def test_what_cannot_be_served_is_1(problem: str, tmp_path: Path) -> None:
+    """A state directory, group or socket that is not there: said in the log, exit 1, no traceback out of main."""
+    state = tmp_path / ("missing" if problem == "no directory" else "")
+    place = tmp_path / ("missing" if problem == "no place" else "") / "a.sock"
+    group = "hubwarden-nobody" if problem == "no group" else ""
+    file = tmp_path / "agent.toml"
+    file.write_text(
+        f'[state]\ndirectory = "{state}"\n[listen]\ngrpc = ["unix://{place}"]\nsocket_group = "{group}"\n'
+        f'[docker]\nhost = "unix://{tmp_path}/docker.sock"\n',
+        encoding="utf-8",
+    )
+    assert cli.main(["serve", "--config", str(file)]) == 1
+
+
+def test_no_agent_is_not_healthy(tmp_path: Path) -> None:
+    """Exit 1 when nobody answers."""
+    file = tmp_path / "agent.toml"
+    file.write_text(f'[state]\ndirectory = "{tmp_path}"\n', encoding="utf-8")
+    assert cli.main(["healthcheck", "--config", str(file)]) == 1

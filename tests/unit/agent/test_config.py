@@ -1,0 +1,205 @@
+"""The configuration: DESIGN's defaults, every mistake at once with its key, and nothing that is not listed."""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hubwarden_agent import config
+from hubwarden_agent.config_keys import TABLES
+from limits import parse as parse_rate
+
+# A copy of DESIGN's block, comments left out. [tls] has no defaults and is a later issue's.
+DESIGN = """
+[listen]
+grpc         = ["unix:///run/hubwarden/agent.sock"]
+gateway      = ""
+metrics      = ""
+socket_mode  = "0660"
+socket_group = ""
+[docker]
+host    = "unix:///var/run/docker.sock"
+timeout = 30
+[names]
+container       = "jupyterlab-{username}"
+named_container = "jupyterlab-{username}--{servername}"
+home_volume     = "jupyterlab-{username}_home"
+escape          = "dockerspawner"
+[limits]
+restarts_per_user = "6/10 minutes"
+resets_per_user   = "3/hour"
+resets_total      = "60/hour"
+max_stop_timeout  = 60
+max_deadline      = 600
+max_concurrent    = 256
+[reset]
+stopped_container = "remove"
+allow_non_local   = false
+backup            = "off"
+[state]
+directory = "/var/lib/hubwarden"
+[audit]
+file        = "audit.jsonl"
+max_bytes   = 67108864
+keep        = 20
+[spawn]
+images         = []
+networks       = []
+volumes        = ["jupyterlab-{username}_home", "jupyterlab-{username}_workspace", "jupyterlab-{username}_cache"]
+host_paths     = []
+max_memory     = "4g"
+max_cpus       = 2.0
+max_pids       = 1024
+max_containers = 200
+max_creates    = "60/minute"
+labels         = {}
+publish        = ""
+adopt          = "off"
+"""
+
+
+def _mistakes(text: str) -> list[str]:
+    with pytest.raises(config.ConfigurationError) as refused:
+        config.parse(text)
+    return refused.value.mistakes
+
+
+def _keys(document: dict[str, Any]) -> dict[str, Any]:
+    return {f"{table}.{key}": value for table, keys in document.items() for key, value in keys.items()}
+
+
+class TestDefaults:
+    def test_every_key_has_designs_default(self) -> None:
+        """The same keys and the same defaults, in both directions."""
+        assert {name: key.default for name, key in TABLES.items()} == _keys(tomllib.loads(DESIGN))
+
+    def test_designs_block_is_what_an_empty_file_means(self) -> None:
+        """Saying all defaults and saying nothing is one configuration."""
+        assert config.parse(DESIGN) == config.parse("")
+
+    def test_every_value_arrives(self) -> None:
+        """The values are the ones of the file, under their own names."""
+        settings = config.parse("")
+        assert settings.listen.grpc == ("unix:///run/hubwarden/agent.sock",)
+        assert (settings.listen.socket_mode, settings.listen.gateway) == (0o660, "")
+        assert settings.limits.restarts_per_user == parse_rate("6/10 minutes")
+        assert (settings.limits.max_stop_timeout, settings.limits.max_deadline) == (60, 600)
+        assert settings.state_directory == Path("/var/lib/hubwarden")
+        assert settings.spawn.max_memory == 4 * 1024**3
+        assert settings.spawn.images == ()
+
+    def test_a_configuration_cannot_be_changed(self) -> None:
+        """What was checked stays as it was."""
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            config.parse("").docker.timeout = 1  # type: ignore[misc] # that is the point
+
+
+# key -> values that it must not take
+WRONG: dict[str, list[str]] = {
+    "listen.grpc": [
+        "[]",
+        '"unix:///a"',
+        '["tcp://0.0.0.0:7443"]',
+        '["unix://relative"]',
+        '["unix:///a b"]',
+        '["unix:///a", "unix:///a"]',
+        f'["unix:///{"a" * 101}"]',
+    ],
+    "listen.gateway": ['"tcp://127.0.0.1:2375"', "1"],
+    "listen.metrics": ['"127.0.0.1:9464"'],
+    "listen.socket_mode": ['"0666"', '"0661"', '"660"', '"1660"', "432", '"0o660"'],
+    "listen.socket_group": ['"a b"', "5", '"-1"'],
+    "docker.host": ['"tcp://127.0.0.1:2375"', '""', '"ssh://root@host"'],
+    "docker.timeout": ["0", "601", "1.5", '"30"', "true"],
+    "limits.restarts_per_user": ['""', '"0/hour"', '"3/0 hour"', '"3/fortnight"', '"-1/hour"', '"3/hour;9/day"', "3"],
+    "limits.max_stop_timeout": ["-1", "3601"],
+    "limits.max_deadline": ["0", "inf"],
+    "limits.max_concurrent": ["0", "true"],
+    "reset.stopped_container": ['"keep"', "true"],
+    "reset.allow_non_local": ['"yes"', "1"],
+    "reset.backup": ['"required"'],
+    "state.directory": ['"var/lib"', '""', "1"],
+    "audit.file": ['"../audit"', '"/audit"', '""', '".hidden"'],
+    "audit.max_bytes": ["1", "-1"],
+    "audit.keep": ["0"],
+    "spawn.images": ['"a"', '["-a"]', '["a b"]', "[1]", '["a", "a"]'],
+    "spawn.networks": ['["a/b"]'],
+    "spawn.host_paths": ['["/srv/shared:ro"]'],
+    "spawn.max_memory": ["4", '"0g"', '"4gb"', '"-1m"'],
+    "spawn.max_cpus": ["0", "nan", "inf", "-1", "true"],
+    "spawn.max_pids": ["0", "-1"],
+    "spawn.labels": ['{"hubwarden.owner" = "bob"}', "{a = 1}", "[]"],
+    "spawn.publish": ['"localhost"', '"127.0.0.1:80"'],
+    "spawn.adopt": ['"by-name"'],
+}
+
+
+class TestMistakes:
+    @pytest.mark.parametrize(("key", "value"), [(key, value) for key, values in WRONG.items() for value in values])
+    def test_a_wrong_value_is_named_by_its_key(self, key: str, value: str) -> None:
+        """One mistake, beginning with the key, saying what would be right."""
+        table, _, name = key.partition(".")
+        (mistake,) = _mistakes(f"[{table}]\n{name} = {value}\n")
+        assert mistake.startswith(f"{key}: ")
+
+    @pytest.mark.parametrize(
+        ("text", "expected"),
+        [
+            ("[tls]\nclients = []", "tls: unknown table"),
+            ("debug = true", "debug: unknown key"),
+            ("[docker]\nHost = 'unix:///a'", "docker.Host: unknown key"),
+            ("[limits]\nresets_per_users = '3/hour'", "limits.resets_per_users: unknown key"),
+            ("docker = 1", "docker: must be a table"),
+            ("[docker.host]\na = 1", "docker.host: "),
+            ("[docker", "not TOML"),
+            ("[docker]\ntimeout=1\ntimeout=2", "not TOML"),
+        ],
+    )
+    def test_what_is_not_listed_is_refused(self, text: str, expected: str) -> None:
+        """Unknown tables and keys, also in another case, are mistakes; so is what is not TOML."""
+        assert _mistakes(text)[0].startswith(expected)
+
+    def test_every_mistake_at_once(self) -> None:
+        """Unknown keys, wrong values and templates that could be read two ways: one run shows them all."""
+        mistakes = _mistakes(
+            """
+            unknown = 1
+            [docker]
+            timeout = 0
+            [names]
+            container = "{username}"
+            named_container = "x-{username}{servername}"
+            [limits]
+            max_deadlines = 5
+            """
+        )
+        assert [mistake.partition(":")[0] for mistake in mistakes] == [
+            "unknown",
+            "limits.max_deadlines",
+            "docker.timeout",
+            "names.container",
+            "names.named_container",
+        ]
+
+    def test_volumes_are_looked_at_with_the_gateway_only(self) -> None:
+        """Templates that nobody uses stop nobody."""
+        text = '[spawn]\nvolumes = ["jupyterlab-{username}a_home"]\n'
+        assert config.parse(text).spawn.volumes
+        assert "spawn.volumes" in _mistakes(text + '[listen]\ngateway = "unix:///run/docker.sock"\n')[0]
+
+    @pytest.mark.parametrize("content", [None, b"\xff"])
+    def test_a_file_that_cannot_be_read(self, tmp_path: Path, content: bytes | None) -> None:
+        """A missing file, or one that is not UTF-8, is a mistake like any other."""
+        path = tmp_path / "agent.toml"
+        if content is not None:
+            path.write_bytes(content)
+        with pytest.raises(config.ConfigurationError, match=r"agent\.toml"):
+            config.load(path)
+
+    @pytest.mark.parametrize("rate", ["3/hour", "6/10 minutes", "1/second", "3 per hour", "100 per 2 days"])
+    def test_rates(self, rate: str) -> None:
+        """The notation of the `limits` library."""
+        assert config.parse(f'[limits]\nresets_per_user = "{rate}"').limits.resets_per_user == parse_rate(rate)

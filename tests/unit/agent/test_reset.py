@@ -1,0 +1,174 @@
+"""What a reset is: what stops it before anything is removed, and that validating is free."""
+
+from __future__ import annotations
+
+import pytest
+from agent_stage import ALICE, CONTAINER, HOME, SECRET, AgentStage, reset_command
+from fake_engine import home_of
+from hubwarden_agent import ownership
+from hubwarden_agent.config import ResetPolicy
+from hubwarden_agent.engine.port import Container, ContainerState
+from hubwarden_agent.errors import Reason, Refusal
+from hubwarden_agent.names import ServerName, VolumeName
+from hubwarden_agent.operations.commands import Reset
+
+VOLUME = VolumeName(HOME)
+
+
+@pytest.fixture
+def stage() -> AgentStage:
+    """A user with a home."""
+    stage = AgentStage()
+    stage.engine.add_volume(HOME)
+    return stage
+
+
+def _holder(stage: AgentStage, name: str, state: ContainerState = ContainerState.EXITED, **fields: object) -> Container:
+    return stage.engine.add_container(name, state, mounts=(home_of("alice"),), **fields)
+
+
+async def _refused(stage: AgentStage, command: Reset) -> Refusal:
+    with pytest.raises(Refusal) as refused:
+        await stage.resetter.reset(command)
+    assert SECRET not in str(refused.value)
+    return refused.value
+
+
+class TestDenials:
+    """Each leaves everything as it was."""
+
+    @pytest.mark.parametrize("validate_only", [False, True])
+    @pytest.mark.parametrize("own", ["by name", "by label", "foreign", "another's label"])
+    @pytest.mark.parametrize("state", sorted(set(ContainerState) - {ContainerState.REMOVING}))
+    async def test_every_state_and_every_owner(
+        self, stage: AgentStage, state: ContainerState, own: str, *, validate_only: bool
+    ) -> None:
+        """Own and stopped: removed with the volume. Own and running: SERVER_RUNNING. Not own: VOLUME_IN_USE."""
+        labels = ownership.labels(ALICE, ServerName(""), stage.names)
+        labels = {"by label": labels, "another's label": {**labels, "hubwarden.owner": "bob"}}.get(own, {})
+        name = "backup-job" if own == "foreign" else CONTAINER
+        _holder(stage, name, state, labels=labels)
+        command = reset_command(validate_only=validate_only)
+        mine = own.startswith("by ")
+        if mine and state in {ContainerState.EXITED, ContainerState.DEAD, ContainerState.CREATED}:
+            assert (await stage.resetter.reset(command)).removed_containers == (CONTAINER,)
+            assert (VOLUME in stage.engine.volumes) is validate_only
+            return
+        refusal = await _refused(stage, command)
+        assert refusal.reason is (Reason.SERVER_RUNNING if mine else Reason.VOLUME_IN_USE)
+        assert refusal.detail.holders == (name,)
+        assert stage.touched == []
+        assert [phase for phase, _ in stage.audit.phases()] == ([] if validate_only else ["denied"])
+
+    async def test_no_volume(self) -> None:
+        """VOLUME_NOT_FOUND with the name."""
+        refusal = await _refused(AgentStage(), reset_command())
+        assert (refusal.reason, refusal.detail.volume) == (Reason.VOLUME_NOT_FOUND, HOME)
+
+    async def test_hub_and_agent_disagree(self, stage: AgentStage) -> None:
+        """NAME_MISMATCH, without Docker being asked or the Hub's belief repeated."""
+        refusal = await _refused(stage, reset_command(expected_volume="jupyterlab-alice_workspace"))
+        assert refusal.reason is Reason.NAME_MISMATCH
+        assert "workspace" not in str(refusal.detail)
+        assert stage.touched == []
+
+    @pytest.mark.parametrize(
+        "fields",
+        [
+            {"driver": "nfs"},
+            {"scope": "global"},
+            {"options": {"type": "none", "o": "bind", "device": "/srv/homes/alice"}},
+            {"options": {"type": "nfs"}},
+            {"options": {"device": "/dev/sdb1"}},
+            {"options": {"O": "bind"}},
+        ],
+    )
+    async def test_a_volume_that_is_not_local(self, stage: AgentStage, fields: dict[str, object]) -> None:
+        """Removing it would not erase what the user sees: VOLUME_NOT_LOCAL, unless the operator allows it."""
+        stage.engine.add_volume(HOME, **fields)
+        assert (await _refused(stage, reset_command())).reason is Reason.VOLUME_NOT_LOCAL
+        assert stage.touched == []
+        allowed = AgentStage(policy=ResetPolicy(allow_non_local=True))
+        allowed.engine.add_volume(HOME, **fields)
+        await allowed.resetter.reset(reset_command(validate_only=True))
+
+    async def test_policy_keeps_stopped_containers(self) -> None:
+        """`stopped_container = "refuse"`: CONTAINER_KEPT with its name."""
+        stage = AgentStage(policy=ResetPolicy(stopped_container="refuse"))
+        stage.engine.add_volume(HOME)
+        _holder(stage, CONTAINER)
+        refusal = await _refused(stage, reset_command())
+        assert (refusal.reason, refusal.detail.holders) == (Reason.CONTAINER_KEPT, (CONTAINER,))
+        assert stage.touched == []
+
+    async def test_a_spawn_that_is_under_way(self, stage: AgentStage) -> None:
+        """A container created just now is about to be started: OPERATION_IN_PROGRESS."""
+        _holder(stage, CONTAINER, ContainerState.CREATED, created=stage.clock.now())
+        assert (await _refused(stage, reset_command())).reason is Reason.OPERATION_IN_PROGRESS
+        stage.clock.advance(61)
+        await stage.resetter.reset(reset_command())
+
+    async def test_no_intent_no_action(self, stage: AgentStage) -> None:
+        """With an audit that cannot be written nothing is removed."""
+        _holder(stage, CONTAINER)
+        stage.audit.broken = True
+        assert (await _refused(stage, reset_command())).reason is Reason.AUDIT_UNAVAILABLE
+        assert stage.touched == []
+
+    @pytest.mark.parametrize(
+        ("limits", "reason"),
+        [({"resets": "1/hour"}, Reason.RATE_LIMITED), ({"resets_total": "1/hour"}, Reason.RESET_BUDGET_SPENT)],
+    )
+    async def test_either_budget(self, limits: dict[str, str], reason: Reason) -> None:
+        """The user's budget or the agent's: refused with the time to wait, nothing removed, by validate_only too."""
+        stage = AgentStage(**limits)  # type: ignore[arg-type] # names of text fields
+        stage.engine.add_volume(HOME)
+        await stage.resetter.reset(reset_command())
+        stage.engine.add_volume(HOME)
+        for validate_only in (False, True):
+            refusal = await _refused(stage, reset_command(validate_only=validate_only))
+            assert (refusal.reason, refusal.retry_after) == (reason, 3600)
+        assert VOLUME in stage.engine.volumes
+
+    async def test_the_total_is_for_all_users(self) -> None:
+        """A stolen Hub cannot wipe one home after the other."""
+        stage = AgentStage(resets_total="2/hour")
+        for user in ("alice", "bob", "carol"):
+            stage.engine.add_volume(f"jupyterlab-{user}_home")
+        await stage.resetter.reset(reset_command("alice"))
+        await stage.resetter.reset(reset_command("bob"))
+        assert (await _refused(stage, reset_command("carol"))).reason is Reason.RESET_BUDGET_SPENT
+
+    async def test_refusals_and_validations_cost_nothing(self) -> None:
+        """After a refusal, a validation and a replay what is left of the budget is what it was."""
+        stage = AgentStage(resets="2/hour", resets_total="2/hour")
+        await _refused(stage, reset_command())
+        command = reset_command()
+        stage.engine.add_volume(HOME)
+        await stage.resetter.reset(reset_command(validate_only=True))
+        for _ in range(3):
+            await stage.resetter.reset(command)
+        stage.engine.add_volume(HOME)
+        await stage.resetter.reset(reset_command())
+
+
+class TestValidateOnly:
+    async def test_it_changes_takes_spends_and_writes_nothing(self, stage: AgentStage) -> None:
+        """The answer says what would be removed."""
+        _holder(stage, CONTAINER)
+        for _ in range(10):
+            answer = await stage.resetter.reset(reset_command(validate_only=True))
+            assert (answer.volume, answer.removed_containers) == (HOME, (CONTAINER,))
+        assert (stage.touched, stage.audit.lines) == ([], [])
+
+    async def test_it_reports_a_held_lock(self, stage: AgentStage) -> None:
+        """As the real call would now."""
+        with stage.locks.hold(ALICE):
+            refusal = await _refused(stage, reset_command(validate_only=True))
+        assert refusal.reason is Reason.OPERATION_IN_PROGRESS
+
+    async def test_it_does_not_wait_for_a_removal(self, stage: AgentStage) -> None:
+        """An own container on its way out: OPERATION_IN_PROGRESS at once."""
+        _holder(stage, CONTAINER, ContainerState.REMOVING)
+        refusal = await _refused(stage, reset_command(validate_only=True))
+        assert refusal.reason is Reason.OPERATION_IN_PROGRESS

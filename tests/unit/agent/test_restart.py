@@ -1,0 +1,245 @@
+"""What a restart is: what stops it before anything is asked of Docker, and what is true once it was done."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+
+import pytest
+from agent_stage import ALICE, CONTAINER, SECRET, AgentStage, restart_command, until
+from hubwarden_agent import ownership
+from hubwarden_agent.engine.port import ContainerState, EngineError, EngineUnavailable, NotFound
+from hubwarden_agent.errors import Reason, Refusal
+from hubwarden_agent.names import ServerName, Templates, Username
+from hubwarden_agent.operations.commands import Restart, Restarted
+
+RUNNING = {ContainerState.RUNNING, ContainerState.PAUSED, ContainerState.RESTARTING}
+
+
+@pytest.fixture
+def stage() -> AgentStage:
+    """No containers yet."""
+    return AgentStage()
+
+
+async def _refused(stage: AgentStage, command: Restart) -> Refusal:
+    with pytest.raises(Refusal) as refused:
+        await stage.restarter.restart(command)
+    assert SECRET not in str(refused.value)
+    return refused.value
+
+
+class TestDenials:
+    """Each leaves everything as it was."""
+
+    @pytest.mark.parametrize("validate_only", [False, True])
+    @pytest.mark.parametrize("labelled", ["no", "own", "another user", "another server", "another agent", "broken"])
+    @pytest.mark.parametrize("state", ContainerState)
+    async def test_every_state_and_every_owner(
+        self, stage: AgentStage, state: ContainerState, labelled: str, *, validate_only: bool
+    ) -> None:
+        """Own (by label, or unlabelled by name) and running, paused or restarting: allowed. All else is refused."""
+        own = ownership.labels(ALICE, ServerName(""), stage.names)
+        labels = {
+            "no": {},
+            "own": own,
+            "another user": {**own, "hubwarden.owner": "bob"},
+            "another server": {**own, "hubwarden.server": "lab"},
+            "another agent": {**own, "hubwarden.agent": "other-{username}"},
+            "broken": {"hubwarden.owner": "alice"},
+        }[labelled]
+        stage.engine.add_container(CONTAINER, state, labels=labels)
+        command = restart_command(validate_only=validate_only)
+        if labelled in {"no", "own"} and state in RUNNING:
+            await stage.restarter.restart(command)
+            assert bool(stage.touched) is not validate_only
+            return
+        expected = Reason.SERVER_NOT_RUNNING if labelled in {"no", "own"} else Reason.NOT_OWNED
+        assert (await _refused(stage, command)).reason is expected
+        assert stage.touched == []
+        assert [phase for phase, _ in stage.audit.phases()] == ([] if validate_only else ["denied"])
+
+    async def test_a_missing_container(self, stage: AgentStage) -> None:
+        """CONTAINER_NOT_FOUND, with the name that was looked for."""
+        refusal = await _refused(stage, restart_command())
+        assert (refusal.reason, refusal.detail.container) == (Reason.CONTAINER_NOT_FOUND, CONTAINER)
+
+    async def test_hub_and_agent_disagree(self, stage: AgentStage) -> None:
+        """NAME_MISMATCH before Docker is asked anything; the answer does not repeat what the Hub believed."""
+        stage.engine.add_container(CONTAINER)
+        stage.engine.available = False
+        refusal = await _refused(stage, restart_command(expected_container="jupyterlab-bob"))
+        assert refusal.reason is Reason.NAME_MISMATCH
+        assert "bob" not in str(refusal) + str(refusal.detail)
+
+    async def test_named_servers_can_be_off(self) -> None:
+        """Without a template for named servers there is no container to name."""
+        stage = AgentStage(templates=Templates(named_container=""))
+        assert (await _refused(stage, restart_command(server_name="lab"))).reason is Reason.INVALID_REQUEST
+
+    async def test_docker_is_away(self, stage: AgentStage) -> None:
+        """DOCKER_UNAVAILABLE, Docker's words only as the cause."""
+        stage.engine.available = False
+        refusal = await _refused(stage, restart_command())
+        assert refusal.reason is Reason.DOCKER_UNAVAILABLE
+        assert SECRET in str(refusal.__cause__)
+
+    async def test_no_intent_no_action(self, stage: AgentStage) -> None:
+        """With an audit that cannot be written nothing is asked of Docker."""
+        stage.engine.add_container(CONTAINER)
+        stage.audit.broken = True
+        assert (await _refused(stage, restart_command())).reason is Reason.AUDIT_UNAVAILABLE
+        assert stage.touched == []
+
+    async def test_the_budget(self) -> None:
+        """Spent: RATE_LIMITED with the seconds to wait, per user, and not for others."""
+        stage = AgentStage(restarts="1/minute")
+        stage.engine.add_container(CONTAINER)
+        stage.engine.add_container("jupyterlab-bob")
+        await stage.restarter.restart(restart_command())
+        refusal = await _refused(stage, restart_command())
+        assert (refusal.reason, refusal.retry_after) == (Reason.RATE_LIMITED, 60)
+        await stage.restarter.restart(restart_command("bob"))
+        stage.clock.advance(60)
+        await stage.restarter.restart(restart_command())
+
+    async def test_refusals_and_validations_cost_nothing(self) -> None:
+        """After a refusal, a validation and a replay the one restart of the budget is still there."""
+        stage = AgentStage(restarts="2/minute")
+        await _refused(stage, restart_command())
+        container = stage.engine.add_container(CONTAINER, ContainerState.EXITED)
+        await _refused(stage, restart_command())
+        stage.engine.update(container, state=ContainerState.RUNNING)
+        await stage.restarter.restart(restart_command(validate_only=True))
+        command = restart_command()
+        for _ in range(3):
+            await stage.restarter.restart(command)
+        await stage.restarter.restart(restart_command())
+        assert (await _refused(stage, restart_command())).reason is Reason.RATE_LIMITED
+
+
+class TestValidateOnly:
+    async def test_it_changes_takes_spends_and_writes_nothing(self) -> None:
+        """The answer shows what is there now; any number of times."""
+        stage = AgentStage(restarts="1/hour")
+        container = stage.engine.add_container(CONTAINER, addresses={"bridge": "10.0.0.9"})
+        for _ in range(3):
+            answer = await stage.restarter.restart(restart_command(validate_only=True))
+            assert answer == Restarted.of(container)
+        assert (stage.touched, stage.audit.lines) == ([], [])
+        await stage.restarter.restart(restart_command())
+
+    async def test_it_reports_a_held_lock_and_a_spent_budget(self) -> None:
+        """It fails as the real call would."""
+        stage = AgentStage(restarts="1/hour")
+        stage.engine.add_container(CONTAINER)
+        validate = restart_command(validate_only=True)
+        with stage.locks.hold(ALICE):
+            assert (await _refused(stage, validate)).reason is Reason.OPERATION_IN_PROGRESS
+        await stage.restarter.restart(restart_command())
+        assert (await _refused(stage, validate)).reason is Reason.RATE_LIMITED
+
+
+class TestRestart:
+    async def test_by_id_on_the_record(self, stage: AgentStage) -> None:
+        """One call, on the id; the intent names container and id, and the outcome follows."""
+        before = stage.engine.add_container(CONTAINER)
+        after = await stage.restarter.restart(restart_command())
+        assert stage.touched == [("restart_container", before.id.value)]
+        assert stage.audit.phases() == [("intent", None), ("outcome", None)]
+        entry = stage.audit.lines[0].entry
+        assert (entry.object, entry.object_id) == (CONTAINER, before.id.value)
+        assert after.container_id == before.id.value
+        assert after.started_at != before.started
+        assert after.addresses != before.addresses
+
+    async def test_the_intent_comes_before_the_call(self, stage: AgentStage) -> None:
+        """At the moment Docker is asked the intent is written and no outcome is."""
+        stage.engine.add_container(CONTAINER)
+        seen: list[list[tuple[str, Reason | None]]] = []
+        stage.engine.before["restart_container"] = lambda: seen.append(stage.audit.phases())
+        await stage.restarter.restart(restart_command())
+        assert seen == [[("intent", None)]]
+
+    async def test_a_container_that_takes_over_the_name_is_not_touched(self, stage: AgentStage) -> None:
+        """From the inspection on the id counts: what has the name now stays alone."""
+        before = stage.engine.add_container(CONTAINER)
+        impostor = dataclasses.replace(before, id=stage.engine.add_container("other").id)
+
+        def swap() -> None:
+            del stage.engine.containers[before.id]
+            stage.engine.containers[impostor.id] = impostor
+
+        stage.engine.before["restart_container"] = swap
+        assert (await _refused(stage, restart_command())).reason is Reason.RESTART_FAILED
+        assert stage.engine.containers[impostor.id] == impostor
+
+    async def test_named_servers_are_apart(self, stage: AgentStage) -> None:
+        """A server's name, lower-cased and escaped, picks its own container."""
+        stage.engine.add_container(CONTAINER)
+        lab = stage.engine.add_container("jupyterlab-alice--my-20lab")
+        await stage.restarter.restart(restart_command(server_name="My Lab"))
+        assert stage.touched == [("restart_container", lab.id.value)]
+
+
+class TestWhatDockerMayDo:
+    """The verdict is about what is there afterwards, not about what Docker answered."""
+
+    async def test_gone(self, stage: AgentStage) -> None:
+        """An AutoRemove container whose start fails is deleted: RESTART_FAILED, on the record."""
+        container = stage.engine.add_container(CONTAINER, auto_remove=True)
+        stage.engine.before["restart_container"] = lambda: stage.engine.containers.pop(container.id)
+        refusal = await _refused(stage, restart_command())
+        assert (refusal.reason, refusal.detail.container) == (Reason.RESTART_FAILED, CONTAINER)
+        assert stage.audit.phases()[-1] == ("outcome", Reason.RESTART_FAILED)
+
+    @pytest.mark.parametrize("state", sorted(set(ContainerState) - {ContainerState.RUNNING}))
+    async def test_not_running(self, stage: AgentStage, state: ContainerState) -> None:
+        """Anything but running afterwards is RESTART_FAILED."""
+        container = stage.engine.add_container(CONTAINER)
+        stage.engine.fail_next["restart_container"] = EngineError(SECRET)
+        stage.engine.before["restart_container"] = lambda: stage.engine.update(container, state=state)
+        assert (await _refused(stage, restart_command())).reason is Reason.RESTART_FAILED
+
+    @pytest.mark.parametrize(
+        ("error", "reason"),
+        [
+            (EngineUnavailable(SECRET), Reason.DOCKER_UNAVAILABLE),
+            (EngineError(SECRET), Reason.DOCKER_ERROR),
+            (NotFound(SECRET), Reason.DOCKER_ERROR),
+        ],
+    )
+    async def test_runs_on_as_before(self, stage: AgentStage, error: EngineError, reason: Reason) -> None:
+        """It never stopped: a failure that says so, and not RESTART_FAILED."""
+        stage.engine.add_container(CONTAINER)
+        stage.engine.fail_next["restart_container"] = error
+        refusal = await _refused(stage, restart_command())
+        assert (refusal.reason, refusal.__cause__) == (reason, error)
+
+    async def test_an_error_after_all_went_well(self, stage: AgentStage) -> None:
+        """Docker's answer was lost but the container was started anew: success."""
+        container = stage.engine.add_container(CONTAINER)
+        stage.engine.fail_next["restart_container"] = EngineUnavailable(SECRET)
+        later = stage.clock.now()
+        stage.engine.before["restart_container"] = lambda: stage.engine.update(container, started=later)
+        assert (await stage.restarter.restart(restart_command())).started_at == later
+
+
+async def test_an_inspect_is_not_held_up(stage: AgentStage) -> None:
+    """While one user's restart hangs, another's goes through and is done first."""
+    stage.engine.add_container(CONTAINER)
+    bob = stage.engine.add_container("jupyterlab-bob")
+    released = stage.engine.stall["restart_container"] = asyncio.Event()
+    slow = asyncio.create_task(stage.restarter.restart(restart_command()))
+    await until(lambda: stage.touched)
+    assert (await stage.restarter.restart(restart_command("bob", validate_only=True))) == Restarted.of(bob)
+    assert not slow.done()
+    released.set()
+    await slow
+
+
+def test_commands_hold_values_only() -> None:
+    """A command cannot be changed after it was parsed."""
+    command = restart_command()
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        command.username = Username("bob")  # type: ignore[misc] # that is the point

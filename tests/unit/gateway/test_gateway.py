@@ -1,0 +1,52 @@
+"""Every operation has somebody who answers it, and every reason its status."""
+
+from __future__ import annotations
+
+import pytest
+from fake_engine import FakeEngine
+from gateway_stage import GatewayStage, spawner_body
+from hubwarden_agent.errors import Reason, Refusal
+from hubwarden_agent.gateway.deeds import Deed
+from hubwarden_agent.gateway.gateway import Gateway
+from hubwarden_agent.gateway.refusals import STATUS, status_and_message
+from hubwarden_agent.gateway.routes import ROUTES, Operation
+
+
+def test_every_operation_is_answered(stage: GatewayStage, fake: FakeEngine) -> None:
+    """The table of who answers holds every operation but create, which alone has a body."""
+    gateway = Gateway(
+        engine=fake, names=stage.names, spawn=stage.spawn, locks=stage.locks, audit=stage.audit, clock=stage.clock
+    )
+    assert set(gateway._simple) == set(Operation) - {Operation.CREATE}
+    assert {route.operation for route in ROUTES} == set(Operation)
+
+
+@pytest.mark.parametrize("reason", Reason)
+@pytest.mark.parametrize("reading", [True, False])
+def test_every_reason_has_a_status(reason: Reason, *, reading: bool) -> None:
+    """One that the table does not list is a 500, and no reason is one for somebody who only looks."""
+    status, message = status_and_message(Refusal(reason), "the-id", reading=reading)
+    assert message.startswith("hubwarden: ")
+    if reading:
+        assert status != 500
+    else:
+        assert status == STATUS.get(reason, 500)
+    assert ("the-id" in message) == (status >= 500)
+
+
+def test_a_deed_says_what_is_known() -> None:
+    """An entry of the audit trail holds what was found out by then, and that it came through the gateway."""
+    entry = Deed("the-id").entry()
+    assert (entry.operation, entry.client, entry.actor, entry.request_id) == ("unknown", "gateway", "", "the-id")
+
+
+async def test_a_whole_cycle(stage: GatewayStage, fake: FakeEngine) -> None:
+    """The harmless twin of every refusal: create, start, inspect, stop, remove."""
+    identifier = (await stage.create(spawner_body())).json["Id"]
+    path = f"/v1.44/containers/{identifier}"
+    assert (await stage.request("POST", f"{path}/start")).status == 204
+    assert (await stage.request("GET", f"{path}/json")).json["State"]["Running"] is True
+    assert (await stage.request("POST", f"{path}/stop")).status == 204
+    assert (await stage.request("DELETE", f"{path}?v=True&link=False&force=False")).status == 204
+    assert fake.containers == {}
+    assert "jupyterlab-alice_home" in {volume.value for volume in fake.volumes}

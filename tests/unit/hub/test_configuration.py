@@ -1,0 +1,122 @@
+"""What `configure` does to an operator's configuration, and which role gets what."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from dockerspawner import DockerSpawner
+from hubwarden_hub import configuration, scopes, startcheck
+from hubwarden_hub.spawner import BUSY_MESSAGE, RestartableSpawnerMixin, is_busy
+from jupyterhub import roles
+from jupyterhub.app import JupyterHub
+from jupyterhub.spawner import SimpleLocalProcessSpawner
+from traitlets.config import Config
+
+
+@pytest.fixture
+def c(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """An empty configuration with a Spawner; JupyterHub as it was, afterwards."""
+    monkeypatch.setattr(roles, "get_default_roles", roles.get_default_roles)
+    c = Config()
+    c.JupyterHub.spawner_class = "docker"
+    yield c
+    JupyterHub.clear_instance()
+
+
+@pytest.mark.parametrize("configured", ["docker", "DockerSpawner", "dockerspawner.DockerSpawner", DockerSpawner])
+def test_the_spawner_is_extended(configured: Any) -> None:
+    """A class, its path and its entry point's name, in any case, all end up as a subclass with the mixin first."""
+    spawner = configuration.restartable("docker" if configured == "DockerSpawner" else configured)
+    assert issubclass(spawner, DockerSpawner)
+    assert spawner.__mro__[1] is RestartableSpawnerMixin
+    assert configuration.restartable(spawner) is spawner
+
+
+@pytest.mark.parametrize("configured", [None, "", "no.such.Spawner"])
+def test_no_spawner_is_a_mistake(configured: Any) -> None:
+    """JupyterHub's default Spawner starts processes in the Hub's own container: nobody means that here."""
+    with pytest.raises(ValueError, match="spawner_class"):
+        configuration.restartable(configured)
+
+
+def test_what_the_operator_configured_is_kept(c: Any) -> None:
+    """Handlers, template folders and scopes are added to, in lists and in deferred `append`s alike."""
+    c.JupyterHub.extra_handlers = [("/mine", object)]
+    c.JupyterHub.template_paths.append("/mine")
+    c.JupyterHub.custom_scopes = {"custom:mine": {"description": "mine"}}
+    c.JupyterHub.load_roles.append({"name": "mine"})
+    configuration.configure(c)
+    assert c.JupyterHub.extra_handlers[0] == ("/mine", object)
+    assert c.JupyterHub.template_paths == ["/mine", str(configuration.TEMPLATES)]
+    assert set(c.JupyterHub.custom_scopes) == {"custom:mine", scopes.RESET}
+
+
+def test_a_role_that_is_there_is_added_to() -> None:
+    """A second entry would stop the Hub; the operator's list is left alone; twice is once."""
+    mine = [{"name": "user", "scopes": ["self", "shares"], "description": "mine"}]
+    merged = scopes.with_scope(mine, "user", scopes.RESET_OWN, ["self"])
+    assert merged == [{"name": "user", "scopes": ["self", "shares", scopes.RESET_OWN], "description": "mine"}]
+    assert mine[0]["scopes"] == ["self", "shares"]
+    assert scopes.with_scope(merged, "user", scopes.RESET_OWN, ["self"]) == merged
+
+
+def test_a_role_that_is_not_there_keeps_its_defaults() -> None:
+    """Redefining `user` must not take from users what JupyterHub gives them."""
+    assert scopes.with_scope([], "user", scopes.RESET_OWN, ["self"])[0]["scopes"] == ["self", scopes.RESET_OWN]
+    group = scopes.with_scope([{"name": "user", "groups": ["g"]}], "user", scopes.RESET_OWN, ["self"])
+    assert group == [{"name": "user", "groups": ["g"], "scopes": ["self", scopes.RESET_OWN]}]
+
+
+def test_admins_keep_what_jupyterhub_gives_them(c: Any) -> None:
+    """The admin role is JupyterHub's own, with one scope more."""
+    assert c
+    before = {role["name"]: role["scopes"] for role in roles.get_default_roles()}
+    scopes.grant_to_admins()
+    after = {role["name"]: role["scopes"] for role in roles.get_default_roles()}
+    assert after.pop("admin") == [*before.pop("admin"), scopes.RESET]
+    assert after == before
+
+
+@pytest.mark.parametrize(
+    ("user", "admin", "own", "mistakes"),
+    [
+        (["self", scopes.RESET_OWN], [scopes.RESET], True, 0),
+        (["self"], [scopes.RESET], False, 0),
+        (["self"], [scopes.RESET], True, 1),
+        (["self", scopes.RESET], [], True, 3),
+    ],
+)
+def test_who_holds_what_is_checked(user: list[str], admin: list[str], own: bool, mistakes: int) -> None:  # noqa: FBT001 - a parameter of the table
+    """Everything that is wrong is said at once."""
+    assert len(scopes.mistakes_in({"user": user, "admin": admin}, users_reset_own_home=own)) == mistakes
+
+
+def test_what_the_spawner_lacks_is_said() -> None:
+    """The mixin on a Spawner of another kind is not enough, nor is DockerSpawner without it."""
+    mixed = configuration.restartable(SimpleLocalProcessSpawner)
+    assert "get_ip_and_port" in startcheck.spawner_mistakes(mixed)[0]
+    assert "lacks Hubwarden's mixin" in startcheck.spawner_mistakes(DockerSpawner)[0]
+    assert startcheck.spawner_mistakes(configuration.restartable(DockerSpawner)) == []
+
+
+class DockerError(Exception):
+    """What docker-py raises, as far as we look at it."""
+
+    def __init__(self, status_code: int, message: str) -> None:
+        super().__init__(message)
+        self.status_code = status_code
+
+
+def test_only_the_gateways_not_now_is_waited_for() -> None:
+    """Docker's own conflicts, and other answers with the same words, are errors."""
+    assert is_busy(DockerError(409, f'409 Client Error: Conflict ("{BUSY_MESSAGE}")'))
+    assert not is_busy(DockerError(409, "Conflict. The container name is already in use"))
+    assert not is_busy(DockerError(400, BUSY_MESSAGE))
+    assert not is_busy(ValueError(BUSY_MESSAGE))
+
+
+def test_the_gateways_words_are_the_agents() -> None:
+    """Both sides spell the contract the same."""
+    gateway = pytest.importorskip("hubwarden_agent.gateway.refusals")
+    assert gateway.LOCKED_MESSAGE == BUSY_MESSAGE

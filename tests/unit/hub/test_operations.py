@@ -1,0 +1,155 @@
+"""Operations, whose turn it is, resets, and the note that survives a killed Hub."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+import pytest
+from hubwarden_hub import marker
+from hubwarden_hub.commands import Home, RequestId, ResetCommand, RestartCommand, Restarted
+from hubwarden_hub.errors import AgentError, Reason
+from hubwarden_hub.operations import Operation, Phase, Turns
+from hubwarden_hub.reset import Resets
+from hypothesis import given
+from hypothesis import strategies as st
+from tornado import web
+
+HOME = Home("volume", (), None, None)
+
+
+def command(request_id: RequestId | None = None) -> ResetCommand:
+    """A reset of alice's home."""
+    return ResetCommand("alice", "user:alice", request_id or RequestId.new(), "volume")
+
+
+class SlowAgent:
+    """An agent whose resets end when the test says so."""
+
+    def __init__(self) -> None:
+        self.may_end = asyncio.Event()
+        self.resets: list[ResetCommand] = []
+        self.unreachable = False
+
+    async def check_reset(self, command: ResetCommand) -> Home:
+        """See `agent.Agent`."""
+        assert command
+        raise AgentError(Reason.AGENT_UNREACHABLE if self.unreachable else Reason.VOLUME_NOT_FOUND)
+
+    async def reset(self, command: ResetCommand) -> Home:
+        """See `agent.Agent`."""
+        self.resets.append(command)
+        await self.may_end.wait()
+        return HOME
+
+    async def check_restart(self, command: RestartCommand) -> Restarted:
+        """Not part of a reset."""
+        raise NotImplementedError
+
+    async def restart(self, command: RestartCommand) -> Restarted:
+        """Not part of a reset."""
+        raise NotImplementedError
+
+
+async def test_cancelling_an_operation_is_refused_with_409() -> None:
+    """As JupyterHub's DELETE of a server does with a pending Spawner's future; the operation goes on."""
+    operation: Operation[Home] = Operation(RequestId.new())
+    with pytest.raises(web.HTTPError) as caught:
+        operation.outcome.cancel()
+    assert caught.value.status_code == 409
+    operation.succeed(HOME)
+    assert await operation.result() == HOME
+
+
+async def test_whoever_stops_waiting_changes_nothing() -> None:
+    """A waiter that is cancelled, or has waited long enough, leaves the outcome to come."""
+    operation: Operation[Home] = Operation(RequestId.new())
+    waiter = asyncio.create_task(operation.result())
+    await asyncio.sleep(0)
+    waiter.cancel()
+    assert not await operation.wait(0.01)
+    operation.fail(AgentError(Reason.BACKUP_FAILED))
+    with pytest.raises(AgentError):
+        await operation.result()
+
+
+async def test_phases_are_followed_to_the_end() -> None:
+    """From the present one on, whenever somebody begins to look."""
+    operation: Operation[Home] = Operation(RequestId.new())
+
+    async def follow() -> list[Phase]:
+        return [phase async for phase in operation.phases()]
+
+    early = asyncio.create_task(follow())
+    await asyncio.sleep(0)
+    operation.enter(Phase.WORKING)
+    await asyncio.sleep(0)
+    operation.succeed(HOME)
+    assert await early == [Phase.QUEUED, Phase.WORKING, Phase.DONE]
+    assert await follow() == [Phase.DONE]
+
+
+async def test_turns_are_a_users_own() -> None:
+    """The second waits for the first, within bounds; another user's is free."""
+    turns = Turns()
+    async with turns.take(1, 1):
+        async with turns.take(2, 0.01):
+            pass
+        with pytest.raises(AgentError) as caught:
+            async with turns.take(1, 0.01):
+                pass
+        assert caught.value.reason is Reason.OPERATION_IN_PROGRESS
+    async with turns.take(1, 0.01):
+        pass
+
+
+async def test_one_reset_a_user() -> None:
+    """The same id is the same reset, another id is refused; afterwards there may be another."""
+    agent = SlowAgent()
+    resets = Resets(agent, Turns(), 1, logging.getLogger())
+    first = resets.request(1, command())
+    assert resets.request(1, command(first.request_id)) is first
+    with pytest.raises(AgentError) as caught:
+        resets.request(1, command())
+    assert caught.value.reason is Reason.OPERATION_IN_PROGRESS
+    agent.may_end.set()
+    assert await first.result() == HOME
+    assert await resets.request(1, command()).result() == HOME
+    assert len(agent.resets) == 2
+
+
+async def test_a_reset_without_an_agent_fails_before_it_begins() -> None:
+    """What was never sent needs no asking again."""
+    agent = SlowAgent()
+    agent.unreachable = True
+    with pytest.raises(AgentError) as caught:
+        await Resets(agent, Turns(), 1, logging.getLogger()).request(1, command()).result()
+    assert caught.value.reason is Reason.AGENT_UNREACHABLE
+    assert agent.resets == []
+
+
+async def test_a_reset_waits_for_a_start() -> None:
+    """Whoever has the user's turn keeps the reset away from the agent."""
+    agent, turns = SlowAgent(), Turns()
+    agent.may_end.set()
+    async with turns.take(1, 1):
+        operation = Resets(agent, turns, 1, logging.getLogger()).request(1, command())
+        await asyncio.sleep(0.01)
+        assert agent.resets == []
+    assert await operation.result() == HOME
+
+
+def test_a_note_is_read_as_it_was_written() -> None:
+    """Through JSON, as the Hub's database keeps it."""
+    noted = RestartCommand("木村", "lab", "service:ops", RequestId.new(), "container", 2.5)
+    assert marker.read({marker.KEY: marker.written(noted)}) == noted
+
+
+json = st.recursive(st.none() | st.integers() | st.text(), lambda inner: st.dictionaries(st.text(), inner))
+fields = st.sampled_from(["operation", "username", "request_id", "stop_timeout", "actor"])
+
+
+@given(st.dictionaries(st.text(), json), json | st.dictionaries(fields, st.text() | st.just("restart")))
+def test_any_other_note_is_none(state: dict[str, object], note: object) -> None:
+    """Nothing that stands in the database keeps a Hub from starting."""
+    assert marker.read({**state, marker.KEY: note}) is None

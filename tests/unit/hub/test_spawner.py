@@ -1,0 +1,344 @@
+"""The mixin on a Spawner without Docker: what it says while things are under way, and whom it waits for."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hubwarden_hub import marker
+from hubwarden_hub.commands import Home, RequestId, ResetCommand, RestartCommand, Restarted
+from hubwarden_hub.errors import AgentError, Reason
+from hubwarden_hub.operations import Turns
+from hubwarden_hub.plugin import Plugin
+from hubwarden_hub.reset import Resets
+from hubwarden_hub.settings import Hubwarden
+from hubwarden_hub.spawner import BUSY_MESSAGE, RestartableSpawnerMixin
+from tornado import web
+
+RESTARTED = Restarted("jupyterlab-alice", "id", datetime(2026, 1, 1, tzinfo=UTC))
+
+
+class BusyError(Exception):
+    """The gateway's 409, as docker-py raises it."""
+
+    status_code = 409
+
+    def __init__(self) -> None:
+        super().__init__(BUSY_MESSAGE)
+
+
+@dataclass
+class World:
+    """The agent, the proxy and the database, as far as a Spawner asks them."""
+
+    may_restart: asyncio.Event = field(default_factory=asyncio.Event)
+    reached: asyncio.Event = field(default_factory=asyncio.Event)
+    commands: list[RestartCommand] = field(default_factory=list)
+    routes: dict[str, str] = field(default_factory=dict)
+    commits: int = 0
+    stopped: list[str] = field(default_factory=list)
+
+    async def check_restart(self, command: RestartCommand) -> Restarted:
+        """See `agent.Agent`."""
+        assert command
+        return RESTARTED
+
+    async def restart(self, command: RestartCommand) -> Restarted:
+        """See `agent.Agent`."""
+        self.commands.append(command)
+        self.reached.set()
+        await self.may_restart.wait()
+        return RESTARTED
+
+    async def check_reset(self, command: ResetCommand) -> Home:
+        """See `agent.Agent`."""
+        raise NotImplementedError
+
+    async def reset(self, command: ResetCommand) -> Home:
+        """See `agent.Agent`."""
+        raise NotImplementedError
+
+    async def delete_route(self, spec: str) -> None:
+        """See JupyterHub's Proxy."""
+        self.routes.pop(spec)
+
+    async def add_route(self, spec: str, target: str, data: dict[str, str]) -> None:
+        """See JupyterHub's Proxy."""
+        assert data == {"user": "alice", "server_name": ""}
+        self.routes[spec] = target
+
+    def commit(self) -> None:
+        """See SQLAlchemy's Session."""
+        self.commits += 1
+
+    def query(self, _table: Any) -> Any:
+        """See SQLAlchemy's Session: no sessions of anybody's."""
+        return SimpleNamespace(filter_by=lambda **_: [])
+
+    async def stop(self, name: str) -> None:
+        """See JupyterHub's User."""
+        self.stopped.append(name)
+
+
+class Server:
+    """See JupyterHub's Server."""
+
+    proto, ip, port, base_url = "http", "10.0.0.1", 8888, "/user/alice/"
+
+    @property
+    def host(self) -> str:
+        """What the proxy is told."""
+        return f"http://{self.ip}:{self.port}"
+
+    async def wait_up(self, **_: Any) -> None:
+        """It answers at once."""
+
+
+class PlainSpawner:
+    """What the mixin uses of JupyterHub's Spawner and of DockerSpawner."""
+
+    name = ""
+    object_name = "jupyterlab-alice"
+    proxy_spec = "/user/alice/"
+    oauth_client_id = "jupyterhub-user-alice"
+    http_timeout = 1
+    log = logging.getLogger("test")
+    _log_name = "alice"
+    _spawn_pending = False
+    _spawn_future: Any = None
+
+    def __init__(self, world: World) -> None:
+        settings = Hubwarden(turn_wait=0.5)
+        turns = Turns()
+        plugin = Plugin(settings, world, turns, Resets(world, turns, 0.5, self.log))
+        self.user = SimpleNamespace(
+            id=1, name="alice", db=world, stop=world.stop, settings={"hubwarden": plugin, "proxy": world}
+        )
+        self.orm_spawner = SimpleNamespace(state=None)
+        self.server: Server | None = Server()
+        self.statuses: list[Any] = []
+        self.starts: list[Any] = []
+        self.polled = asyncio.Event()
+        self.may_answer = asyncio.Event()
+        self.may_answer.set()
+
+    @property
+    def pending(self) -> str | None:
+        """See JupyterHub."""
+        return "spawn" if self._spawn_pending else None
+
+    @property
+    def ready(self) -> bool:
+        """See JupyterHub."""
+        return not self.pending and self.server is not None
+
+    async def poll(self) -> Any:
+        """The next planned status; running, when none is planned."""
+        status = self.statuses.pop(0) if self.statuses else None
+        self.polled.set()
+        await self.may_answer.wait()
+        if isinstance(status, Exception):
+            raise status
+        return status
+
+    async def start(self) -> Any:
+        """The next planned outcome."""
+        outcome = self.starts.pop(0) if self.starts else ("10.0.0.1", 8888)
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    async def get_ip_and_port(self) -> tuple[str, int]:
+        """See DockerSpawner."""
+        return ("10.0.0.2", 9999)
+
+    def get_state(self) -> dict[str, Any]:
+        """See JupyterHub."""
+        return {"object_id": "id"}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """See JupyterHub."""
+
+    def clear_state(self) -> None:
+        """See JupyterHub."""
+
+
+class Spawner(RestartableSpawnerMixin, PlainSpawner):
+    """The two together."""
+
+
+@pytest.fixture
+def world() -> World:
+    """A world with a route to the server."""
+    return World(routes={"/user/alice/": "http://10.0.0.1:8888"})
+
+
+@pytest.fixture
+def spawner(world: World) -> Any:
+    """A Spawner with a server that runs."""
+    return Spawner(world)
+
+
+async def restarting(spawner: Any, world: World) -> Any:
+    """A restart that has got as far as the agent."""
+    operation = await spawner.request_restart("user:alice", RequestId.new())
+    await world.reached.wait()
+    return operation
+
+
+async def test_what_the_hub_sees_during_a_restart(spawner: Any, world: World) -> None:
+    """Pending, neither ready nor dead, without a route, with a note; then ready, at the new address, without one."""
+    operation = await restarting(spawner, world)
+    spawner.statuses = [137]
+    assert (spawner.pending, spawner.ready, await spawner.poll()) == ("restart", False, None)
+    assert world.routes == {}
+    assert marker.read(spawner.orm_spawner.state) == world.commands[0]
+    spawner.statuses = []
+    world.may_restart.set()
+    assert (await operation.result()).ready
+    assert (spawner.pending, spawner.ready) == (None, True)
+    assert world.routes == {"/user/alice/": "http://10.0.0.2:9999"}
+    assert spawner.orm_spawner.state == {"object_id": "id"}
+
+
+async def test_a_poll_that_began_before_the_restart_counts_for_nothing(spawner: Any, world: World) -> None:
+    """It may have seen the moment in which the container was down, and come back after all was over."""
+    spawner.statuses = [137]
+    spawner.may_answer.clear()
+    poll = asyncio.create_task(spawner.poll())
+    await spawner.polled.wait()
+    world.may_restart.set()
+    operation = await spawner.request_restart("user:alice", RequestId.new())
+    spawner.may_answer.set()
+    await operation.result()
+    assert await poll is None
+
+
+async def test_unknown_is_not_dead(spawner: Any) -> None:
+    """A poll without an answer keeps the server; without a server on record there is nothing to keep."""
+    spawner.statuses = [ConnectionError(), 137]
+    assert await spawner.poll() is None
+    assert await spawner.poll() == 137
+    spawner.server, spawner.statuses = None, [ConnectionError()]
+    with pytest.raises(ConnectionError):
+        await spawner.poll()
+
+
+async def test_the_address_is_asked_for(spawner: Any) -> None:
+    """Not what the database says; a server that is gone is nowhere, least of all at its old address."""
+    assert await spawner.get_url() == "http://10.0.0.2:9999/user/alice/"
+    spawner.statuses = [137]
+    assert await spawner.get_url() == "http://127.0.0.1:1/"
+
+
+async def test_what_a_killed_hub_left_is_resolved_before_anything_is_trusted(spawner: Any, world: World) -> None:
+    """The agent is asked under the same id, once, whoever asks first; then the note is gone."""
+    left = RestartCommand("alice", "", "user:alice", RequestId.new(), "jupyterlab-alice", 10)
+    spawner.load_state({marker.KEY: marker.written(left)})
+    polls = [asyncio.create_task(spawner.poll()), asyncio.create_task(spawner.get_url())]
+    await asyncio.sleep(0.01)
+    assert not spawner.polled.is_set()
+    world.may_restart.set()
+    assert await asyncio.gather(*polls) == [None, "http://10.0.0.2:9999/user/alice/"]
+    assert world.commands == [left]
+    assert spawner.orm_spawner.state == {"object_id": "id"}
+
+
+async def test_a_server_that_stops_forgets_its_restart(spawner: Any) -> None:
+    """A note does not outlive the server it is about."""
+    left = RestartCommand("alice", "", "user:alice", RequestId.new(), "jupyterlab-alice", 10)
+    spawner.load_state({marker.KEY: marker.written(left)})
+    spawner.clear_state()
+    assert marker.read(spawner.get_state()) is None
+
+
+async def test_a_restart_during_a_spawn_waits_for_it(spawner: Any, world: World) -> None:
+    """And then restarts; a spawn that takes too long is a refusal."""
+    spawner._spawn_pending, spawner._spawn_future = True, asyncio.Future()
+    with pytest.raises(AgentError) as caught:
+        await spawner.request_restart("user:alice", RequestId.new())
+    assert caught.value.reason is Reason.OPERATION_IN_PROGRESS
+    request = asyncio.create_task(spawner.request_restart("user:alice", RequestId.new()))
+    await asyncio.sleep(0.01)
+    spawner._spawn_pending = False
+    spawner._spawn_future.set_result(None)
+    world.may_restart.set()
+    assert (await (await request).result()).ready
+
+
+async def test_one_restart_at_a_time(spawner: Any, world: World) -> None:
+    """The same id is the same restart, also when it is over; another is refused until then."""
+    operation = await restarting(spawner, world)
+    assert await spawner.request_restart("user:alice", operation.request_id) is operation
+    with pytest.raises(AgentError) as caught:
+        await spawner.request_restart("user:bob", RequestId.new())
+    assert caught.value.reason is Reason.OPERATION_IN_PROGRESS
+    world.may_restart.set()
+    await operation.result()
+    assert await spawner.request_restart("user:alice", operation.request_id) is operation
+    assert len(world.commands) == 1
+
+
+async def test_a_start_waits_for_the_users_turn(spawner: Any) -> None:
+    """While a reset is under way, for example; too long is 409."""
+    turns = spawner.user.settings["hubwarden"].turns
+    async with turns.take(1, 1):
+        start = asyncio.create_task(spawner.start())
+        await asyncio.sleep(0.01)
+        assert not start.done()
+    assert await start == ("10.0.0.1", 8888)
+    async with turns.take(1, 1):
+        with pytest.raises(web.HTTPError) as caught:
+            await spawner.start()
+    assert caught.value.status_code == 409
+
+
+async def test_a_start_waits_while_the_agent_is_busy(spawner: Any) -> None:
+    """The gateway's 409 is tried again, within bounds; any other failure is one."""
+    spawner.starts = [BusyError()]
+    assert await spawner.start() == ("10.0.0.1", 8888)
+    spawner.starts = [ConnectionError()]
+    with pytest.raises(ConnectionError):
+        await spawner.start()
+    spawner.starts = [BusyError() for _ in range(10)]
+    with pytest.raises(BusyError):
+        await spawner.start()
+
+
+async def test_what_goes_wrong_unforeseen_stops_the_server(
+    spawner: Any, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The route may be anybody's by then: it is not given back, and whoever waits is told."""
+
+    async def broken(_command: RestartCommand) -> Restarted:
+        raise RuntimeError("unforeseen")
+
+    monkeypatch.setattr(world, "restart", broken)
+    operation = await spawner.request_restart("user:alice", RequestId.new())
+    with pytest.raises(AgentError) as caught:
+        await operation.result()
+    assert caught.value.reason is Reason.RESTART_FAILED
+    assert world.stopped == [""]
+    assert world.routes == {}
+    assert spawner.pending is None
+
+
+async def test_progress_follows_the_restart(spawner: Any, world: World) -> None:
+    """In the shape of JupyterHub's spawn progress, up to the end."""
+    operation = await restarting(spawner, world)
+
+    async def follow() -> list[Any]:
+        return [event async for event in spawner.progress()]
+
+    following = asyncio.create_task(follow())
+    await asyncio.sleep(0)
+    world.may_restart.set()
+    await operation.result()
+    events = await following
+    assert events[0] == {"progress": 20, "message": "Stopping and starting the server", "phase": "working"}
+    assert events[-1]["progress"] == 100
