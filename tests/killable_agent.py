@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from agent_client import channel, client
+from agent_client import PATIENCE, channel, client
 from hubwarden.v1 import agent_pb2_grpc
 
 
@@ -35,7 +36,7 @@ class AgentProcess:
         program = Path(sys.executable).with_name("hubwarden-agent")
         command = [str(program), "serve", "--config", str(self.directory / "agent.toml")]
         self._process = subprocess.Popen(command, stdout=self._log, stderr=self._log)  # noqa: ASYNC220 - returns at once
-        async with channel(self.socket) as opened:
+        async with asyncio.timeout(PATIENCE), channel(self.socket) as opened:
             await opened.channel_ready()
 
     def kill(self) -> None:
