@@ -17,6 +17,7 @@ from aiohttp import web
 from limits import parse as parse_rate
 
 from hubwarden_agent.audit import AuditFile
+from hubwarden_agent.audit_segments import Segments
 from hubwarden_agent.budgets import Window
 from hubwarden_agent.callers import SocketCallers, TlsCallers
 from hubwarden_agent.clock import Clock
@@ -27,6 +28,7 @@ from hubwarden_agent.gateway.app import build_app
 from hubwarden_agent.gateway.listener import Listener
 from hubwarden_agent.locks import UserLocks
 from hubwarden_agent.names import Names
+from hubwarden_agent.operations.recovery import Recovery
 from hubwarden_agent.operations.reset import Resetter
 from hubwarden_agent.operations.restart import Restarter
 from hubwarden_agent.operations.runner import Runner
@@ -50,6 +52,7 @@ class Agent:
     health: Health
     audit: AuditFile
     runner: Runner
+    recovery: Recovery
     service: AgentService
     gateway: web.Application
     remote: Remote | None
@@ -63,6 +66,8 @@ class Agent:
         """
         listen = self.settings.listen
         async with AsyncExitStack() as stack:
+            self.recovery.begin(self.audit.history())
+            stack.push_async_callback(self.recovery.stop)
             await self.health.start()
             stack.push_async_callback(self.health.stop)
             group = group_id(listen.socket_group)
@@ -97,13 +102,9 @@ def assemble(settings: Config, engine: Engine, clock: Clock, keyring: Keyring | 
     Raises:
         OSError: the audit file cannot be opened.
     """
-    audit = AuditFile(
-        settings.state_directory / settings.audit.file,
-        max_bytes=settings.audit.max_bytes,
-        keep=settings.audit.keep,
-        clock=clock,
-        denials=Window(parse_rate(DENIALS_RECORDED), clock),
-    )
+    kept = settings.audit
+    segments = Segments(settings.state_directory / kept.file, kept.max_bytes, kept.keep)
+    audit = AuditFile(segments, clock, Window(parse_rate(DENIALS_RECORDED), clock))
     limits, names, locks = settings.limits, Names(settings.names), UserLocks()
     runner = Runner(locks, clock, limits.max_concurrent)
     restarts = Window(limits.restarts_per_user, clock)
@@ -120,4 +121,5 @@ def assemble(settings: Config, engine: Engine, clock: Clock, keyring: Keyring | 
         callers = TlsCallers(lambda: keyring.current.clients, audit)
         remote = Remote(settings.listen.tcp, keyring, serving(callers), RemoteHealth(health.servicer, callers))
     gateway = build_app(engine=engine, names=names, spawn=settings.spawn, locks=locks, audit=audit, clock=clock)
-    return Agent(settings, health, audit, runner, serving(SocketCallers()), gateway, remote)
+    recovery = Recovery(engine, audit, runner, clock)
+    return Agent(settings, health, audit, runner, recovery, serving(SocketCallers()), gateway, remote)

@@ -18,7 +18,7 @@ from hubwarden_agent.engine.port import Conflict, Container, Engine, EngineError
 from hubwarden_agent.errors import Detail, Reason, Refusal
 from hubwarden_agent.locks import UserLocks
 from hubwarden_agent.names import Names, Username, VolumeName
-from hubwarden_agent.operations.commands import Reset, WasReset
+from hubwarden_agent.operations.commands import Reset, WasReset, answer, fingerprint
 from hubwarden_agent.operations.holders import Holder, Removing, removable
 from hubwarden_agent.operations.runner import Run, Runner
 from hubwarden_agent.ownership import owns
@@ -82,6 +82,7 @@ class Resetter:
             request_id=str(command.request_id),
             object=name.value,
             object_id="",
+            fingerprint=fingerprint(command),
         )
         try:
             with engine_errors_refused():
@@ -90,10 +91,12 @@ class Resetter:
         except Refusal as refusal:
             await self.audit.denied(entry, refusal.reason)
             raise
-        async with recorded(self.audit, _with_objects(entry, target), self.clock):
+        async with recorded(self.audit, _with_objects(entry, target), self.clock) as outcome:
             run.acted = True
             await self._remove(target)
-        return self._result(target)
+            result = self._result(target)
+            outcome.answer = answer(result)
+            return result
 
     async def _target(self, username: Username, name: VolumeName) -> Target:
         try:
