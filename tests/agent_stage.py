@@ -9,18 +9,18 @@ from dataclasses import dataclass, field
 
 from fake_edges import FakeClock, MemoryAudit
 from fake_engine import FakeEngine
-from limits import parse as parse_rate
-
 from hubwarden_agent.budgets import Window
 from hubwarden_agent.config import ResetPolicy
 from hubwarden_agent.errors import Reason
 from hubwarden_agent.locks import UserLocks
+from hubwarden_agent.metrics import Metrics
 from hubwarden_agent.names import Actor, Names, RequestId, ServerName, Templates, Username
 from hubwarden_agent.operations.commands import Reset, Restart
 from hubwarden_agent.operations.reset import Resetter
 from hubwarden_agent.operations.restart import Restarter
 from hubwarden_agent.operations.runner import Runner
 from hubwarden_agent.service import AgentService, Bounds
+from limits import parse as parse_rate
 
 ALICE = Username("alice")
 CONTAINER = "jupyterlab-alice"
@@ -44,6 +44,7 @@ class AgentStage:
         self.engine = FakeEngine()
         self.clock = FakeClock()
         self.audit = MemoryAudit()
+        self.metrics = Metrics(self.clock)
         self.locks = UserLocks()
         self.names = Names(self.templates)
         self.runner = Runner(self.locks, self.clock, self.max_concurrent)
@@ -64,7 +65,7 @@ class AgentStage:
             self.policy,
             self.clock,
         )
-        self.service = AgentService(self.restarter, self.resetter, Bounds(max_stop_timeout=60, max_deadline=600))
+        self.service = AgentService(self.restarter, self.resetter, Bounds(60, 600), self.metrics)
 
     @property
     def touched(self) -> list[tuple[str, str]]:

@@ -1,6 +1,7 @@
 """The agent put together from its configuration: one engine, one table of locks and one audit behind both listeners.
 
-What holds here: nothing is decided; every part is made once and handed to whoever needs it.
+What holds here: nothing is decided; every part is made once and handed to whoever needs it. What speaks HTTP is only
+imported where it is turned on: aiohttp costs memory and time at every start.
 """
 
 from __future__ import annotations
@@ -9,9 +10,9 @@ import asyncio
 import logging
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import grpc
-from aiohttp import web
 from limits import parse as parse_rate
 
 from hubwarden_agent.audit import AuditFile
@@ -20,15 +21,17 @@ from hubwarden_agent.clock import Clock
 from hubwarden_agent.config import Config
 from hubwarden_agent.engine.port import Engine
 from hubwarden_agent.errors import Reason
-from hubwarden_agent.gateway.app import build_app
-from hubwarden_agent.gateway.listener import Listener
 from hubwarden_agent.locks import UserLocks
+from hubwarden_agent.metrics import Metrics
 from hubwarden_agent.names import Names
 from hubwarden_agent.operations.reset import Resetter
 from hubwarden_agent.operations.restart import Restarter
 from hubwarden_agent.operations.runner import Runner
 from hubwarden_agent.server import Health, bound_socket, group_id, serve_agent
 from hubwarden_agent.service import AgentService, Bounds
+
+if TYPE_CHECKING:
+    from hubwarden_agent.gateway.listener import Listener
 
 DRAIN_SECONDS = 90.0
 """How long running operations get after SIGTERM. compose.yml's stop_grace_period is longer."""
@@ -47,7 +50,8 @@ class Agent:
     audit: AuditFile
     runner: Runner
     service: AgentService
-    gateway: web.Application
+    metrics: Metrics
+    gateway: Listener | None
 
     async def serve(self, stopped: asyncio.Event) -> None:
         """Serve until `stopped`, then finish what is under way.
@@ -62,9 +66,10 @@ class Agent:
             stack.push_async_callback(self.health.stop)
             group = group_id(listen.socket_group)
             server = await serve_agent(self.service, listen.grpc, listen.socket_mode, group)
-            gateway = Listener(self.gateway, DRAIN_SECONDS)
-            if listen.gateway:
-                await gateway.start(bound_socket(listen.gateway, listen.socket_mode, group))
+            if self.gateway is not None:
+                await self.gateway.start(bound_socket(listen.gateway, listen.socket_mode, group))
+            if listen.metrics:
+                await self._serve_metrics(stack, group)
             following = asyncio.create_task(self.health.follow())
             _log.info("serving", extra={"listen": listen.grpc, "gateway": listen.gateway})
             await stopped.wait()
@@ -73,16 +78,27 @@ class Agent:
             with suppress(asyncio.CancelledError):
                 await following
             await self.health.leave()
-            if not await self._drained(server, gateway):
+            if not await self._drained(server):
                 _log.error("some operations did not end in time")
 
-    async def _drained(self, server: grpc.aio.Server, gateway: Listener) -> bool:
+    async def _serve_metrics(self, stack: AsyncExitStack, group: int | None) -> None:
+        from hubwarden_agent.scrape import serve_metrics  # noqa: PLC0415 - see the top
+
+        listen = self.settings.listen
+        metrics = await serve_metrics(self.metrics, listen.metrics, listen.socket_mode, group)
+        stack.push_async_callback(metrics.stop)
+
+    async def _drained(self, server: grpc.aio.Server) -> bool:
         """Take nothing new, and finish what is under way; what lost its client only the runner still knows."""
-        *_, ended = await asyncio.gather(server.stop(DRAIN_SECONDS), gateway.stop(), self.runner.drain(DRAIN_SECONDS))
-        return ended
+        async with asyncio.TaskGroup() as group:
+            group.create_task(server.stop(DRAIN_SECONDS))
+            if self.gateway is not None:
+                group.create_task(self.gateway.stop())
+            running = group.create_task(self.runner.drain(DRAIN_SECONDS))
+        return running.result()
 
 
-def assemble(settings: Config, engine: Engine, clock: Clock) -> Agent:
+def assemble(settings: Config, engine: Engine, clock: Clock, metrics: Metrics) -> Agent:
     """Put an agent together.
 
     Raises:
@@ -104,6 +120,21 @@ def assemble(settings: Config, engine: Engine, clock: Clock) -> Agent:
         Restarter(engine, names, runner, locks, audit, restarts, clock),
         Resetter(engine, names, runner, locks, audit, resets, resets_total, settings.reset, clock),
         Bounds(limits.max_stop_timeout, limits.max_deadline),
+        metrics,
     )
-    gateway = build_app(engine=engine, names=names, spawn=settings.spawn, locks=locks, audit=audit, clock=clock)
-    return Agent(settings, Health(engine, settings.state_directory), audit, runner, service, gateway)
+    metrics.resets_left.set_function(lambda: resets_total.left(""))
+    gateway: Listener | None = None
+    if settings.listen.gateway:
+        from hubwarden_agent.gateway import app, listener  # noqa: PLC0415 - see the top
+
+        front = app.build_app(
+            engine=engine,
+            names=names,
+            spawn=settings.spawn,
+            locks=locks,
+            audit=audit,
+            clock=clock,
+            metrics=metrics,
+        )
+        gateway = listener.Listener(front, DRAIN_SECONDS)
+    return Agent(settings, Health(engine, settings.state_directory), audit, runner, service, metrics, gateway)

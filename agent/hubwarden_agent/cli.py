@@ -21,6 +21,7 @@ from hubwarden_agent import config, log_context
 from hubwarden_agent.assembly import assemble
 from hubwarden_agent.clock import SystemClock
 from hubwarden_agent.engine.docker_engine import DockerEngine
+from hubwarden_agent.metrics import Metrics
 from hubwarden_agent.server import HEALTH_SOCKET, SERVICE, AlreadyRunning, locked
 
 CONFIG_VARIABLE = "HUBWARDEN_CONFIG"
@@ -93,8 +94,11 @@ async def _serve_until_stopped(settings: config.Config) -> None:
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
-    engine = DockerEngine(settings.docker.host, settings.docker.timeout, settings.limits.max_concurrent)
-    agent = assemble(settings, engine, SystemClock())
+    clock = SystemClock()
+    metrics = Metrics(clock)
+    docker, slow_threads = settings.docker, settings.limits.max_concurrent
+    engine = DockerEngine(docker.host, docker.timeout, slow_threads, metrics.docker)
+    agent = assemble(settings, engine, clock, metrics)
     await agent.serve(stopped)
     agent.audit.close()
     engine.close()

@@ -22,6 +22,7 @@ from hubwarden.v1 import agent_pb2, agent_pb2_grpc
 
 from hubwarden_agent import log_context
 from hubwarden_agent.errors import DOMAIN, Reason, Refusal
+from hubwarden_agent.metrics import Metrics
 from hubwarden_agent.names import Actor, RequestId, ServerName, Username
 from hubwarden_agent.operations.commands import DEFAULT_STOP_TIMEOUT, Reset, Restart, Restarted, WasReset
 
@@ -60,19 +61,23 @@ class AgentService(agent_pb2_grpc.DockerAgentServiceServicer):
         restarter: does restarts.
         resetter: does resets.
         bounds: on deadlines and stop timeouts.
+        metrics: measures every call.
     """
 
-    def __init__(self, restarter: _RestartOperation, resetter: _ResetOperation, bounds: Bounds) -> None:
+    def __init__(
+        self, restarter: _RestartOperation, resetter: _ResetOperation, bounds: Bounds, metrics: Metrics
+    ) -> None:
         self._restarter = restarter
         self._resetter = resetter
         self._bounds = bounds
+        self._metrics = metrics
 
     async def RestartContainer(  # noqa: N802 - the contract's name
         self, request: agent_pb2.RestartContainerRequest, context: Context
     ) -> agent_pb2.RestartContainerResponse:
         """See the contract."""
         return await self._answer(
-            request.request_id, context, lambda: self._restarter.restart(self._restart(request)), restarted_message
+            "restart", request, context, lambda: self._restarter.restart(self._restart(request)), restarted_message
         )
 
     async def ResetHomeVolume(  # noqa: N802 - as above
@@ -80,21 +85,22 @@ class AgentService(agent_pb2_grpc.DockerAgentServiceServicer):
     ) -> agent_pb2.ResetHomeVolumeResponse:
         """See the contract."""
         return await self._answer(
-            request.request_id, context, lambda: self._resetter.reset(_reset(request)), reset_message
+            "reset", request, context, lambda: self._resetter.reset(_reset(request)), reset_message
         )
 
     async def _answer(
         self,
-        request_id: str,
+        kind: str,
+        request: agent_pb2.RestartContainerRequest | agent_pb2.ResetHomeVolumeRequest,
         context: Context,
         operation: Callable[[], Awaitable[Result]],
         message: Callable[[Result], Answer],
     ) -> Answer:
-        identifier = request_id or str(uuid.uuid4())
-        log_context.request_id.set(identifier)
+        log_context.request_id.set(request.request_id or str(uuid.uuid4()))
         try:
-            async with asyncio.timeout(self._allowed_time(context)):
-                return message(await operation())
+            with self._metrics.operation(f"validate_{kind}" if request.validate_only else kind):
+                async with asyncio.timeout(self._allowed_time(context)):
+                    return message(await operation())
         except Refusal as raised:
             refusal = raised
         except TimeoutError:
@@ -103,7 +109,7 @@ class AgentService(agent_pb2_grpc.DockerAgentServiceServicer):
             _log.exception("a call failed unforeseen")
             refusal = Refusal(Reason.DOCKER_ERROR)
         _log.info("refused: %s", refusal, extra={"cause": str(refusal.__cause__ or "")})
-        return await _abort(context, refusal, request_id)
+        return await _abort(context, refusal, request.request_id)
 
     def _allowed_time(self, context: Context) -> float:
         remaining = context.time_remaining()
