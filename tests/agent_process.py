@@ -1,0 +1,129 @@
+"""The agent as its operator runs it: a process with a configuration, on sockets of its own, over some Docker socket."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from hubwarden.v1 import agent_pb2, agent_pb2_grpc
+from hubwarden_agent.server import HEALTH_SOCKET, SERVICE
+
+CHANNEL_OPTIONS = (("grpc.enable_http_proxy", 0),)
+START_SECONDS = 30.0
+GENEROUS = '"100000/minute"'
+
+
+@dataclass
+class AgentProcess:
+    """One agent, made for a test or a measurement. `extra` is TOML that is put at the end of its configuration."""
+
+    directory: Path
+    docker_socket: str
+    gateway: bool = False
+    metrics: bool = False
+    extra: str = ""
+    process: subprocess.Popen[bytes] = field(init=False)
+    _channels: list[grpc.Channel] = field(default_factory=list)
+
+    @property
+    def address(self) -> str:
+        """Where it listens."""
+        return f"unix://{self.directory}/agent.sock"
+
+    @property
+    def audit_lines(self) -> list[str]:
+        """What it recorded."""
+        return (self.directory / "audit.jsonl").read_text().splitlines()
+
+    def launch(self) -> None:
+        """Begin; it is not yet up."""
+        config = self.directory / "agent.toml"
+        gateway = f"unix://{self.directory}/gateway.sock" if self.gateway else ""
+        metrics = f"unix://{self.directory}/metrics.sock" if self.metrics else ""
+        config.write_text(
+            f'[listen]\ngrpc = ["{self.address}"]\ngateway = "{gateway}"\n'
+            f'metrics = "{metrics}"\n'
+            f'[docker]\nhost = "unix://{self.docker_socket}"\ntimeout = 5\n'
+            f"[limits]\nrestarts_per_user = {GENEROUS}\nresets_per_user = {GENEROUS}\nresets_total = {GENEROUS}\n"
+            f'[state]\ndirectory = "{self.directory}"\n{self.extra}'
+        )
+        command = [str(Path(sys.executable).with_name("hubwarden-agent")), "serve", "--config", str(config)]
+        with (self.directory / "agent.log").open("ab") as log:
+            self.process = subprocess.Popen(command, stdout=log, stderr=log)
+
+    def stub(self) -> Any:
+        """The contract's client, over a connection of its own."""
+        return agent_pb2_grpc.DockerAgentServiceStub(self._channel(self.address))
+
+    def wait_until_serving(self, *, serving: bool = True) -> None:
+        """Return as soon as health says so.
+
+        Raises:
+            TimeoutError: it does not.
+        """
+        stub = health_pb2_grpc.HealthStub(self._channel(f"unix://{self.directory}/{HEALTH_SOCKET}"))
+        wanted = health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
+        give_up = time.monotonic() + START_SECONDS
+        while time.monotonic() < give_up and self.process.poll() is None:
+            try:
+                if stub.Check(health_pb2.HealthCheckRequest(service=SERVICE), timeout=1).status == wanted:
+                    return
+            except grpc.RpcError:
+                pass
+            time.sleep(0.005)
+        raise TimeoutError((self.directory / "agent.log").read_text())
+
+    def status(self, key: str) -> int:
+        """A number of `/proc/PID/status`, for example `VmRSS` in KiB."""
+        text = Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(text.split(f"{key}:")[1].split()[0])
+
+    def descriptors(self) -> int:
+        """How many file descriptors it has open."""
+        return sum(1 for _ in Path(f"/proc/{self.process.pid}/fd").iterdir())
+
+    def stop(self) -> int:
+        """SIGTERM, and its exit status."""
+        for channel in self._channels:
+            channel.close()
+        self.process.terminate()
+        return self.process.wait(100)
+
+    def _channel(self, address: str) -> grpc.Channel:
+        options = (*CHANNEL_OPTIONS, ("grpc.initial_reconnect_backoff_ms", 20), ("grpc.max_reconnect_backoff_ms", 50))
+        channel = grpc.insecure_channel(address, options=options)
+        self._channels.append(channel)
+        return channel
+
+
+@contextmanager
+def running(directory: Path, docker_socket: str, **options: Any) -> Iterator[AgentProcess]:
+    """An agent that serves, for the body."""
+    agent = AgentProcess(directory, docker_socket, **options)
+    agent.launch()
+    try:
+        agent.wait_until_serving()
+        yield agent
+    finally:
+        agent.stop()
+
+
+def restart_request(username: str, **fields: Any) -> agent_pb2.RestartContainerRequest:
+    """A restart that is in order."""
+    given = {"actor": "user:admin", "request_id": str(uuid.uuid4())} | fields
+    return agent_pb2.RestartContainerRequest(username=username, **given)
+
+
+def reset_request(username: str, **fields: Any) -> agent_pb2.ResetHomeVolumeRequest:
+    """A reset that is in order."""
+    given = {"actor": "user:admin", "request_id": str(uuid.uuid4())} | fields
+    return agent_pb2.ResetHomeVolumeRequest(username=username, **given)
