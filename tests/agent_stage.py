@@ -6,6 +6,7 @@ import asyncio
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from fake_edges import FakeClock, MemoryAudit
 from fake_engine import FakeEngine
@@ -39,10 +40,10 @@ class AgentStage:
     resets: str = "3/hour"
     resets_total: str = "60/hour"
     max_concurrent: int = 256
+    engine: Any = field(default_factory=FakeEngine)
+    clock: Any = field(default_factory=FakeClock)
 
     def __post_init__(self) -> None:
-        self.engine = FakeEngine()
-        self.clock = FakeClock()
         self.audit = MemoryAudit()
         self.metrics = Metrics(self.clock)
         self.locks = UserLocks()
