@@ -15,7 +15,7 @@ PROTO  := hubwarden/v1/agent.proto
 PROTOC = $(BIN)/python -m grpc_tools.protoc -I proto --plugin=protoc-gen-mypy=$(BIN)/protoc-gen-mypy \
 	--plugin=protoc-gen-mypy_grpc=$(BIN)/protoc-gen-mypy_grpc
 
-.PHONY: help demo demo-down setup test test-unit test-engine test-hub test-browser lint proto proto-check lock engine clean
+.PHONY: help demo demo-down setup test test-unit test-engine test-hub test-browser fuzz lint proto proto-check lock engine clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -49,6 +49,9 @@ test-hub: setup ## a real JupyterHub
 
 test-browser: setup engine ## Chromium against the compose stack on the private engine
 	eval "$$(deploy/engine.sh env test)"; $(PYTEST) tests/browser
+
+fuzz: setup ## 100,000 requests of every kind against the fake engine, some minutes
+	HUBWARDEN_FUZZ_REQUESTS=100000 $(PYTEST) --timeout 3600 -s tests/unit/agent/test_fuzz.py
 
 engine: ## start the private engine of the tests and load its images
 	deploy/engine.sh start test

@@ -6,20 +6,11 @@ import datetime as dt
 
 import pytest
 from agent_stage import AgentStage
-from fake_edges import FakeClock
+from fake_edges import TickingClock
 from fake_engine import home_of
 from hubwarden_agent.names import VolumeName
 from hubwarden_agent.operations import reset
 from states import CASES, Case, ask
-
-
-class TickingClock(FakeClock):
-    """A second goes by between two looks at it, so that patience ends."""
-
-    def monotonic(self) -> float:
-        """See `Clock.monotonic`."""
-        self.seconds += 1
-        return self.seconds
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
