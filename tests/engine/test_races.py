@@ -1,4 +1,4 @@
-"""Races on a real engine. What must never happen: a file lost outside a reset, a wrong answer, somebody kept waiting."""
+"""Races on a real engine. Never: a file lost outside a reset, a wrong answer, somebody kept waiting by another."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from typing import Any
 
 import pytest
 from agent_process import reset_request, running
-from agent_stage import AgentStage, reset_command, restart_command
+from agent_stage import AgentStage, reset_command, restart_command, until
 from docker.errors import APIError, NotFound  # noqa: TID251 - tests look at the engine behind the agent's back
 from gateway_stage import POLICY, gateway, spawner_body
 from hubwarden_agent.clock import SystemClock
 from hubwarden_agent.engine.docker_engine import DockerEngine
 from hubwarden_agent.errors import Reason, Refusal
+from limits import parse as parse_rate
 from private_engine import Workbench
 
 ROUNDS = 200
@@ -122,7 +123,7 @@ async def test_a_create_through_the_gateway_never_loses_a_file(
     name = f"jupyterlab-{username}"
     home = Home(bench, username)
     bench.forget_container(name)
-    policy = replace(POLICY, images=(bench.image,), max_containers=10_000, max_creates=stage_rate())
+    policy = replace(POLICY, images=(bench.image,), max_containers=10_000, max_creates=parse_rate(MANY))
     body = spawner_body(username, Image=bench.image)
     seen: Counter[tuple[Reason | None, int]] = Counter()
     async with gateway(stage.engine, tmp_path, locks=stage.locks, spawn=policy) as served:
@@ -148,13 +149,6 @@ def remove(bench: Workbench, name: str) -> None:
         return
 
 
-def stage_rate() -> Any:
-    """Room for every round."""
-    from limits import parse
-
-    return parse(MANY)
-
-
 async def test_servers_that_ignore_sigterm_delay_nobodys_inspect(bench: Workbench, stage: AgentStage) -> None:
     """While six restarts wait for their stop timeouts, looking at another server is answered."""
     stubborn = [bench.username() for _ in range(6)]
@@ -165,8 +159,7 @@ async def test_servers_that_ignore_sigterm_delay_nobodys_inspect(bench: Workbenc
     restarts = [
         asyncio.create_task(stage.restarter.restart(restart_command(username, stop_timeout=5))) for username in stubborn
     ]
-    while stage.audit.phases().count(("intent", None)) < len(restarts):
-        await asyncio.sleep(0.01)
+    await until(lambda: stage.audit.phases().count(("intent", None)) == len(restarts))
     for _ in range(20):
         await stage.restarter.restart(restart_command(quick, validate_only=True))
     assert not any(restart.done() for restart in restarts)
