@@ -9,13 +9,19 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/setup.stamp
+HUB5   := .venv-hub5
+NODE   := .node
 PYTEST := $(BIN)/python -m pytest
+UV     := $(BIN)/uv
+COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	--no-annotate --no-header
 SHELL_FILES := $(wildcard deploy/*.sh deploy/lib/*.sh .ci/run)
 PROTO  := hubwarden/v1/agent.proto
 PROTOC = $(BIN)/python -m grpc_tools.protoc -I proto --plugin=protoc-gen-mypy=$(BIN)/protoc-gen-mypy \
 	--plugin=protoc-gen-mypy_grpc=$(BIN)/protoc-gen-mypy_grpc
 
-.PHONY: help demo demo-down setup test test-unit test-engine test-hub test-browser fuzz lint proto proto-check lock engine clean
+.PHONY: help demo demo-down setup test test-unit test-engine test-hub test-browser fuzz lint proto proto-check lock bench \
+	engine engine-empty clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,27 +34,47 @@ demo-down: ## remove exactly what the demo made
 
 setup: $(STAMP) ## make .venv with what development and the tests need
 
-# The lock pins every file by hash; our own distributions are linked, so that an edit needs no second setup.
-$(STAMP): requirements-dev.lock proto/pyproject.toml agent/pyproject.toml hub_plugin/pyproject.toml
+# The locks pin every file by hash; our own distributions are linked, so that an edit needs no second setup.
+DISTRIBUTIONS := proto/pyproject.toml agent/pyproject.toml hub_plugin/pyproject.toml
+$(STAMP): requirements-dev.lock $(DISTRIBUTIONS)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e proto -e agent -e hub_plugin
 	touch $@
 
-test: lint test-unit test-engine test-hub test-browser ## lint, and every test
+# The older JupyterHub that is still supported gets an environment of its own.
+$(HUB5)/setup.stamp: requirements-hub5.lock $(DISTRIBUTIONS) $(STAMP)
+	test -x $(HUB5)/bin/python || $(PYTHON) -m venv $(HUB5)
+	$(UV) pip install --quiet --python $(HUB5)/bin/python --require-hashes -r requirements-hub5.lock
+	$(UV) pip install --quiet --python $(HUB5)/bin/python --no-deps -e proto -e agent -e hub_plugin
+	touch $@
+
+$(NODE)/setup.stamp: package.json package-lock.json
+	deploy/need.sh npm=npm
+	mkdir -p $(NODE) && cp package.json package-lock.json $(NODE)
+	npm ci --prefix $(NODE) --no-audit --no-fund --loglevel error
+	touch $@
+
+# What an earlier run left on the tests' own engine when it was killed goes first.
+test: lint test-unit engine-empty test-engine test-hub test-browser ## lint, and every test
 
 test-unit: setup ## no engine, no Hub
 	$(PYTEST) tests/unit
 
 # These delete volumes, so they get an engine of their own, never the machine's.
 test-engine: setup engine ## a real, private Docker engine
-	eval "$$(deploy/engine.sh env test)"; $(PYTEST) tests/engine
+	$(PYTEST) tests/engine
 
-test-hub: setup ## a real JupyterHub
+test-hub: setup engine $(HUB5)/setup.stamp $(NODE)/setup.stamp ## real JupyterHubs: 6.1 and 5.5
 	$(PYTEST) tests/hub
+	$(HUB5)/bin/python -m pytest tests/hub
 
 test-browser: setup engine ## Chromium against the compose stack on the private engine
-	eval "$$(deploy/engine.sh env test)"; $(PYTEST) tests/browser
+	deploy/need.sh chromium=chromium
+	$(PYTEST) tests/browser
+
+engine-empty: engine
+	deploy/engine.sh empty test
 
 fuzz: setup ## 100,000 requests of every kind against the fake engine, some minutes
 	HUBWARDEN_FUZZ_REQUESTS=100000 $(PYTEST) --timeout 3600 -s tests/unit/agent/test_fuzz.py
@@ -60,7 +86,7 @@ engine: ## start the private engine of the tests and load its images
 lint: setup proto-check ## style, types, shell scripts, generated code
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy proto/hubwarden agent/hubwarden_agent hub_plugin/hubwarden_hub
+	$(BIN)/mypy
 	$(BIN)/shellcheck -x $(SHELL_FILES)
 
 proto: setup ## generate the gRPC code again from the contract
@@ -74,8 +100,15 @@ proto-check: setup
 	done
 
 lock: setup ## lock the dependencies anew, with hashes
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes agent/requirements.in -o agent/requirements.lock
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes requirements-dev.in -o requirements-dev.lock
+	$(COMPILE) requirements-dev.in -o requirements-dev.lock
+	$(COMPILE) requirements-hub5.in -o requirements-hub5.lock
+	$(COMPILE) -c requirements-dev.lock agent/requirements.in -o agent/requirements.lock
+	$(COMPILE) -c requirements-dev.lock deploy/hub/requirements.in -o deploy/hub/requirements.lock
+	$(COMPILE) deploy/user/requirements.in -o deploy/user/requirements.lock
+
+bench: setup engine $(NODE)/setup.stamp ## measure, against what is measured beside it in the same run
+	$(BIN)/python bench/restart.py
+	$(BIN)/python bench/hub_latency.py
 
 clean: ## remove what the tools leave in the folders (the cache folder of engine and images stays)
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis test-results
+	rm -rf $(VENV) $(HUB5) $(NODE) .mypy_cache .pytest_cache .ruff_cache .hypothesis test-results

@@ -64,7 +64,7 @@ build() {
     step "building the $service's image (minutes the first time, a second after that)" compose build "$service"
   done
   step "building the users' image (the same)" docker build --network host --build-arg "BASE_IMAGE=$BASE_IMAGE" \
-    --file "$root/deploy/user/Dockerfile" --tag "$HUBWARDEN_USER_IMAGE" "$root"
+    --label "hubwarden-demo.project=$COMPOSE_PROJECT_NAME" --file "$root/deploy/user/Dockerfile" --tag "$HUBWARDEN_USER_IMAGE" "$root"
 }
 
 wait_for_hub() {
@@ -134,7 +134,7 @@ remove_users() {
   if [[ -n $volumes ]]; then step "removing users' volumes" docker volume rm $volumes; fi
 }
 
-# By tag, and only what compose.yml builds; an image that something else uses stays, and that is said.
+# By tag, and what an earlier build of this stack left without one. An image that something else uses stays.
 remove_images() {
   local image
   for image in "$HUBWARDEN_AGENT_IMAGE" "$HUBWARDEN_HUB_IMAGE" "$HUBWARDEN_USER_IMAGE"; do
@@ -142,6 +142,7 @@ remove_images() {
       docker image rm "$image" >/dev/null 2>&1 || warn "image $image stays: something else uses it"
     fi
   done
+  docker image prune --force --filter "label=hubwarden-demo.project=$COMPOSE_PROJECT_NAME" >/dev/null
 }
 
 case ${1:-} in

@@ -4,6 +4,7 @@
 #   engine.sh unpack        get the programs (nothing is installed over this machine's)
 #   engine.sh start NAME    start the engine NAME (demo or test) and wait until it answers
 #   engine.sh stop NAME     stop it, and take its networks down
+#   engine.sh empty test    remove every container and volume on the tests' engine, and nothing else
 #   engine.sh socket NAME   print the path of its socket
 #   engine.sh env NAME      print export lines: eval "$(deploy/engine.sh env test)"
 #
@@ -26,7 +27,7 @@ START_TIMEOUT=120
 STOP_TIMEOUT=90
 
 usage() {
-  sed -n '4,8s/^# \{0,1\}//p' "$here/engine.sh" >&2
+  sed -n '4,9s/^# \{0,1\}//p' "$here/engine.sh" >&2
   exit 2
 }
 
@@ -140,6 +141,20 @@ engine_stop() {
   rm -f "$socket"
 }
 
+# For the tests' engine alone: nothing on it outlives a run, and what a killed run left would be in the next one's way.
+engine_empty() {
+  local containers volumes
+  [[ $name == test ]] || die "only the tests' engine may be emptied"
+  containers=$(docker_here ps --all --quiet)
+  # Word splitting is what is wanted: ids and volume names hold no spaces.
+  # shellcheck disable=SC2086
+  if [[ -n $containers ]]; then docker_here rm --force --volumes $containers >/dev/null; fi
+  volumes=$(docker_here volume ls --quiet)
+  # shellcheck disable=SC2086
+  if [[ -n $volumes ]]; then docker_here volume rm $volumes >/dev/null; fi
+  docker_here network prune --force >/dev/null
+}
+
 engine_socket() { printf '%s\n' "$socket"; }
 
 engine_env() {
@@ -156,7 +171,7 @@ engine_env() {
 command=${1:-}
 case $command in
   unpack) engine_unpack ;;
-  start | stop | socket | env)
+  start | stop | empty | socket | env)
     select_engine "${2:-}"
     "engine_$command"
     ;;

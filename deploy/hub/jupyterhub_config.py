@@ -25,7 +25,7 @@ c.JupyterHub.hub_connect_ip = "hub"
 
 # What it keeps, in a volume. Servers outlive the Hub's container, as they would in production.
 c.JupyterHub.db_url = "sqlite:////srv/jupyterhub/jupyterhub.sqlite"
-c.JupyterHub.cookie_secret_file = "/srv/jupyterhub/cookie_secret"
+c.JupyterHub.cookie_secret_file = "/srv/jupyterhub/cookie_secret"  # noqa: S105 - a path, not a secret
 c.ConfigurableHTTPProxy.pid_file = "/srv/jupyterhub/proxy.pid"
 c.JupyterHub.cleanup_servers = False
 
@@ -49,4 +49,4 @@ c.Spawner.start_timeout = 120
 c.Spawner.http_timeout = 120
 
 # Everything of Hubwarden: handlers, page, scopes and the Spawner's restart mechanics.
-import hubwarden_hub; hubwarden_hub.configure(c)  # noqa: E402, E702, I001 - the one line that an operator adds
+import hubwarden_hub; hubwarden_hub.configure(c)  # noqa: E402, E702, I001 - the one line an operator adds  # fmt: skip

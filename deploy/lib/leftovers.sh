@@ -52,7 +52,8 @@ unmount_below() {
   local target
   while read -r target; do
     umount "$target" 2>/dev/null || umount --lazy "$target"
-  done < <(awk -v folder="$1/" 'index($5, folder) == 1 { print length($5), $5 }' /proc/self/mountinfo | sort -rn | cut -d' ' -f2-)
+  done < <(awk -v folder="$1/" 'index($5, folder) == 1 { print length($5), $5 }' /proc/self/mountinfo |
+    sort -rn | cut -d' ' -f2-)
 }
 
 # A stale bridge keeps its route and would cut the next engine off. Ours are the ones with an address in our pool, which

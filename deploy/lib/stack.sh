@@ -14,9 +14,9 @@ PROJECT_LABEL=com.docker.compose.project
 # What `up` notes for later runs and for `down`: the engine, the password, and which clone it was.
 state_file() { printf '%s/stacks/%s.env\n' "$(cache_dir)" "$COMPOSE_PROJECT_NAME"; }
 
-# Sets ENGINE, PASSWORD and OWNER from the notes; they stay empty when there are none.
+# Sets ENGINE, HOST, PASSWORD and OWNER from the notes; they stay empty when there are none.
 read_state() {
-  ENGINE='' PASSWORD='' OWNER=''
+  ENGINE='' HOST='' PASSWORD='' OWNER=''
   if [[ -r $(state_file) ]]; then
     # shellcheck disable=SC1090  # written by write_state below, mode 0600
     . "$(state_file)"
@@ -29,7 +29,10 @@ read_state() {
 
 write_state() {
   mkdir -p "$(cache_dir)/stacks"
-  (umask 077 && printf 'ENGINE=%q\nPASSWORD=%q\nOWNER=%q\n' "$ENGINE" "$PASSWORD" "$root" >"$(state_file).new")
+  (
+    umask 077
+    printf '%s=%q\n' ENGINE "$ENGINE" HOST "$HOST" PASSWORD "$PASSWORD" OWNER "$root" >"$(state_file).new"
+  )
   mv "$(state_file).new" "$(state_file)"
 }
 
@@ -51,6 +54,9 @@ choose_engine() {
 # Points the docker client at ENGINE; starts it if it is a private one.
 connect_engine() {
   if [[ $ENGINE == machine ]]; then
+    # The same engine for `down` as for `up`, whatever DOCKER_HOST says by then.
+    HOST=${HOST:-${DOCKER_HOST:-}}
+    if [[ -n $HOST ]]; then export DOCKER_HOST=$HOST; fi
     machine_engine_answers || die "this machine's Docker engine does not answer" "start it and try again"
     return 0
   fi

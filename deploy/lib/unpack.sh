@@ -6,8 +6,8 @@
 # Never: installs an engine, nor anything of another Debian release, on the machine.
 set -euo pipefail
 
-# What goes into the private folder. Engine 24 and Compose v2 are not in Debian 12, so they are Debian 13's (which run on
-# 12's libc); runc and tini must come from the machine's own release, because 13's want newer libraries.
+# What goes into the private folder. Engine 24 and Compose v2 are not in Debian 12, so they are Debian 13's (which run
+# on 12's libc); runc and tini must come from the machine's own release, because 13's want newer libraries.
 NEWER_SUITE=trixie
 NEWER_PACKAGES=(docker.io docker-cli containerd docker-compose docker-buildx)
 OWN_PACKAGES=(runc tini)
@@ -19,6 +19,8 @@ unpacked_dir() { printf '%s/engine/%s\n' "$(cache_dir)" "$(os_release VERSION_CO
 machine_has_engine() {
   local version
   have dockerd || return 1
+  # Not ours, which is on PATH after `eval "$(engine.sh env NAME)"`.
+  [[ $(command -v dockerd) != "$(cache_dir)"/* ]] || return 1
   version=$(dockerd --version | sed -n 's/^Docker version \([0-9]*\)\..*/\1/p')
   [[ ${version:-0} -ge $OLDEST_ENGINE ]] || return 1
   docker compose version >/dev/null 2>&1 && docker buildx version >/dev/null 2>&1
