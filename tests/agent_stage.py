@@ -11,6 +11,7 @@ from typing import Any
 from fake_edges import FakeClock, MemoryAudit
 from fake_engine import FakeEngine
 from hubwarden_agent.budgets import Window
+from hubwarden_agent.callers import SocketCallers
 from hubwarden_agent.config import ResetPolicy
 from hubwarden_agent.errors import Reason
 from hubwarden_agent.locks import UserLocks
@@ -66,7 +67,7 @@ class AgentStage:
             self.policy,
             self.clock,
         )
-        self.service = AgentService(self.restarter, self.resetter, Bounds(60, 600), self.metrics)
+        self.service = AgentService(self.restarter, self.resetter, Bounds(60, 600), self.metrics, SocketCallers())
 
     @property
     def touched(self) -> list[tuple[str, str]]:

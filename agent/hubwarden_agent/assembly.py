@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import AsyncExitStack, suppress
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import grpc
@@ -17,6 +19,7 @@ from limits import parse as parse_rate
 
 from hubwarden_agent.audit import AuditFile
 from hubwarden_agent.budgets import Window
+from hubwarden_agent.callers import SocketCallers, TlsCallers
 from hubwarden_agent.clock import Clock
 from hubwarden_agent.config import Config
 from hubwarden_agent.engine.port import Engine
@@ -27,6 +30,7 @@ from hubwarden_agent.names import Names
 from hubwarden_agent.operations.reset import Resetter
 from hubwarden_agent.operations.restart import Restarter
 from hubwarden_agent.operations.runner import Runner
+from hubwarden_agent.remote import Keyring, Remote, RemoteHealth
 from hubwarden_agent.server import Health, bound_socket, group_id, serve_agent
 from hubwarden_agent.service import AgentService, Bounds
 
@@ -52,6 +56,7 @@ class Agent:
     service: AgentService
     metrics: Metrics
     gateway: Listener | None
+    remote: Remote | None
 
     async def serve(self, stopped: asyncio.Event) -> None:
         """Serve until `stopped`, then finish what is under way.
@@ -65,20 +70,23 @@ class Agent:
             await self.health.start()
             stack.push_async_callback(self.health.stop)
             group = group_id(listen.socket_group)
-            server = await serve_agent(self.service, listen.grpc, listen.socket_mode, group)
+            servers = [await serve_agent(self.service, listen.unix, listen.socket_mode, group)]
             if self.gateway is not None:
                 await self.gateway.start(bound_socket(listen.gateway, listen.socket_mode, group))
             if listen.metrics:
                 await self._serve_metrics(stack, group)
-            following = asyncio.create_task(self.health.follow())
+            following = [asyncio.create_task(self.health.follow())]
+            if self.remote:
+                servers.append(await self.remote.serve())
+                following.append(asyncio.create_task(self.remote.keyring.follow()))
             _log.info("serving", extra={"listen": listen.grpc, "gateway": listen.gateway})
             await stopped.wait()
             _log.info("stopping: finishing what is under way")
-            following.cancel()
-            with suppress(asyncio.CancelledError):
-                await following
+            for task in following:
+                task.cancel()
+            await asyncio.gather(*following, return_exceptions=True)
             await self.health.leave()
-            if not await self._drained(server):
+            if not await self._drained(servers):
                 _log.error("some operations did not end in time")
 
     async def _serve_metrics(self, stack: AsyncExitStack, group: int | None) -> None:
@@ -88,18 +96,21 @@ class Agent:
         metrics = await serve_metrics(self.metrics, listen.metrics, listen.socket_mode, group)
         stack.push_async_callback(metrics.stop)
 
-    async def _drained(self, server: grpc.aio.Server) -> bool:
+    async def _drained(self, servers: Sequence[grpc.aio.Server]) -> bool:
         """Take nothing new, and finish what is under way; what lost its client only the runner still knows."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(server.stop(DRAIN_SECONDS))
+            for server in servers:
+                group.create_task(server.stop(DRAIN_SECONDS))
             if self.gateway is not None:
                 group.create_task(self.gateway.stop())
             running = group.create_task(self.runner.drain(DRAIN_SECONDS))
         return running.result()
 
 
-def assemble(settings: Config, engine: Engine, clock: Clock, metrics: Metrics) -> Agent:
-    """Put an agent together.
+def assemble(
+    settings: Config, engine: Engine, clock: Clock, metrics: Metrics, keyring: Keyring | None = None
+) -> Agent:
+    """Put an agent together; without a keyring, nothing listens on TCP.
 
     Raises:
         OSError: the audit file cannot be opened.
@@ -116,7 +127,8 @@ def assemble(settings: Config, engine: Engine, clock: Clock, metrics: Metrics) -
     restarts = Window(limits.restarts_per_user, clock)
     resets = Window(limits.resets_per_user, clock)
     resets_total = Window(limits.resets_total, clock, Reason.RESET_BUDGET_SPENT)
-    service = AgentService(
+    serving = partial(
+        AgentService,
         Restarter(engine, names, runner, locks, audit, restarts, clock),
         Resetter(engine, names, runner, locks, audit, resets, resets_total, settings.reset, clock),
         Bounds(limits.max_stop_timeout, limits.max_deadline),
@@ -137,4 +149,9 @@ def assemble(settings: Config, engine: Engine, clock: Clock, metrics: Metrics) -
             metrics=metrics,
         )
         gateway = listener.Listener(front, DRAIN_SECONDS)
-    return Agent(settings, Health(engine, settings.state_directory), audit, runner, service, metrics, gateway)
+    health, remote = Health(engine, settings.state_directory), None
+    if keyring:
+        callers = TlsCallers(lambda: keyring.current.clients, audit)
+        metrics.certificates(lambda: keyring.current.not_after, lambda: bool(keyring.problem))
+        remote = Remote(settings.listen.tcp, keyring, serving(callers), RemoteHealth(health.servicer, callers))
+    return Agent(settings, health, audit, runner, serving(SocketCallers()), metrics, gateway, remote)

@@ -86,7 +86,7 @@ def agent_error(code: grpc.StatusCode, details: bytes | None) -> AgentError:
     info, retry = _unpack(details)
     if info is None:
         return AgentError(_WITHOUT_DETAILS.get(code, Reason.DOCKER_ERROR), retry_after=retry)
-    reason = Reason(info.reason) if info.reason in Reason else Reason.DOCKER_ERROR
+    reason = Reason.__members__.get(info.reason, Reason.DOCKER_ERROR)
     return AgentError(reason, dict(info.metadata), retry)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import grpc
 import pytest
-
 from hubwarden_agent.errors import TABLE, Detail, Reason, Refusal, StatusCode
 
 # DESIGN's table, kept here by hand: reason -> gRPC code.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 from engine_contract import EngineContract
 from fake_engine import FakeEngine
-
 from hubwarden_agent.engine.port import ContainerState, Mount
 
 

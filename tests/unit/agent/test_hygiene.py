@@ -124,7 +124,7 @@ async def test_health_is_private(served: Served) -> None:
 
 def test_connections_are_kept_alive_and_end() -> None:
     """Dead peers are noticed, and every connection ends in time to take up renewed certificates."""
-    options = dict(server._OPTIONS)
+    options = dict(server.OPTIONS)
     assert {
         "grpc.keepalive_time_ms",
         "grpc.keepalive_timeout_ms",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-
 from hubwarden_agent.errors import Reason, Refusal
 from hubwarden_agent.locks import UserLocks
 from hubwarden_agent.names import Username

@@ -7,7 +7,6 @@ import logging
 from typing import Any
 
 import pytest
-
 from hubwarden_agent import log_context
 
 

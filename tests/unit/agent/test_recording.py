@@ -7,7 +7,6 @@ import asyncio
 import pytest
 from agent_stage import SECRET
 from fake_edges import FakeClock, MemoryAudit
-
 from hubwarden_agent.audit import Entry
 from hubwarden_agent.engine.port import Conflict, EngineError, EngineUnavailable, NotFound
 from hubwarden_agent.errors import Reason, Refusal
