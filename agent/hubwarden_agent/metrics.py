@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -72,7 +72,7 @@ class Metrics:
         self._docker_up = Gauge("hubwarden_docker_up", "Whether Docker answered when last asked.", registry=registry)
         self._certificate_expiry = Gauge(
             "hubwarden_certificate_expiry_timestamp_seconds",
-            "When a certificate in use expires; absent without TLS.",
+            "When the certificate in use expires; absent without TLS.",
             ("certificate",),
             registry=registry,
         )
@@ -126,13 +126,11 @@ class Metrics:
             if measured := _current.get():
                 measured.docker += self._clock.monotonic() - begun
 
-    def certificate(self, which: str, expires: dt.datetime) -> None:
-        """Note when a certificate in use expires; `which` is a key of `[tls]`."""
-        self._certificate_expiry.labels(which).set(expires.timestamp())
-
-    def certificates_stale(self, *, stale: bool) -> None:
-        """Note whether changed certificate files could not be used."""
-        self._certificates_stale.set(stale)
+    def certificates(self, expires: Callable[[], dt.datetime], stale: Callable[[], bool]) -> None:
+        """Show the certificate in use from now on: when it expires, and whether newer files cannot be used."""
+        # The label only keeps the sample away until now: without TLS there is nothing that could expire.
+        self._certificate_expiry.labels("certificate").set_function(lambda: expires().timestamp())
+        self._certificates_stale.set_function(lambda: float(stale()))
 
     def text(self) -> bytes:
         """Everything in Prometheus' text format, version 0.0.4."""

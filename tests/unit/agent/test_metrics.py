@@ -22,7 +22,7 @@ LABELS = {
     "operation": OPERATIONS,
     "result": {"ok", "refused", "abandoned"},
     "reason": {"", *(reason.value for reason in Reason)},
-    "certificate": {"certificate", "client_ca"},
+    "certificate": {"certificate"},
 }
 
 
@@ -113,8 +113,7 @@ def test_a_certificates_expiry_is_there_once_it_is_known(metrics: Metrics) -> No
     key = ("hubwarden_certificate_expiry_timestamp_seconds", "certificate")
     assert key not in samples(metrics)
     moment = dt.datetime(2027, 1, 1, tzinfo=dt.UTC)
-    metrics.certificate("certificate", moment)
-    metrics.certificates_stale(stale=True)
+    metrics.certificates(lambda: moment, lambda: True)
     assert samples(metrics)[key] == moment.timestamp()
     assert samples(metrics)["hubwarden_certificates_stale",] == 1
 
@@ -123,7 +122,7 @@ def test_labels_are_closed(metrics: Metrics) -> None:
     """There is no label beside these, so no name of a user, volume or container can be one."""
     with metrics.operation("reset"):
         pass
-    metrics.certificate("certificate", dt.datetime(2027, 1, 1, tzinfo=dt.UTC))
+    metrics.certificates(lambda: dt.datetime(2027, 1, 1, tzinfo=dt.UTC), lambda: False)
     for family in text_string_to_metric_families(metrics.text().decode()):
         for sample in family.samples:
             for label, value in sample.labels.items():
@@ -144,7 +143,7 @@ def test_alert_rules_name_metrics_that_exist(metrics: Metrics) -> None:
     """Every metric in an alert's expression, and every reason, is one that the agent has."""
     with metrics.operation("reset"):
         pass
-    metrics.certificate("certificate", dt.datetime(2027, 1, 1, tzinfo=dt.UTC))
+    metrics.certificates(lambda: dt.datetime(2027, 1, 1, tzinfo=dt.UTC), lambda: False)
     rules = (ROOT / "deploy" / "monitoring" / "alerts.yml").read_text()
     named = set(re.findall(r"hubwarden_[a-z_]+", rules))
     assert named
