@@ -69,10 +69,10 @@ def measure_start(bench: Workbench, directory: Path, *, gateway: bool) -> None:
         processor.append(agent.processor_seconds())
         resident.append(agent.status("VmRSS") / 1024)
         agent.stop()
-    print(
-        f"{'with' if gateway else 'without'} gateway and metrics: SERVING after {statistics.median(taken):.2f} s "
-        f"({min(taken):.2f} to {max(taken):.2f}; processor time {statistics.median(processor):.2f} s), resident {statistics.median(resident):.1f} MiB; n={STARTS}"
-    )
+    which = "with" if gateway else "without"
+    spread = f"{min(taken):.2f} to {max(taken):.2f}, processor time {statistics.median(processor):.2f} s"
+    print(f"{which} gateway and metrics: SERVING after {statistics.median(taken):.2f} s ({spread});", end=" ")
+    print(f"resident {statistics.median(resident):.1f} MiB; n={STARTS}")
 
 
 def main() -> None:
