@@ -16,7 +16,7 @@ from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 
-from deployment import AgentProcess, Workbench, base_image, restart_request, running_agent, start, workbench
+from deployment import LiveAgent, Workbench, base_image, restart_request, running_agent, start, workbench
 from docker.errors import ImageNotFound  # noqa: TID251 - measured beside the agent
 
 STARTS = 5
@@ -24,7 +24,7 @@ WARM_UP = 100
 DEADLINE = 10.0
 IMAGE = "hubwarden/agent:latest"
 
-TRANSPORTS: Mapping[str, Callable[[AgentProcess], object]] = {"unix": AgentProcess.stub}
+TRANSPORTS: Mapping[str, Callable[[LiveAgent], object]] = {"unix": LiveAgent.stub}
 """How the agent is reached, each giving a client of the contract."""
 
 
@@ -60,18 +60,19 @@ def measure_calls(bench: Workbench, directory: Path, calls: int) -> None:
 
 def measure_start(bench: Workbench, directory: Path, *, gateway: bool) -> None:
     """From exec to SERVING, and resident memory then, which is idle: nobody has called."""
-    taken, resident = [], []
+    taken, processor, resident = [], [], []
     for number in range(STARTS):
         place = directory / f"{gateway}{number}"
         place.mkdir()
-        agent = AgentProcess(place, bench.socket, gateway=gateway, metrics=gateway)
+        agent = LiveAgent(place, bench.socket, gateway=gateway, metrics=gateway)
         taken.append(seconds(lambda agent=agent: (agent.launch(), agent.wait_until_serving())))
+        processor.append(agent.processor_seconds())
         resident.append(agent.status("VmRSS") / 1024)
         agent.stop()
-    print(
-        f"{'with' if gateway else 'without'} gateway and metrics: SERVING after {statistics.median(taken):.2f} s "
-        f"({min(taken):.2f} to {max(taken):.2f}), resident {statistics.median(resident):.1f} MiB; n={STARTS}"
-    )
+    which = "with" if gateway else "without"
+    spread = f"{min(taken):.2f} to {max(taken):.2f}, processor time {statistics.median(processor):.2f} s"
+    print(f"{which} gateway and metrics: SERVING after {statistics.median(taken):.2f} s ({spread});", end=" ")
+    print(f"resident {statistics.median(resident):.1f} MiB; n={STARTS}")
 
 
 def main() -> None:

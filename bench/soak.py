@@ -18,7 +18,7 @@ from typing import Any
 
 import grpc
 from deployment import (
-    AgentProcess,
+    LiveAgent,
     Workbench,
     base_image,
     reset_request,
@@ -37,7 +37,7 @@ DEADLINE = 60.0
 class Soak:
     """Users with a server each, whose home another volume stands in for, and operations on them."""
 
-    def __init__(self, bench: Workbench, agent: AgentProcess) -> None:
+    def __init__(self, bench: Workbench, agent: LiveAgent) -> None:
         self._bench = bench
         self._stub = agent.stub()
         self._random = random.Random(7)  # noqa: S311 - the same operations each time
@@ -77,7 +77,7 @@ class Soak:
             self.answers[f"{kind} {error.code().name}"] += 1
 
 
-def figures(agent: AgentProcess) -> dict[str, float]:
+def figures(agent: LiveAgent) -> dict[str, float]:
     """What should be flat."""
     return {
         "resident MiB": agent.status("VmRSS") / 1024,

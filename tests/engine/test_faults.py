@@ -13,9 +13,9 @@ from typing import Any
 
 import grpc
 import pytest
-from agent_process import AgentProcess, reset_request, restart_request, running
 from google.rpc import error_details_pb2, status_pb2
 from hub.stack import wait_for
+from live_agent import LiveAgent, reset_request, restart_request, running
 from private_engine import Workbench
 from relay import Relay
 
@@ -32,7 +32,7 @@ def _relay(tmp_path: Path, engine_socket: str) -> Iterator[Relay]:
 
 
 @pytest.fixture(name="agent")
-def _agent(tmp_path: Path, relay: Relay) -> Iterator[AgentProcess]:
+def _agent(tmp_path: Path, relay: Relay) -> Iterator[LiveAgent]:
     with running(tmp_path, str(relay.socket)) as agent:
         yield agent
         relay.stop()
@@ -50,13 +50,13 @@ def reason(action: Any) -> str:
     return str(info.reason)
 
 
-def phases(agent: AgentProcess, request_id: str) -> list[str]:
+def phases(agent: LiveAgent, request_id: str) -> list[str]:
     """What is on the record about a request."""
     lines = [json.loads(line) for line in agent.audit_lines]
     return [line["phase"] for line in lines if line.get("request_id") == request_id]
 
 
-def begin_slow_restart(agent: AgentProcess, bench: Workbench, deadline: float = DEADLINE) -> tuple[Any, Any, Any]:
+def begin_slow_restart(agent: LiveAgent, bench: Workbench, deadline: float = DEADLINE) -> tuple[Any, Any, Any]:
     """A restart that takes its stop timeout, with its intent on disk. Returns container, request and future."""
     username = bench.username()
     container = bench.container(f"jupyterlab-{username}", STUBBORN)
@@ -75,7 +75,7 @@ def started(container: Any) -> str:
 
 @pytest.mark.parametrize("fault", ["gone", "frozen"])
 def test_without_docker_nothing_is_done_and_it_comes_back(
-    agent: AgentProcess, relay: Relay, bench: Workbench, fault: str
+    agent: LiveAgent, relay: Relay, bench: Workbench, fault: str
 ) -> None:
     """Both operations say so within the time that Docker gets, health turns, and everything works afterwards."""
     username = bench.username()
@@ -93,7 +93,7 @@ def test_without_docker_nothing_is_done_and_it_comes_back(
     stub.ResetHomeVolume(reset_request(username), timeout=DEADLINE)
 
 
-def test_frozen_in_the_middle_the_deadline_holds(agent: AgentProcess, relay: Relay, bench: Workbench) -> None:
+def test_frozen_in_the_middle_the_deadline_holds(agent: LiveAgent, relay: Relay, bench: Workbench) -> None:
     """The caller has DEADLINE_EXCEEDED; the operation goes on, and its outcome is there under the same request id."""
     container, request, future = begin_slow_restart(agent, bench, deadline=4)
     before = started(container)
@@ -109,7 +109,7 @@ def test_frozen_in_the_middle_the_deadline_holds(agent: AgentProcess, relay: Rel
     assert started(container) == after
 
 
-def test_stopped_in_the_middle_is_unavailable(agent: AgentProcess, relay: Relay, bench: Workbench) -> None:
+def test_stopped_in_the_middle_is_unavailable(agent: LiveAgent, relay: Relay, bench: Workbench) -> None:
     """The outcome is not known and that is said, for good; a new request acts once Docker is back."""
     _, request, future = begin_slow_restart(agent, bench)
     relay.stop()
@@ -121,7 +121,7 @@ def test_stopped_in_the_middle_is_unavailable(agent: AgentProcess, relay: Relay,
     agent.stub().RestartContainer(restart_request(request.username), timeout=DEADLINE)
 
 
-def test_a_client_that_goes_away_changes_nothing(agent: AgentProcess, bench: Workbench) -> None:
+def test_a_client_that_goes_away_changes_nothing(agent: LiveAgent, bench: Workbench) -> None:
     """The operation runs to its end, is recorded, and whoever repeats the request id gets its outcome."""
     container, request, future = begin_slow_restart(agent, bench)
     before = started(container)

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from agent_process import reset_request, running
 from agent_stage import AgentStage, reset_command, restart_command, until
 from docker.errors import APIError, NotFound  # noqa: TID251 - tests look at the engine behind the agent's back
 from gateway_stage import POLICY, gateway, spawner_body
@@ -18,6 +17,7 @@ from hubwarden_agent.clock import SystemClock
 from hubwarden_agent.engine.docker_engine import DockerEngine
 from hubwarden_agent.errors import Reason, Refusal
 from limits import parse as parse_rate
+from live_agent import reset_request, running
 from private_engine import Workbench
 
 ROUNDS = 200

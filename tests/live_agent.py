@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -23,7 +24,7 @@ GENEROUS = '"100000/minute"'
 
 
 @dataclass
-class AgentProcess:
+class LiveAgent:
     """One agent, made for a test or a measurement. `extra` is TOML that is put at the end of its configuration."""
 
     directory: Path
@@ -87,6 +88,11 @@ class AgentProcess:
         text = Path(f"/proc/{self.process.pid}/status").read_text()
         return int(text.split(f"{key}:")[1].split()[0])
 
+    def processor_seconds(self) -> float:
+        """Processor time that it has used, which does not depend on what else the machine does."""
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     def descriptors(self) -> int:
         """How many file descriptors it has open."""
         return sum(1 for _ in Path(f"/proc/{self.process.pid}/fd").iterdir())
@@ -106,9 +112,9 @@ class AgentProcess:
 
 
 @contextmanager
-def running(directory: Path, docker_socket: str, **options: Any) -> Iterator[AgentProcess]:
+def running(directory: Path, docker_socket: str, **options: Any) -> Iterator[LiveAgent]:
     """An agent that serves, for the body."""
-    agent = AgentProcess(directory, docker_socket, **options)
+    agent = LiveAgent(directory, docker_socket, **options)
     agent.launch()
     try:
         agent.wait_until_serving()
