@@ -18,6 +18,7 @@ import grpc
 from limits import parse as parse_rate
 
 from hubwarden_agent.audit import AuditFile
+from hubwarden_agent.audit_segments import Segments
 from hubwarden_agent.budgets import Window
 from hubwarden_agent.callers import SocketCallers, TlsCallers
 from hubwarden_agent.clock import Clock
@@ -27,6 +28,7 @@ from hubwarden_agent.errors import Reason
 from hubwarden_agent.locks import UserLocks
 from hubwarden_agent.metrics import Metrics
 from hubwarden_agent.names import Names
+from hubwarden_agent.operations.recovery import Recovery
 from hubwarden_agent.operations.reset import Resetter
 from hubwarden_agent.operations.restart import Restarter
 from hubwarden_agent.operations.runner import Runner
@@ -53,6 +55,7 @@ class Agent:
     health: Health
     audit: AuditFile
     runner: Runner
+    recovery: Recovery
     service: AgentService
     metrics: Metrics
     gateway: Listener | None
@@ -67,6 +70,8 @@ class Agent:
         """
         listen = self.settings.listen
         async with AsyncExitStack() as stack:
+            self.recovery.begin(self.audit.history())
+            stack.push_async_callback(self.recovery.stop)
             await self.health.start()
             stack.push_async_callback(self.health.stop)
             group = group_id(listen.socket_group)
@@ -107,21 +112,15 @@ class Agent:
         return running.result()
 
 
-def assemble(
-    settings: Config, engine: Engine, clock: Clock, metrics: Metrics, keyring: Keyring | None = None
-) -> Agent:
+def assemble(settings: Config, engine: Engine, clock: Clock, metrics: Metrics, keyring: Keyring | None = None) -> Agent:
     """Put an agent together; without a keyring, nothing listens on TCP.
 
     Raises:
         OSError: the audit file cannot be opened.
     """
-    audit = AuditFile(
-        settings.state_directory / settings.audit.file,
-        max_bytes=settings.audit.max_bytes,
-        keep=settings.audit.keep,
-        clock=clock,
-        denials=Window(parse_rate(DENIALS_RECORDED), clock),
-    )
+    kept = settings.audit
+    segments = Segments(settings.state_directory / kept.file, kept.max_bytes, kept.keep)
+    audit = AuditFile(segments, clock, Window(parse_rate(DENIALS_RECORDED), clock))
     limits, names, locks = settings.limits, Names(settings.names), UserLocks()
     runner = Runner(locks, clock, limits.max_concurrent)
     restarts = Window(limits.restarts_per_user, clock)
@@ -135,23 +134,29 @@ def assemble(
         metrics,
     )
     metrics.resets_left.set_function(lambda: resets_total.left(""))
-    gateway: Listener | None = None
-    if settings.listen.gateway:
-        from hubwarden_agent.gateway import app, listener  # noqa: PLC0415 - see the top
-
-        front = app.build_app(
-            engine=engine,
-            names=names,
-            spawn=settings.spawn,
-            locks=locks,
-            audit=audit,
-            clock=clock,
-            metrics=metrics,
-        )
-        gateway = listener.Listener(front, DRAIN_SECONDS)
+    metrics.audit_sequence.set_function(lambda: segments.head.sequence)
     health, remote = Health(engine, settings.state_directory), None
     if keyring:
         callers = TlsCallers(lambda: keyring.current.clients, audit)
         metrics.certificates(lambda: keyring.current.not_after, lambda: bool(keyring.problem))
         remote = Remote(settings.listen.tcp, keyring, serving(callers), RemoteHealth(health.servicer, callers))
-    return Agent(settings, health, audit, runner, serving(SocketCallers()), metrics, gateway, remote)
+    gateway = _gateway(settings, engine, names, locks, audit, clock, metrics) if settings.listen.gateway else None
+    recovery = Recovery(engine, audit, runner, clock)
+    return Agent(settings, health, audit, runner, recovery, serving(SocketCallers()), metrics, gateway, remote)
+
+
+def _gateway(
+    settings: Config,
+    engine: Engine,
+    names: Names,
+    locks: UserLocks,
+    audit: AuditFile,
+    clock: Clock,
+    metrics: Metrics,
+) -> Listener:
+    from hubwarden_agent.gateway import app, listener  # noqa: PLC0415 - see the top
+
+    front = app.build_app(
+        engine=engine, names=names, spawn=settings.spawn, locks=locks, audit=audit, clock=clock, metrics=metrics
+    )
+    return listener.Listener(front, DRAIN_SECONDS)

@@ -21,21 +21,31 @@ CONFIG_VARIABLE = "HUBWARDEN_CONFIG"
 TOOLS = {"certs": "make and show certificates for TCP"}
 """Modules of `hubwarden_agent.tools`, which read the rest of the command line themselves."""
 
+_UNEXAMINED = ("healthcheck", "audit")
+"""These work however the certificates are."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line. Returns the exit status."""
     arguments = sys.argv[1:] if arguments is None else arguments
     if arguments and arguments[0] in TOOLS:
         return int(importlib.import_module(f"hubwarden_agent.tools.{arguments[0]}").main(arguments[1:]))
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options, rest = parser.parse_known_args(arguments)
+    if rest and options.command != "audit":
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
     try:
-        settings = _load(options.config, examine=None if options.command == "healthcheck" else _examine)
+        settings = _load(options.config, examine=None if options.command in _UNEXAMINED else _examine)
     except config.ConfigurationError as error:
         for mistake in error.mistakes:
             print(f"hubwarden-agent: {mistake}", file=sys.stderr)  # noqa: T201 - a command line answers so
         return 2
     if options.command == "check-config":
         return 0
+    if options.command == "audit":
+        from hubwarden_agent.tools import audit  # noqa: PLC0415 - see the top
+
+        return audit.main(rest, settings.state_directory / settings.audit.file)
     tls.restrict_suites(settings.tls.minimum)
     from hubwarden_agent import serving  # noqa: PLC0415 - only now gRPC
 
@@ -51,8 +61,10 @@ def _parser() -> argparse.ArgumentParser:
         ("serve", "serve until SIGTERM"),
         ("check-config", "say what is wrong with the configuration, and end"),
         ("healthcheck", "exit 0 when the agent serves and Docker answers"),
+        ("audit", "verify the audit trail, or show what is in it"),
     ):
-        command = commands.add_parser(name, help=text)
+        # A tool parses what is its own, its --help included, when it is imported.
+        command = commands.add_parser(name, help=text, add_help=name != "audit")
         command.add_argument("--config", type=Path, help=f"agent.toml (or {CONFIG_VARIABLE}; neither: all defaults)")
     for name, text in TOOLS.items():
         commands.add_parser(name, help=text)

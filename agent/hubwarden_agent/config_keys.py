@@ -105,7 +105,7 @@ def _unix_socket_or_port(value: Any) -> str:
     address, _, port = value.rpartition(":") if isinstance(value, str) else ("", "", "")
     try:
         if not re.fullmatch(r"[1-9][0-9]{0,4}", port) or int(port) > _MAX_PORT:
-            return _unix_socket(value)
+            return str(_unix_socket(value))
         kind = ipaddress.IPv6Address if address.startswith("[") else ipaddress.IPv4Address
         kind(address.removeprefix("[").removesuffix("]"))
     except ValueError as error:

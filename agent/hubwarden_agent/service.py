@@ -171,15 +171,14 @@ def _request_id(text: str, *, validate_only: bool) -> RequestId | None:
 
 def restarted_message(restarted: Restarted) -> agent_pb2.RestartContainerResponse:
     """The answer to a restart."""
-    container = restarted.container
     started_at = timestamp_pb2.Timestamp()
-    if container.started is not None:
-        started_at.FromDatetime(container.started)
+    if restarted.started_at is not None:
+        started_at.FromDatetime(restarted.started_at)
     return agent_pb2.RestartContainerResponse(
-        container=container.name,
-        container_id=container.id.value,
+        container=restarted.container,
+        container_id=restarted.container_id,
         started_at=started_at,
-        addresses=container.addresses,
+        addresses=restarted.addresses,
         ports=[
             agent_pb2.PublishedPort(
                 container_port=port.container_port,
@@ -187,7 +186,7 @@ def restarted_message(restarted: Restarted) -> agent_pb2.RestartContainerRespons
                 host_ip=port.host_ip,
                 host_port=port.host_port,
             )
-            for port in container.ports
+            for port in restarted.ports
         ],
     )
 

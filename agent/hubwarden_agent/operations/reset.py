@@ -18,7 +18,7 @@ from hubwarden_agent.engine.port import Conflict, Container, Engine, NotFound, V
 from hubwarden_agent.errors import Detail, Reason, Refusal
 from hubwarden_agent.locks import UserLocks
 from hubwarden_agent.names import Names, Username, VolumeName
-from hubwarden_agent.operations.commands import Reset, WasReset
+from hubwarden_agent.operations.commands import Reset, WasReset, answer, fingerprint
 from hubwarden_agent.operations.holders import Holder, Removing, removable
 from hubwarden_agent.operations.runner import Run, Runner
 from hubwarden_agent.ownership import owns
@@ -81,6 +81,7 @@ class Resetter:
             request_id=str(command.request_id),
             object=name.value,
             object_id="",
+            fingerprint=fingerprint(command),
         )
         try:
             with engine_errors_refused():
@@ -91,10 +92,12 @@ class Resetter:
             raise
         if not self.total_budget.left(""):
             await self._say_spent(entry)
-        async with recorded(self.audit, _with_objects(entry, target), self.clock):
+        async with recorded(self.audit, _with_objects(entry, target), self.clock) as outcome:
             run.acted = True
             await self._remove(target)
-        return self._result(target)
+            result = self._result(target)
+            outcome.answer = answer(result)
+            return result
 
     def _budgets(self, username: Username) -> tuple[tuple[Window, str], tuple[Window, str]]:
         return (self.user_budget, username.value), (self.total_budget, "")

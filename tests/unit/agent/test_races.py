@@ -56,7 +56,7 @@ async def test_many_users_at_once_are_all_served() -> None:
         *(stage.restarter.restart(restart_command(f"u{number}")) for number in range(0, CALLS, 2)),
         *(stage.resetter.reset(reset_command(f"u{number}")) for number in range(1, CALLS, 2)),
     )
-    assert [result.container.name for result in results[: CALLS // 2]] == [
+    assert [result.container for result in results[: CALLS // 2]] == [
         f"jupyterlab-u{number}" for number in range(0, CALLS, 2)
     ]
     assert {volume.value for volume in stage.engine.volumes} == {f"jupyterlab-u{n}_home" for n in range(0, CALLS, 2)}
