@@ -16,7 +16,7 @@ from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 
-from deployment import LiveAgent, Workbench, base_image, restart_request, running_agent, start, workbench
+from deployment import LiveAgent, Workbench, base_image, free_port, restart_request, running_agent, start, workbench
 from docker.errors import ImageNotFound  # noqa: TID251 - measured beside the agent
 
 STARTS = 5
@@ -24,7 +24,10 @@ WARM_UP = 100
 DEADLINE = 10.0
 IMAGE = "hubwarden/agent:latest"
 
-TRANSPORTS: Mapping[str, Callable[[LiveAgent], object]] = {"unix": LiveAgent.stub}
+TRANSPORTS: Mapping[str, Callable[[LiveAgent], object]] = {
+    "unix": LiveAgent.stub,
+    "mutual TLS": LiveAgent.tls_stub,
+}
 """How the agent is reached, each giving a client of the contract."""
 
 
@@ -40,7 +43,7 @@ def measure_calls(bench: Workbench, directory: Path, calls: int) -> None:
     username = bench.username()
     container = bench.container(f"jupyterlab-{username}")
     request = restart_request(username, validate_only=True)
-    with running_agent(directory, bench.socket) as agent:
+    with running_agent(directory, bench.socket, tls_port=free_port()) as agent:
         inspect = bench.client.api.inspect_container
         actions: dict[str, Callable[[], object]] = {"Docker directly": lambda: inspect(container.id)}
         for name, connect in TRANSPORTS.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -18,6 +19,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from hubwarden.v1 import agent_pb2, agent_pb2_grpc
 from hubwarden_agent.server import HEALTH_SOCKET, SERVICE
 
+TLS_HOST = "agent.test"
+COMMAND = str(Path(sys.executable).with_name("hubwarden-agent"))
 CHANNEL_OPTIONS = (("grpc.enable_http_proxy", 0),)
 START_SECONDS = 30.0
 GENEROUS = '"100000/minute"'
@@ -31,6 +34,7 @@ class LiveAgent:
     docker_socket: str
     gateway: bool = False
     metrics: bool = False
+    tls_port: int = 0
     extra: str = ""
     process: subprocess.Popen[bytes] = field(init=False)
     _channels: list[grpc.Channel] = field(default_factory=list)
@@ -46,24 +50,45 @@ class LiveAgent:
         return (self.directory / "audit.jsonl").read_text().splitlines()
 
     def launch(self) -> None:
-        """Begin; it is not yet up."""
+        """Begin; it is not yet up. With a port for TLS it gets certificates made by its own tool."""
+        grpc_addresses = [self.address]
+        if self.tls_port:
+            grpc_addresses.append(f"tcp://127.0.0.1:{self.tls_port}")
+            names = ["--agent-host", TLS_HOST, "--hub-name", "hub.test"]
+            subprocess.run([COMMAND, "certs", "init", self.directory / "tls", *names], check=True, capture_output=True)
         config = self.directory / "agent.toml"
         gateway = f"unix://{self.directory}/gateway.sock" if self.gateway else ""
         metrics = f"unix://{self.directory}/metrics.sock" if self.metrics else ""
         config.write_text(
-            f'[listen]\ngrpc = ["{self.address}"]\ngateway = "{gateway}"\n'
+            f'[listen]\ngrpc = {json.dumps(grpc_addresses)}\ngateway = "{gateway}"\n'
             f'metrics = "{metrics}"\n'
             f'[docker]\nhost = "unix://{self.docker_socket}"\ntimeout = 5\n'
             f"[limits]\nrestarts_per_user = {GENEROUS}\nresets_per_user = {GENEROUS}\nresets_total = {GENEROUS}\n"
-            f'[state]\ndirectory = "{self.directory}"\n{self.extra}'
+            f'{self._tls()}[state]\ndirectory = "{self.directory}"\n{self.extra}'
         )
-        command = [str(Path(sys.executable).with_name("hubwarden-agent")), "serve", "--config", str(config)]
+        command = [COMMAND, "serve", "--config", str(config)]
         with (self.directory / "agent.log").open("ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log)
 
     def stub(self) -> Any:
         """The contract's client, over a connection of its own."""
         return agent_pb2_grpc.DockerAgentServiceStub(self._channel(self.address))
+
+    def tls_stub(self) -> Any:
+        """The same over mutual TLS, as the Hub that the certificates were made for."""
+        key, certificate, authority = (self.directory / "tls" / name for name in ("hub.key", "hub.crt", "ca.crt"))
+        credentials = grpc.ssl_channel_credentials(authority.read_bytes(), key.read_bytes(), certificate.read_bytes())
+        options = (*CHANNEL_OPTIONS, ("grpc.ssl_target_name_override", TLS_HOST))
+        channel = grpc.secure_channel(f"127.0.0.1:{self.tls_port}", credentials, options)
+        self._channels.append(channel)
+        return agent_pb2_grpc.DockerAgentServiceStub(channel)
+
+    def _tls(self) -> str:
+        if not self.tls_port:
+            return ""
+        files = {"certificate": "agent.crt", "key": "agent.key", "client_ca": "ca.crt"}
+        lines = [f'{key} = "{self.directory}/tls/{name}"' for key, name in files.items()]
+        return "\n".join(["[tls]", *lines, 'clients = ["dns:hub.test"]', ""])
 
     def wait_until_serving(self, *, serving: bool = True) -> None:
         """Return as soon as health says so.
