@@ -123,18 +123,22 @@ def assemble(settings: Config, engine: Engine, clock: Clock, metrics: Metrics) -
         metrics,
     )
     metrics.resets_left.set_function(lambda: resets_total.left(""))
-    gateway: Listener | None = None
-    if settings.listen.gateway:
-        from hubwarden_agent.gateway import app, listener  # noqa: PLC0415 - see the top
-
-        front = app.build_app(
-            engine=engine,
-            names=names,
-            spawn=settings.spawn,
-            locks=locks,
-            audit=audit,
-            clock=clock,
-            metrics=metrics,
-        )
-        gateway = listener.Listener(front, DRAIN_SECONDS)
+    gateway = _gateway(settings, engine, names, locks, audit, clock, metrics) if settings.listen.gateway else None
     return Agent(settings, Health(engine, settings.state_directory), audit, runner, service, metrics, gateway)
+
+
+def _gateway(
+    settings: Config,
+    engine: Engine,
+    names: Names,
+    locks: UserLocks,
+    audit: AuditFile,
+    clock: Clock,
+    metrics: Metrics,
+) -> Listener:
+    from hubwarden_agent.gateway import app, listener  # noqa: PLC0415 - see the top
+
+    front = app.build_app(
+        engine=engine, names=names, spawn=settings.spawn, locks=locks, audit=audit, clock=clock, metrics=metrics
+    )
+    return listener.Listener(front, DRAIN_SECONDS)
