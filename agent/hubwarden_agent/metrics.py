@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import itertools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -54,6 +55,9 @@ class Metrics:
             ("operation", "result", "reason"),
             registry=registry,
         )
+        # From 0 on: Prometheus' increase() does not see the step from no sample to the first, and alerts look at these.
+        for operation, reason in itertools.product(("restart", "reset", "unknown"), Reason):
+            self._operations.labels(operation, "refused", reason.value)
         self._own = Histogram(
             "hubwarden_operation_own_seconds",
             "A call's duration without Docker's share. A repeated request id waits for the first, which counts here.",

@@ -77,6 +77,11 @@ def test_every_end_is_counted_as_it_is_answered(
     assert samples(metrics)["hubwarden_operations_in_flight",] == 0
 
 
+def test_refusals_are_counted_from_nought(metrics: Metrics) -> None:
+    """Prometheus sees an increase, and alerts, only where there was a sample before."""
+    assert samples(metrics)["hubwarden_operations_total", "reset", "AUDIT_UNAVAILABLE", "refused"] == 0
+
+
 def test_calls_under_way_are_in_flight(metrics: Metrics) -> None:
     """One call inside its body counts as one."""
     with metrics.operation("reset"):
