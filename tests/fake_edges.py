@@ -32,6 +32,15 @@ class FakeClock:
         self.time += dt.timedelta(seconds=seconds)
 
 
+class TickingClock(FakeClock):
+    """A second goes by between two looks at it, so that patience ends without anybody waiting."""
+
+    def monotonic(self) -> float:
+        """See `Clock.monotonic`."""
+        self.seconds += 1
+        return self.seconds
+
+
 @dataclass(frozen=True, slots=True)
 class Line:
     """What one audit line would say."""

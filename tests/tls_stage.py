@@ -28,6 +28,7 @@ from hubwarden_agent import config, tls
 from hubwarden_agent.assembly import Agent, assemble
 from hubwarden_agent.clock import SystemClock
 from hubwarden_agent.engine.port import ContainerState
+from hubwarden_agent.metrics import Metrics
 from hubwarden_agent.remote import Keyring
 from hubwarden_agent.tools import certs
 
@@ -160,7 +161,7 @@ async def remote_agent(directory: Path) -> AsyncIterator[RemoteStage]:
     for name in ("alice", "bob"):
         engine.add_volume(home_of(name).volume)
     settings = config.parse(files.toml(f"tcp://127.0.0.1:{port}"))
-    agent = assemble(settings, engine, SystemClock(), keyring)
+    agent = assemble(settings, engine, SystemClock(), Metrics(SystemClock()), keyring)
     stage = RemoteStage(files, ca, port, agent, engine, keyring)
     stopped = asyncio.Event()
     serving = asyncio.create_task(agent.serve(stopped))

@@ -21,6 +21,9 @@ CONFIG_VARIABLE = "HUBWARDEN_CONFIG"
 TOOLS = {"certs": "make and show certificates for TCP"}
 """Modules of `hubwarden_agent.tools`, which read the rest of the command line themselves."""
 
+_UNEXAMINED = ("healthcheck", "audit")
+"""These work however the certificates are."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line. Returns the exit status."""
@@ -32,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if rest and options.command != "audit":
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     try:
-        settings = _load(options.config, examine=None if options.command == "healthcheck" else _examine)
+        settings = _load(options.config, examine=None if options.command in _UNEXAMINED else _examine)
     except config.ConfigurationError as error:
         for mistake in error.mistakes:
             print(f"hubwarden-agent: {mistake}", file=sys.stderr)  # noqa: T201 - a command line answers so

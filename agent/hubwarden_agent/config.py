@@ -36,10 +36,11 @@ class ConfigurationError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Listen:
-    """Where the agent listens. `gateway` is empty when the spawn gateway is off."""
+    """Where the agent listens. `gateway` and `metrics` are empty when they are off."""
 
     grpc: tuple[str, ...]
     gateway: str
+    metrics: str
     socket_mode: int
     socket_group: str
 

@@ -103,6 +103,19 @@ def _listener(value: Any) -> str:
     return str(address)
 
 
+def _unix_socket_or_port(value: Any) -> str:
+    """Also `127.0.0.1:9464` or `[::1]:9464`. The address is spelt out, so nobody listens everywhere by chance."""
+    address, _, port = value.rpartition(":") if isinstance(value, str) else ("", "", "")
+    try:
+        if not re.fullmatch(r"[1-9][0-9]{0,4}", port) or int(port) > _MAX_PORT:
+            return str(_unix_socket(value))
+        kind = ipaddress.IPv6Address if address.startswith("[") else ipaddress.IPv4Address
+        kind(address.removeprefix("[").removesuffix("]"))
+    except ValueError as error:
+        raise ValueError('must be "unix:///absolute/path" or an address and port such as "127.0.0.1:9464"') from error
+    return str(value)
+
+
 def _empty_or(check: Check) -> Check:
     return lambda value: "" if value == "" else check(value)
 
@@ -159,7 +172,7 @@ TABLES: Mapping[str, Key] = MappingProxyType(
     {
         "listen.grpc": Key(["unix:///run/hubwarden/agent.sock"], _at_least_one(_listener)),
         "listen.gateway": Key("", _empty_or(_unix_socket)),
-        "listen.metrics": Key("", _only("", "metrics"), in_values=False),
+        "listen.metrics": Key("", _empty_or(_unix_socket_or_port)),
         "listen.socket_mode": Key("0660", _socket_mode),
         "listen.socket_group": Key("", _text(r"[a-z_0-9][a-z0-9_-]{0,31}|", "a group's name or number")),
         "tls.certificate": Key("", _empty_or(_path)),

@@ -23,6 +23,7 @@ from hubwarden.v1 import agent_pb2, agent_pb2_grpc
 from hubwarden_agent import log_context
 from hubwarden_agent.callers import Callers, Context
 from hubwarden_agent.errors import DOMAIN, Reason, Refusal
+from hubwarden_agent.metrics import Metrics
 from hubwarden_agent.names import Actor, RequestId, ServerName, Username
 from hubwarden_agent.operations.commands import DEFAULT_STOP_TIMEOUT, Reset, Restart, Restarted, WasReset
 
@@ -57,15 +58,22 @@ class AgentService(agent_pb2_grpc.DockerAgentServiceServicer):
         restarter: does restarts.
         resetter: does resets.
         bounds: on deadlines and stop timeouts.
+        metrics: measures every call.
         callers: of the listener that this serves.
     """
 
     def __init__(
-        self, restarter: _RestartOperation, resetter: _ResetOperation, bounds: Bounds, callers: Callers
+        self,
+        restarter: _RestartOperation,
+        resetter: _ResetOperation,
+        bounds: Bounds,
+        metrics: Metrics,
+        callers: Callers,
     ) -> None:
         self._restarter = restarter
         self._resetter = resetter
         self._bounds = bounds
+        self._metrics = metrics
         self._callers = callers
 
     async def RestartContainer(  # noqa: N802 - the contract's name
@@ -74,7 +82,7 @@ class AgentService(agent_pb2_grpc.DockerAgentServiceServicer):
         """See the contract."""
         return await self._answer(
             "restart",
-            request.request_id,
+            request,
             context,
             lambda client: self._restarter.restart(self._restart(request, client)),
             restarted_message,
@@ -86,7 +94,7 @@ class AgentService(agent_pb2_grpc.DockerAgentServiceServicer):
         """See the contract."""
         return await self._answer(
             "reset",
-            request.request_id,
+            request,
             context,
             lambda client: self._resetter.reset(_reset(request, client)),
             reset_message,
@@ -95,18 +103,19 @@ class AgentService(agent_pb2_grpc.DockerAgentServiceServicer):
     async def _answer(
         self,
         operation: str,
-        request_id: str,
+        request: agent_pb2.RestartContainerRequest | agent_pb2.ResetHomeVolumeRequest,
         context: Context,
         work: Callable[[str], Awaitable[Result]],
         message: Callable[[Result], Answer],
     ) -> Answer:
         # An id that is not a UUID4 could be any text: it is neither logged nor echoed.
-        known = request_id if RequestId.pattern.fullmatch(request_id) else ""
+        known = request.request_id if RequestId.pattern.fullmatch(request.request_id) else ""
         log_context.request_id.set(known or str(uuid.uuid4()))
         try:
-            client = await self._callers.admit(context, operation, known)
-            async with asyncio.timeout(self._allowed_time(context)):
-                return message(await work(client))
+            with self._metrics.operation(f"validate_{operation}" if request.validate_only else operation):
+                client = await self._callers.admit(context, operation, known)
+                async with asyncio.timeout(self._allowed_time(context)):
+                    return message(await work(client))
         except Refusal as raised:
             refusal = raised
         except TimeoutError:

@@ -20,6 +20,7 @@ from hubwarden_agent.assembly import assemble
 from hubwarden_agent.clock import Clock, SystemClock
 from hubwarden_agent.config import Config, ConfigurationError, Tls
 from hubwarden_agent.engine.docker_engine import DockerEngine
+from hubwarden_agent.metrics import Metrics
 from hubwarden_agent.remote import Keyring
 from hubwarden_agent.server import HEALTH_SOCKET, SERVICE, AlreadyRunning, locked
 
@@ -70,8 +71,10 @@ async def _serve_until_stopped(settings: Config, clock: Clock, keyring: Keyring 
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
-    engine = DockerEngine(settings.docker.host, settings.docker.timeout, settings.limits.max_concurrent)
-    agent = assemble(settings, engine, clock, keyring)
+    metrics = Metrics(clock)
+    docker, slow_threads = settings.docker, settings.limits.max_concurrent
+    engine = DockerEngine(docker.host, docker.timeout, slow_threads, metrics.docker)
+    agent = assemble(settings, engine, clock, metrics, keyring)
     await agent.serve(stopped)
     agent.audit.close()
     engine.close()
