@@ -216,11 +216,14 @@ class TestInterrupted:
         assert [line.phase for line in waiting.audit.lines] == ["intent"]
         new, _ = _started_again(stage, lines=1)
         asking = asyncio.create_task(new.restarter.restart(command))
-        await asyncio.sleep(0)
+        for _ in range(9):  # more turns than a look takes
+            await asyncio.sleep(0)
+        assert [line.phase for line in new.audit.lines] == ["intent"]
         assert await new.runner.drain(0), "what is only waited for holds up no end"
         stage.engine.available = True
         with pytest.raises(Refusal, match="INTERRUPTED"):
             await asking
+        assert new.audit.lines[-1].answer == {CONTAINER: "running"}
 
     async def test_docker_does_not_say(self, stage: AgentStage) -> None:
         """Closed without what it shows."""
