@@ -115,7 +115,7 @@ WRONG: dict[str, list[str]] = {
         f'["unix:///{"a" * 101}"]',
     ],
     "listen.gateway": ['"tcp://127.0.0.1:2375"', "1"],
-    "listen.metrics": ['"127.0.0.1:9464"'],
+    "listen.metrics": ['":9464"', '"0.0.0.0"', '"localhost:9464"', '"tcp://127.0.0.1:9464"'],
     "listen.socket_mode": ['"0666"', '"0661"', '"660"', '"1660"', "432", '"0o660"'],
     "listen.socket_group": ['"a b"', "5", '"-1"'],
     "docker.host": ['"tcp://127.0.0.1:2375"', '""', '"ssh://root@host"'],
