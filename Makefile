@@ -20,7 +20,7 @@ PROTO  := hubwarden/v1/agent.proto
 PROTOC = $(BIN)/python -m grpc_tools.protoc -I proto --plugin=protoc-gen-mypy=$(BIN)/protoc-gen-mypy \
 	--plugin=protoc-gen-mypy_grpc=$(BIN)/protoc-gen-mypy_grpc
 
-.PHONY: help demo demo-down setup test test-unit test-engine test-hub test-browser lint proto proto-check lock bench \
+.PHONY: help demo demo-down setup test test-unit test-engine test-hub test-browser fuzz soak lint proto proto-check lock bench \
 	engine engine-empty clean
 
 help: ## list the targets
@@ -76,6 +76,9 @@ test-browser: setup engine ## Chromium against the compose stack on the private 
 engine-empty: engine
 	deploy/engine.sh empty test
 
+fuzz: setup ## 100,000 requests of every kind against the fake engine, some minutes
+	HUBWARDEN_FUZZ_REQUESTS=100000 $(PYTEST) --timeout 3600 -s tests/unit/agent/test_fuzz.py
+
 engine: ## start the private engine of the tests and load its images
 	deploy/engine.sh start test
 	eval "$$(deploy/engine.sh env test)"; deploy/base-images.sh busybox; deploy/base-images.sh python
@@ -104,8 +107,12 @@ lock: setup ## lock the dependencies anew, with hashes
 	$(COMPILE) deploy/user/requirements.in -o deploy/user/requirements.lock
 
 bench: setup engine $(NODE)/setup.stamp ## measure, against what is measured beside it in the same run
+	$(BIN)/python bench/agent.py
 	$(BIN)/python bench/restart.py
 	$(BIN)/python bench/hub_latency.py
+
+soak: setup engine ## 10,000 mixed operations on real containers, and what is left of them in the agent
+	$(BIN)/python bench/soak.py
 
 clean: ## remove what the tools leave in the folders (the cache folder of engine and images stays)
 	rm -rf $(VENV) $(HUB5) $(NODE) .mypy_cache .pytest_cache .ruff_cache .hypothesis test-results

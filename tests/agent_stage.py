@@ -6,13 +6,16 @@ import asyncio
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from fake_edges import FakeClock, MemoryAudit
 from fake_engine import FakeEngine
 from hubwarden_agent.budgets import Window
+from hubwarden_agent.callers import SocketCallers
 from hubwarden_agent.config import ResetPolicy
 from hubwarden_agent.errors import Reason
 from hubwarden_agent.locks import UserLocks
+from hubwarden_agent.metrics import Metrics
 from hubwarden_agent.names import Actor, Names, RequestId, ServerName, Templates, Username
 from hubwarden_agent.operations.commands import Reset, Restart
 from hubwarden_agent.operations.reset import Resetter
@@ -38,11 +41,12 @@ class AgentStage:
     resets: str = "3/hour"
     resets_total: str = "60/hour"
     max_concurrent: int = 256
+    engine: Any = field(default_factory=FakeEngine)
+    clock: Any = field(default_factory=FakeClock)
 
     def __post_init__(self) -> None:
-        self.engine = FakeEngine()
-        self.clock = FakeClock()
         self.audit = MemoryAudit()
+        self.metrics = Metrics(self.clock)
         self.locks = UserLocks()
         self.names = Names(self.templates)
         self.runner = Runner(self.locks, self.clock, self.max_concurrent)
@@ -63,7 +67,7 @@ class AgentStage:
             self.policy,
             self.clock,
         )
-        self.service = AgentService(self.restarter, self.resetter, Bounds(max_stop_timeout=60, max_deadline=600))
+        self.service = AgentService(self.restarter, self.resetter, Bounds(60, 600), self.metrics, SocketCallers())
 
     @property
     def touched(self) -> list[tuple[str, str]]:

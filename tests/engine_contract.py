@@ -5,14 +5,21 @@ A subclass provides `engine` and `stage`; the stage makes what a test begins wit
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 import pytest
-
 from hubwarden_agent.engine.port import Conflict, ContainerSpec, ContainerState, Engine, Mount, NotFound
 from hubwarden_agent.names import ContainerId, ContainerName, VolumeName
 
 NOBODY = ContainerId("f" * 64)
+Change = Callable[[Engine], Awaitable[None]]
+CHANGES: tuple[Change, ...] = (
+    lambda engine: engine.restart_container(NOBODY, 1),
+    lambda engine: engine.stop_container(NOBODY, 1),
+    lambda engine: engine.start_container(NOBODY),
+    lambda engine: engine.remove_container(NOBODY, anonymous_volumes=False),
+)
 
 
 class Stage(Protocol):
@@ -47,18 +54,11 @@ class EngineContract:
         """Asking for an image that the engine does not have is no error."""
         assert await engine.image("hubwarden-nobody/has-this:ever") is None
 
-    @pytest.mark.parametrize("method", ["restart", "stop", "start", "remove"])
-    async def test_changing_a_missing_container_is_not_found(self, engine: Engine, method: str) -> None:
+    @pytest.mark.parametrize("change", CHANGES)
+    async def test_changing_a_missing_container_is_not_found(self, engine: Engine, change: Change) -> None:
         """Restart, stop, start and removal of a container that is gone raise NotFound."""
         with pytest.raises(NotFound):
-            if method == "restart":
-                await engine.restart_container(NOBODY, 1)
-            elif method == "stop":
-                await engine.stop_container(NOBODY, 1)
-            elif method == "start":
-                await engine.start_container(NOBODY)
-            else:
-                await engine.remove_container(NOBODY, anonymous_volumes=False)
+            await change(engine)
 
     async def test_removing_a_missing_volume_is_not_found(self, engine: Engine, stage: Stage) -> None:
         """Removal of a volume that is gone raises NotFound."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 from hubwarden_agent.audit import Entry
 from hubwarden_agent.errors import Reason, Refusal
@@ -17,15 +19,26 @@ class FakeClock:
         self.seconds = 1000.0
 
     def now(self) -> dt.datetime:
+        """See `Clock.now`."""
         return self.time
 
     def monotonic(self) -> float:
+        """See `Clock.monotonic`."""
         return self.seconds
 
     def advance(self, seconds: float) -> None:
         """Let time pass."""
         self.seconds += seconds
         self.time += dt.timedelta(seconds=seconds)
+
+
+class TickingClock(FakeClock):
+    """A second goes by between two looks at it, so that patience ends without anybody waiting."""
+
+    def monotonic(self) -> float:
+        """See `Clock.monotonic`."""
+        self.seconds += 1
+        return self.seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +48,7 @@ class Line:
     phase: str
     entry: Entry
     reason: Reason | None = None
+    answer: Mapping[str, Any] = field(default_factory=dict)
 
 
 class MemoryAudit:
@@ -45,15 +59,20 @@ class MemoryAudit:
         self.broken = False
 
     async def intent(self, entry: Entry) -> None:
+        """See `AuditTrail.intent`."""
         if self.broken:
             raise Refusal(Reason.AUDIT_UNAVAILABLE)
         self.lines.append(Line("intent", entry))
 
-    async def outcome(self, entry: Entry, refusal: Refusal | None, duration_ms: int) -> None:
+    async def outcome(
+        self, entry: Entry, refusal: Refusal | None, duration_ms: int, answer: Mapping[str, Any] | None = None
+    ) -> None:
+        """See `AuditTrail.outcome`."""
         assert duration_ms >= 0
-        self.lines.append(Line("outcome", entry, refusal.reason if refusal else None))
+        self.lines.append(Line("outcome", entry, refusal.reason if refusal else None, answer or {}))
 
     async def denied(self, entry: Entry, reason: Reason) -> None:
+        """See `AuditTrail.denied`."""
         self.lines.append(Line("denied", entry, reason))
 
     def phases(self) -> list[tuple[str, Reason | None]]:

@@ -18,6 +18,7 @@ from hubwarden_agent.errors import Refusal
 from hubwarden_agent.gateway.app import build_app
 from hubwarden_agent.gateway.listener import Listener
 from hubwarden_agent.locks import UserLocks
+from hubwarden_agent.metrics import Metrics
 from hubwarden_agent.names import Names, Templates
 from limits import parse as parse_rate
 
@@ -68,6 +69,7 @@ class GatewayStage:
     locks: UserLocks = field(default_factory=UserLocks)
     audit: MemoryAudit = field(default_factory=MemoryAudit)
     clock: FakeClock = field(default_factory=FakeClock)
+    metrics: Metrics = field(default_factory=lambda: Metrics(FakeClock()))
 
     @property
     def url(self) -> str:
@@ -114,7 +116,13 @@ async def gateway(engine: Engine, directory: Path, **parts: Any) -> AsyncIterato
     """Serve a gateway for the body."""
     stage = GatewayStage(engine, directory / "docker.sock", **parts)
     app = build_app(
-        engine=engine, names=stage.names, spawn=stage.spawn, locks=stage.locks, audit=stage.audit, clock=stage.clock
+        engine=engine,
+        names=stage.names,
+        spawn=stage.spawn,
+        locks=stage.locks,
+        audit=stage.audit,
+        clock=stage.clock,
+        metrics=stage.metrics,
     )
     listener = Listener(app, drain_seconds=5)
     bound = socket.socket(socket.AF_UNIX)

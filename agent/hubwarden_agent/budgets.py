@@ -37,10 +37,7 @@ class Window:
         Raises:
             Refusal: the window's reason, with the seconds until there is room again.
         """
-        spent = self._recent(key)
-        if len(spent) >= self._amount:
-            wait = spent[-self._amount] + self._span - self._clock.monotonic()
-            raise Refusal(self._reason, retry_after=max(wait, 0.0))
+        check_together((self, key))
 
     def spend(self, key: str) -> None:
         """Spend one.
@@ -50,6 +47,18 @@ class Window:
         """
         self.check(key)
         self._spent.setdefault(key, deque()).append(self._clock.monotonic())
+
+    def left(self, key: str) -> int:
+        """How many more could be spent now."""
+        return max(self._amount - len(self._recent(key)), 0)
+
+    def refusal(self, key: str) -> Refusal | None:
+        """What `check` raises; None when there is room."""
+        spent = self._recent(key)
+        if len(spent) < self._amount:
+            return None
+        wait = spent[-self._amount] + self._span - self._clock.monotonic()
+        return Refusal(self._reason, retry_after=max(wait, 0.0))
 
     def _recent(self, key: str) -> deque[float]:
         horizon = self._clock.monotonic() - self._span
@@ -62,13 +71,23 @@ class Window:
         return self._spent.get(key, deque())
 
 
+def check_together(*budgets: tuple[Window, str]) -> None:
+    """Refuse as `spend_together` would now, without spending.
+
+    Raises:
+        Refusal: of the one that has no room for longest, so that whoever waits as told is not refused by another.
+    """
+    refusals = [refusal for window, key in budgets if (refusal := window.refusal(key))]
+    if refusals:
+        raise max(refusals, key=lambda refusal: refusal.retry_after or 0.0)
+
+
 def spend_together(*budgets: tuple[Window, str]) -> None:
     """Spend one of each, or nothing.
 
     Raises:
-        Refusal: of the first that has no room.
+        Refusal: as `check_together`.
     """
-    for window, key in budgets:
-        window.check(key)
+    check_together(*budgets)
     for window, key in budgets:
         window.spend(key)

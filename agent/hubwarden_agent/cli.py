@@ -1,48 +1,57 @@
-"""The command line: `serve`, `check-config`, `healthcheck`. Wiring only: everything is made here and decided elsewhere.
+"""The command line: `serve`, `check-config`, `healthcheck` and the operator's tools. Wiring only.
 
-What holds here: exit 0 is success, 1 a failure at run time, 2 a bad configuration or usage.
+What holds here: exit 0 is success, 1 a failure at run time, 2 a bad configuration or usage. gRPC, and whatever a tool
+needs, is imported only once it is known what to do: gRPC reads which TLS suites it may use when it is imported, and
+nothing that serves ever imports a tool.
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
-import logging
+import importlib
 import os
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import grpc
-from grpc_health.v1 import health_pb2, health_pb2_grpc
-
-from hubwarden_agent import config, log_context
-from hubwarden_agent.assembly import assemble
+from hubwarden_agent import config, tls
 from hubwarden_agent.clock import SystemClock
-from hubwarden_agent.engine.docker_engine import DockerEngine
-from hubwarden_agent.server import HEALTH_SOCKET, SERVICE, AlreadyRunning, locked
 
 CONFIG_VARIABLE = "HUBWARDEN_CONFIG"
-HEALTHCHECK_SECONDS = 5.0
+TOOLS = {"certs": "make and show certificates for TCP"}
+"""Modules of `hubwarden_agent.tools`, which read the rest of the command line themselves."""
 
-_log = logging.getLogger(__name__)
+_UNEXAMINED = ("healthcheck", "audit")
+"""These work however the certificates are."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line. Returns the exit status."""
-    options = _parser().parse_args(arguments)
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments and arguments[0] in TOOLS:
+        return int(importlib.import_module(f"hubwarden_agent.tools.{arguments[0]}").main(arguments[1:]))
+    parser = _parser()
+    options, rest = parser.parse_known_args(arguments)
+    if rest and options.command != "audit":
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
     try:
-        settings = _load(options.config)
+        settings = _load(options.config, examine=None if options.command in _UNEXAMINED else _examine)
     except config.ConfigurationError as error:
         for mistake in error.mistakes:
             print(f"hubwarden-agent: {mistake}", file=sys.stderr)  # noqa: T201 - a command line answers so
         return 2
     if options.command == "check-config":
         return 0
+    if options.command == "audit":
+        from hubwarden_agent.tools import audit  # noqa: PLC0415 - see the top
+
+        return audit.main(rest, settings.state_directory / settings.audit.file)
+    tls.restrict_suites(settings.tls.minimum)
+    from hubwarden_agent import serving  # noqa: PLC0415 - only now gRPC
+
     if options.command == "healthcheck":
-        return asyncio.run(_healthcheck(settings))
-    return _serve(settings)
+        return serving.healthcheck(settings)
+    return serving.serve(settings, lambda: _load(options.config, examine=None).tls)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -52,49 +61,21 @@ def _parser() -> argparse.ArgumentParser:
         ("serve", "serve until SIGTERM"),
         ("check-config", "say what is wrong with the configuration, and end"),
         ("healthcheck", "exit 0 when the agent serves and Docker answers"),
+        ("audit", "verify the audit trail, or show what is in it"),
     ):
-        command = commands.add_parser(name, help=text)
+        # A tool parses what is its own, its --help included, when it is imported.
+        command = commands.add_parser(name, help=text, add_help=name != "audit")
         command.add_argument("--config", type=Path, help=f"agent.toml (or {CONFIG_VARIABLE}; neither: all defaults)")
+    for name, text in TOOLS.items():
+        commands.add_parser(name, help=text)
     return parser
 
 
-def _load(path: Path | None) -> config.Config:
+def _load(path: Path | None, *, examine: config.Examine | None) -> config.Config:
     if path is None and (variable := os.environ.get(CONFIG_VARIABLE)):
         path = Path(variable)
-    return config.load(path) if path else config.parse("")
+    return config.load(path, examine) if path else config.parse("")
 
 
-async def _healthcheck(settings: config.Config) -> int:
-    channel = grpc.aio.insecure_channel(
-        f"unix://{settings.state_directory / HEALTH_SOCKET}", options=(("grpc.enable_http_proxy", 0),)
-    )
-    async with channel:
-        request = health_pb2.HealthCheckRequest(service=SERVICE)
-        try:
-            answer = await health_pb2_grpc.HealthStub(channel).Check(request, timeout=HEALTHCHECK_SECONDS)
-        except grpc.aio.AioRpcError as error:
-            print(f"hubwarden-agent: {error.code().name}", file=sys.stderr)  # noqa: T201 - as above
-            return 1
-    return 0 if answer.status == health_pb2.HealthCheckResponse.SERVING else 1
-
-
-def _serve(settings: config.Config) -> int:
-    log_context.configure()
-    try:
-        with locked(settings.state_directory):
-            asyncio.run(_serve_until_stopped(settings))
-    except (AlreadyRunning, OSError, KeyError) as error:
-        _log.critical("cannot serve: %s", error)
-        return 1
-    return 0
-
-
-async def _serve_until_stopped(settings: config.Config) -> None:
-    stopped = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
-    engine = DockerEngine(settings.docker.host, settings.docker.timeout, settings.limits.max_concurrent)
-    agent = assemble(settings, engine, SystemClock())
-    await agent.serve(stopped)
-    agent.audit.close()
-    engine.close()
+def _examine(settings: config.Tls) -> list[str]:
+    return tls.mistakes(settings, SystemClock().now())

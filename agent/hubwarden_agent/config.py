@@ -7,7 +7,7 @@ checked. Defaults are the safe ones. This file must never open a socket or look 
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -15,9 +15,10 @@ from typing import Any, Literal
 from limits import RateLimitItem
 from limits import parse as parse_rate
 
-from hubwarden_agent.config_keys import TABLES, Reader
+from hubwarden_agent.config_keys import TABLES, TCP, Reader
 from hubwarden_agent.names import Templates, template_mistakes
 
+_TLS_KEYS = {key for key in TABLES if key.startswith("tls.")}
 _TEMPLATE_KEYS = {key for key in TABLES if key.startswith("names.")} | {"spawn.volumes", "listen.gateway"}
 
 
@@ -35,12 +36,34 @@ class ConfigurationError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Listen:
-    """Where the agent listens. `gateway` is empty when the spawn gateway is off."""
+    """Where the agent listens. `gateway` and `metrics` are empty when they are off."""
 
     grpc: tuple[str, ...]
     gateway: str
+    metrics: str
     socket_mode: int
     socket_group: str
+
+    @property
+    def unix(self) -> tuple[str, ...]:
+        """The addresses in `grpc` that are unix sockets."""
+        return tuple(address for address in self.grpc if not address.startswith(TCP))
+
+    @property
+    def tcp(self) -> tuple[str, ...]:
+        """The others, as gRPC writes them: HOST:PORT."""
+        return tuple(address.removeprefix(TCP) for address in self.grpc if address.startswith(TCP))
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """What TCP listeners show and demand; complete where there is one. `clients` are `dns:NAME` or `uri:URI`."""
+
+    certificate: Path
+    key: Path
+    client_ca: Path
+    clients: tuple[str, ...]
+    minimum: Literal["1.2", "1.3"] = "1.2"
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +124,7 @@ class Config:
     """Everything that the operator decides."""
 
     listen: Listen
+    tls: Tls
     docker: Docker
     names: Templates
     limits: Limits
@@ -110,8 +134,11 @@ class Config:
     spawn: SpawnPolicy
 
 
-def load(path: Path) -> Config:
-    """Read a configuration file.
+Examine = Callable[[Tls], list[str]]
+
+
+def load(path: Path, examine: Examine | None = None) -> Config:
+    """Read a configuration file; `examine` as in `parse`.
 
     Raises:
         ConfigurationError: with every mistake.
@@ -120,11 +147,15 @@ def load(path: Path) -> Config:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError([f"{path}: {error}"]) from error
-    return parse(text)
+    return parse(text, examine)
 
 
-def parse(text: str) -> Config:
+def parse(text: str, examine: Examine | None = None) -> Config:
     """Parse a configuration.
+
+    Args:
+        text: TOML.
+        examine: what looks at the files that a complete `[tls]` names, so that their mistakes are listed with the rest.
 
     Raises:
         ConfigurationError: with every mistake.
@@ -138,9 +169,25 @@ def parse(text: str) -> Config:
     mistakes = list(reader.mistakes)
     if values.keys() >= _TEMPLATE_KEYS:
         mistakes.extend(f"{key}: {mistake}" for key, mistake in _template_mistakes(values).items())
+    mistakes.extend(_tls_mistakes(values, examine))
     if mistakes:
         raise ConfigurationError(mistakes)
     return _config(values)
+
+
+def _tls_mistakes(values: Mapping[str, Any], examine: Examine | None) -> list[str]:
+    """TCP never starts without all of `[tls]`."""
+    if not any(address.startswith(TCP) for address in values.get("listen.grpc", ())):
+        return []
+    absent = [key for key in _TLS_KEYS if key in values and not values[key]]
+    if absent:
+        return [f"{key}: must be set, because listen.grpc has a tcp:// address" for key in absent]
+    return examine(_tls(values)) if examine and values.keys() >= _TLS_KEYS else []
+
+
+def _tls(values: Mapping[str, Any]) -> Tls:
+    section = _section(values, "tls")
+    return Tls(**section | {key: Path(section[key]) for key in ("certificate", "key", "client_ca")})
 
 
 def _template_mistakes(values: Mapping[str, Any]) -> dict[str, str]:
@@ -158,6 +205,7 @@ def _section(values: Mapping[str, Any], table: str) -> dict[str, Any]:
 def _config(values: Mapping[str, Any]) -> Config:
     return Config(
         listen=Listen(**_section(values, "listen")),
+        tls=_tls(values),
         docker=Docker(**_section(values, "docker")),
         names=_templates(values),
         limits=Limits(**_section(values, "limits")),

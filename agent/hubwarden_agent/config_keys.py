@@ -17,6 +17,9 @@ from typing import Any
 from limits import RateLimitItem
 from limits import parse as parse_rate
 
+TCP = "tcp://"
+"""What begins the addresses in `listen.grpc` that need `[tls]`."""
+_MAX_PORT = 65535
 _RATES = 'a rate such as "3/hour" or "6/10 minutes"'
 
 Check = Callable[[Any], Any]
@@ -87,11 +90,30 @@ def _only(value: Any, meaning: str) -> Check:
     return check
 
 
-def _unix_socket(value: Any) -> str:
-    """A `unix:///path` address. TCP needs mutual TLS, which this version does not have: plaintext never starts."""
-    if not isinstance(value, str) or not re.fullmatch(r"unix:///[^\x00-\x20]{1,100}", value):
-        raise ValueError('must be "unix:///absolute/path" (TCP is not available in this version)')
-    return value
+_unix_socket = _text(r"unix:///[^\x00-\x20]{1,100}", '"unix:///absolute/path"')
+
+
+def _listener(value: Any) -> str:
+    wanted = '"unix:///absolute/path", or with [tls] "tcp://HOST:PORT"'
+    address = _text(
+        r"unix:///[^\x00-\x20]{1,100}|tcp://([a-zA-Z0-9.-]{1,253}|\[[0-9a-f:.]{2,45}\]):[1-9][0-9]{0,4}", wanted
+    )(value)
+    if address.startswith(TCP) and int(address.rpartition(":")[2]) > _MAX_PORT:
+        raise ValueError(f"must be {wanted}, the port at most {_MAX_PORT}")
+    return str(address)
+
+
+def _unix_socket_or_port(value: Any) -> str:
+    """Also `127.0.0.1:9464` or `[::1]:9464`. The address is spelt out, so nobody listens everywhere by chance."""
+    address, _, port = value.rpartition(":") if isinstance(value, str) else ("", "", "")
+    try:
+        if not re.fullmatch(r"[1-9][0-9]{0,4}", port) or int(port) > _MAX_PORT:
+            return str(_unix_socket(value))
+        kind = ipaddress.IPv6Address if address.startswith("[") else ipaddress.IPv4Address
+        kind(address.removeprefix("[").removesuffix("]"))
+    except ValueError as error:
+        raise ValueError('must be "unix:///absolute/path" or an address and port such as "127.0.0.1:9464"') from error
+    return str(value)
 
 
 def _empty_or(check: Check) -> Check:
@@ -125,7 +147,7 @@ def _address(value: Any) -> str:
         raise ValueError("must be an IP address of this host") from error
 
 
-def _directory(value: Any) -> Path:
+def _path(value: Any) -> Path:
     if not isinstance(value, str) or not PurePosixPath(value).is_absolute():
         raise ValueError("must be an absolute path")
     return Path(value)
@@ -139,16 +161,25 @@ def _labels(value: Any) -> Mapping[str, str]:
     return MappingProxyType(dict(value))
 
 
+_client = _text(
+    r"dns:[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?|uri:[a-z][a-z0-9+.-]*:[!-~]{1,2000}",
+    'an alternative name of a client certificate, exact: "dns:hub.example.org" or "uri:spiffe://example.org/hub"',
+)
 _template = _text(r"[^\x00-\x20]{1,200}", "a template such as 'jupyterlab-{username}'")
 _image = _text(r"[a-zA-Z0-9][a-zA-Z0-9._/:@-]{0,254}", "an exact image reference")
 
 TABLES: Mapping[str, Key] = MappingProxyType(
     {
-        "listen.grpc": Key(["unix:///run/hubwarden/agent.sock"], _at_least_one(_unix_socket)),
+        "listen.grpc": Key(["unix:///run/hubwarden/agent.sock"], _at_least_one(_listener)),
         "listen.gateway": Key("", _empty_or(_unix_socket)),
-        "listen.metrics": Key("", _only("", "metrics"), in_values=False),
+        "listen.metrics": Key("", _empty_or(_unix_socket_or_port)),
         "listen.socket_mode": Key("0660", _socket_mode),
         "listen.socket_group": Key("", _text(r"[a-z_0-9][a-z0-9_-]{0,31}|", "a group's name or number")),
+        "tls.certificate": Key("", _empty_or(_path)),
+        "tls.key": Key("", _empty_or(_path)),
+        "tls.client_ca": Key("", _empty_or(_path)),
+        "tls.clients": Key([], _several(_client)),
+        "tls.minimum": Key("1.2", _text(r"1\.[23]", '"1.2" or "1.3"')),
         "docker.host": Key("unix:///var/run/docker.sock", _unix_socket),
         "docker.timeout": Key(30, _number(1, 600)),
         "names.container": Key("jupyterlab-{username}", _template),
@@ -164,7 +195,7 @@ TABLES: Mapping[str, Key] = MappingProxyType(
         "reset.stopped_container": Key("remove", _text("remove|refuse", '"remove" or "refuse"')),
         "reset.allow_non_local": Key(default=False, check=_flag),
         "reset.backup": Key("off", _only("off", "backup"), in_values=False),
-        "state.directory": Key("/var/lib/hubwarden", _directory),
+        "state.directory": Key("/var/lib/hubwarden", _path),
         "audit.file": Key("audit.jsonl", _text(r"[a-zA-Z0-9][a-zA-Z0-9._-]{0,99}", "a file name without a directory")),
         "audit.max_bytes": Key(67108864, _number(65536, 2**40)),
         "audit.keep": Key(20, _number(1, 10000)),

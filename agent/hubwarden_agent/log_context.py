@@ -1,5 +1,7 @@
 """Structured logs: one JSON object a line on stderr, each with the request id of the operation that it belongs to.
 
+The audit's anchors go to stdout, so that a collector can keep them apart from everything else.
+
 What holds here: this is where what Docker said ends up. It is for operators; nothing from here goes to a client.
 """
 
@@ -8,11 +10,15 @@ from __future__ import annotations
 import datetime as dt
 import json
 import logging
+import sys
 from contextvars import ContextVar
 from typing import Any
 
 request_id: ContextVar[str] = ContextVar("request_id", default="")
 """Set by whoever begins an operation; tasks inherit it."""
+
+anchors = logging.getLogger("hubwarden_agent.audit.anchors")
+"""Where each segment of the audit ends."""
 
 _PLAIN = set(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
@@ -39,3 +45,7 @@ def configure(level: int = logging.INFO) -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(JsonFormatter())
     logging.basicConfig(level=level, handlers=[handler], force=True)
+    to_stdout = logging.StreamHandler(sys.stdout)
+    to_stdout.setFormatter(JsonFormatter())
+    anchors.handlers = [to_stdout]
+    anchors.propagate = False

@@ -6,13 +6,22 @@ that the engine said leaves through here: engine errors become refusals with the
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
 
 from hubwarden_agent.audit import AuditTrail, Entry
 from hubwarden_agent.clock import Clock
 from hubwarden_agent.engine.port import EngineError, EngineUnavailable
 from hubwarden_agent.errors import Reason, Refusal
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What the body wants remembered: of what its answer can be made again after a start."""
+
+    answer: Mapping[str, Any] = field(default_factory=dict)
 
 
 @contextmanager
@@ -27,7 +36,7 @@ def engine_errors_refused() -> Iterator[None]:
 
 
 @asynccontextmanager
-async def recorded(audit: AuditTrail, entry: Entry, clock: Clock) -> AsyncIterator[None]:
+async def recorded(audit: AuditTrail, entry: Entry, clock: Clock) -> AsyncIterator[Outcome]:
     """Run the body between an intent and an outcome.
 
     Raises:
@@ -35,14 +44,14 @@ async def recorded(audit: AuditTrail, entry: Entry, clock: Clock) -> AsyncIterat
             what the engine raised in it.
     """
     await audit.intent(entry)
-    started = clock.monotonic()
+    started, outcome = clock.monotonic(), Outcome()
     refusal: Refusal | None = Refusal(Reason.DOCKER_ERROR)
     try:
         with engine_errors_refused():
-            yield
+            yield outcome
         refusal = None
     except Refusal as raised:
         refusal = raised
         raise
     finally:
-        await audit.outcome(entry, refusal, int((clock.monotonic() - started) * 1000))
+        await audit.outcome(entry, refusal, int((clock.monotonic() - started) * 1000), outcome.answer)

@@ -1,8 +1,8 @@
 """Listeners: the service and the gateway on their sockets, health on one of its own, and an end that loses nothing.
 
 What holds here: a socket is never open wider than the policy says, not even for a moment, and nobody but this process
-serves it while the state directory is locked. Health is served on a private socket in the state directory only, and
-says SERVING only while Docker answers. This file decides nothing about requests.
+serves it while the state directory is locked. Health is served on a private socket in the state directory (and by
+`remote` over TLS), and says SERVING only while Docker answers. This file decides nothing about requests.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ HEALTH_INTERVAL = 5.0
 HEALTH_SOCKET = "health.sock"
 SERVICE = agent_pb2.DESCRIPTOR.services_by_name["DockerAgentService"].full_name
 
-_OPTIONS: Sequence[tuple[str, int]] = (
+OPTIONS: Sequence[tuple[str, int]] = (
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
     ("grpc.max_metadata_size", MAX_MESSAGE_BYTES),
@@ -138,38 +138,48 @@ async def serve_agent(service: AgentService, addresses: Sequence[str], mode: int
     Raises:
         OSError: a socket cannot be made.
     """
-    server = grpc.aio.server(options=_OPTIONS)
+    server = grpc.aio.server(options=OPTIONS)
     agent_pb2_grpc.add_DockerAgentServiceServicer_to_server(service, server)
     for address in addresses:
-        with socket_place(Path(address.removeprefix("unix://")), mode, group):
-            _bind(server, address)
+        with listening(address), socket_place(Path(address.removeprefix("unix://")), mode, group):
+            server.add_insecure_port(address)
     await server.start()
     return server
 
 
-def _bind(server: grpc.aio.Server, address: str) -> None:
+@contextmanager
+def listening(address: str) -> Iterator[None]:
+    """For the body, which has gRPC listen.
+
+    Raises:
+        OSError: gRPC cannot, and says so with a RuntimeError.
+    """
     try:
-        server.add_insecure_port(address)
+        yield
     except RuntimeError as error:
         raise OSError(f"cannot listen on {address}") from error
 
 
 class Health:
-    """The standard health service on a private socket, following whether Docker answers."""
+    """The standard health service on a private socket, following whether Docker answers.
+
+    Attributes:
+        servicer: the service, for whoever else serves it.
+    """
 
     def __init__(self, engine: Engine, directory: Path) -> None:
         self._engine = engine
         self._socket = directory / HEALTH_SOCKET
-        self._servicer = health.aio.HealthServicer()  # type: ignore[attr-defined] # the stubs leave it out
-        self._server = grpc.aio.server(options=_OPTIONS)
+        self.servicer = health.aio.HealthServicer()  # type: ignore[attr-defined] # the stubs leave it out
+        self._server = grpc.aio.server(options=OPTIONS)
         self._docker_answers: bool | None = None
 
     async def start(self) -> None:
         """Serve. Says NOT_SERVING until `follow` has seen Docker answer."""
-        health_pb2_grpc.add_HealthServicer_to_server(self._servicer, self._server)
+        health_pb2_grpc.add_HealthServicer_to_server(self.servicer, self._server)
         await self._set(health_pb2.HealthCheckResponse.NOT_SERVING)
-        with socket_place(self._socket, 0o600, None):
-            _bind(self._server, f"unix://{self._socket}")
+        with listening(str(self._socket)), socket_place(self._socket, 0o600, None):
+            self._server.add_insecure_port(f"unix://{self._socket}")
         await self._server.start()
 
     async def follow(self) -> None:
@@ -180,7 +190,7 @@ class Health:
 
     async def leave(self) -> None:
         """Say NOT_SERVING from here on."""
-        await self._servicer.enter_graceful_shutdown()
+        await self.servicer.enter_graceful_shutdown()
 
     async def stop(self) -> None:
         """Stop serving."""
@@ -205,4 +215,4 @@ class Health:
 
     async def _set(self, status: health_pb2.HealthCheckResponse.ServingStatus) -> None:
         for service in ("", SERVICE):
-            await self._servicer.set(service, status)
+            await self.servicer.set(service, status)

@@ -1,8 +1,8 @@
 """The gRPC service: messages in, typed commands out, and the one place that turns a refusal into a status.
 
-What holds here: every call has a deadline that the policy allows; a request is parsed as a whole before anything else
-sees it; nothing but our own sentences and reasons leaves. An exception that nobody foresaw becomes `DOCKER_ERROR`
-without a word of its text.
+What holds here: a caller is admitted before anything else is looked at; every call has a deadline that the policy
+allows; a request is parsed as a whole before anything else sees it; nothing but our own sentences and reasons leaves.
+An exception that nobody foresaw becomes `DOCKER_ERROR` without a word of its text.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import math
 import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, NoReturn, Protocol, TypeVar
+from typing import NoReturn, Protocol, TypeVar
 
 import grpc
 from google.protobuf import any_pb2, duration_pb2, timestamp_pb2
@@ -21,17 +21,15 @@ from google.rpc import error_details_pb2, status_pb2
 from hubwarden.v1 import agent_pb2, agent_pb2_grpc
 
 from hubwarden_agent import log_context
+from hubwarden_agent.callers import Callers, Context
 from hubwarden_agent.errors import DOMAIN, Reason, Refusal
+from hubwarden_agent.metrics import Metrics
 from hubwarden_agent.names import Actor, RequestId, ServerName, Username
 from hubwarden_agent.operations.commands import DEFAULT_STOP_TIMEOUT, Reset, Restart, Restarted, WasReset
 
 STATUS_METADATA = "grpc-status-details-bin"
 """Where gRPC carries a `google.rpc.Status`."""
 
-UNIX_CLIENT = "unix"
-"""Who called, when the transport is a unix socket: whoever may open it."""
-
-Context = grpc.aio.ServicerContext[Any, Any]
 Result = TypeVar("Result")
 Answer = TypeVar("Answer")
 _log = logging.getLogger(__name__)
@@ -60,19 +58,34 @@ class AgentService(agent_pb2_grpc.DockerAgentServiceServicer):
         restarter: does restarts.
         resetter: does resets.
         bounds: on deadlines and stop timeouts.
+        metrics: measures every call.
+        callers: of the listener that this serves.
     """
 
-    def __init__(self, restarter: _RestartOperation, resetter: _ResetOperation, bounds: Bounds) -> None:
+    def __init__(
+        self,
+        restarter: _RestartOperation,
+        resetter: _ResetOperation,
+        bounds: Bounds,
+        metrics: Metrics,
+        callers: Callers,
+    ) -> None:
         self._restarter = restarter
         self._resetter = resetter
         self._bounds = bounds
+        self._metrics = metrics
+        self._callers = callers
 
     async def RestartContainer(  # noqa: N802 - the contract's name
         self, request: agent_pb2.RestartContainerRequest, context: Context
     ) -> agent_pb2.RestartContainerResponse:
         """See the contract."""
         return await self._answer(
-            request.request_id, context, lambda: self._restarter.restart(self._restart(request)), restarted_message
+            "restart",
+            request,
+            context,
+            lambda client: self._restarter.restart(self._restart(request, client)),
+            restarted_message,
         )
 
     async def ResetHomeVolume(  # noqa: N802 - as above
@@ -80,22 +93,29 @@ class AgentService(agent_pb2_grpc.DockerAgentServiceServicer):
     ) -> agent_pb2.ResetHomeVolumeResponse:
         """See the contract."""
         return await self._answer(
-            request.request_id, context, lambda: self._resetter.reset(_reset(request)), reset_message
+            "reset",
+            request,
+            context,
+            lambda client: self._resetter.reset(_reset(request, client)),
+            reset_message,
         )
 
     async def _answer(
         self,
-        request_id: str,
+        operation: str,
+        request: agent_pb2.RestartContainerRequest | agent_pb2.ResetHomeVolumeRequest,
         context: Context,
-        operation: Callable[[], Awaitable[Result]],
+        work: Callable[[str], Awaitable[Result]],
         message: Callable[[Result], Answer],
     ) -> Answer:
         # An id that is not a UUID4 could be any text: it is neither logged nor echoed.
-        known = request_id if RequestId.pattern.fullmatch(request_id) else ""
+        known = request.request_id if RequestId.pattern.fullmatch(request.request_id) else ""
         log_context.request_id.set(known or str(uuid.uuid4()))
         try:
-            async with asyncio.timeout(self._allowed_time(context)):
-                return message(await operation())
+            with self._metrics.operation(f"validate_{operation}" if request.validate_only else operation):
+                client = await self._callers.admit(context, operation, known)
+                async with asyncio.timeout(self._allowed_time(context)):
+                    return message(await work(client))
         except Refusal as raised:
             refusal = raised
         except TimeoutError:
@@ -104,7 +124,7 @@ class AgentService(agent_pb2_grpc.DockerAgentServiceServicer):
             _log.exception("a call failed unforeseen")
             refusal = Refusal(Reason.DOCKER_ERROR)
         _log.info("refused: %s", refusal, extra={"cause": str(refusal.__cause__ or "")})
-        return await _abort(context, refusal, known)
+        return await abort(context, refusal, known)
 
     def _allowed_time(self, context: Context) -> float:
         remaining = context.time_remaining()
@@ -114,9 +134,9 @@ class AgentService(agent_pb2_grpc.DockerAgentServiceServicer):
             raise Refusal(Reason.INVALID_REQUEST, "The deadline is longer than the policy allows.")
         return float(remaining)
 
-    def _restart(self, request: agent_pb2.RestartContainerRequest) -> Restart:
+    def _restart(self, request: agent_pb2.RestartContainerRequest, client: str) -> Restart:
         return Restart(
-            client=UNIX_CLIENT,
+            client=client,
             actor=Actor(request.actor),
             request_id=_request_id(request.request_id, validate_only=request.validate_only),
             username=Username(request.username),
@@ -135,9 +155,9 @@ class AgentService(agent_pb2_grpc.DockerAgentServiceServicer):
         return seconds
 
 
-def _reset(request: agent_pb2.ResetHomeVolumeRequest) -> Reset:
+def _reset(request: agent_pb2.ResetHomeVolumeRequest, client: str) -> Reset:
     return Reset(
-        client=UNIX_CLIENT,
+        client=client,
         actor=Actor(request.actor),
         request_id=_request_id(request.request_id, validate_only=request.validate_only),
         username=Username(request.username),
@@ -151,15 +171,14 @@ def _request_id(text: str, *, validate_only: bool) -> RequestId | None:
 
 def restarted_message(restarted: Restarted) -> agent_pb2.RestartContainerResponse:
     """The answer to a restart."""
-    container = restarted.container
     started_at = timestamp_pb2.Timestamp()
-    if container.started is not None:
-        started_at.FromDatetime(container.started)
+    if restarted.started_at is not None:
+        started_at.FromDatetime(restarted.started_at)
     return agent_pb2.RestartContainerResponse(
-        container=container.name,
-        container_id=container.id.value,
+        container=restarted.container,
+        container_id=restarted.container_id,
         started_at=started_at,
-        addresses=container.addresses,
+        addresses=restarted.addresses,
         ports=[
             agent_pb2.PublishedPort(
                 container_port=port.container_port,
@@ -167,7 +186,7 @@ def restarted_message(restarted: Restarted) -> agent_pb2.RestartContainerRespons
                 host_ip=port.host_ip,
                 host_port=port.host_port,
             )
-            for port in container.ports
+            for port in restarted.ports
         ],
     )
 
@@ -201,7 +220,8 @@ def _packed(detail: error_details_pb2.ErrorInfo | error_details_pb2.RetryInfo) -
     return packed
 
 
-async def _abort(context: Context, refusal: Refusal, request_id: str) -> NoReturn:
+async def abort(context: Context, refusal: Refusal, request_id: str) -> NoReturn:
+    """End a call with a refusal. Always raises."""
     trailing = ((STATUS_METADATA, status(refusal, request_id).SerializeToString()),)
     await context.abort(grpc.StatusCode[refusal.code.name], refusal.message, trailing)
     raise AssertionError("abort raises")

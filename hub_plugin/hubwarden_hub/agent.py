@@ -1,6 +1,6 @@
 """The Hub's client of the agent.
 
-What holds here: one channel, built on the Hub's own event loop when it is first needed; every call has a deadline;
+What holds here: the channel is built on the Hub's own event loop when it is first needed; every call has a deadline;
 everything that goes wrong is an `AgentError`. An answer that was lost is asked for again under the same request id,
 for a bounded time. This file must never decide whether somebody may do something: that was done before.
 """
@@ -8,9 +8,11 @@ for a bounded time. This file must never decide whether somebody may do somethin
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from logging import Logger
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 # The Hub forks (its proxy, local services); gRPC's fork hooks only make noise about it. Read when gRPC starts up.
@@ -21,19 +23,14 @@ import grpc.aio
 from hubwarden.v1.agent_pb2_grpc import DockerAgentServiceStub
 
 from hubwarden_hub import wire
+from hubwarden_hub.channel import Dialer, Files
 from hubwarden_hub.commands import Home, ResetCommand, RestartCommand, Restarted
 from hubwarden_hub.errors import OUTCOME_UNKNOWN, AgentError, Reason
 
 if TYPE_CHECKING:
     from hubwarden.v1.agent_pb2_grpc import DockerAgentServiceAsyncStub
 
-# An agent that comes back is used within a second. Proxies are for the way out, never for the way to the agent.
-_CHANNEL_OPTIONS: Sequence[tuple[str, Any]] = (
-    ("grpc.enable_http_proxy", 0),
-    ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 100),
-    ("grpc.max_reconnect_backoff_ms", 1000),
-)
+_log = logging.getLogger(__name__)
 Outcome = TypeVar("Outcome")
 _PAUSE = 0.5
 """Seconds between two attempts to learn the outcome of one operation."""
@@ -76,20 +73,22 @@ class AgentClient:
     """`Agent` over gRPC.
 
     Args:
-        target: a gRPC target, `unix:///path`.
+        address: `unix:///path`, or `tcp://HOST:PORT` with files.
         deadlines: see there.
+        files: for TCP.
+        log: told about renewed files.
     """
 
-    def __init__(self, target: str, deadlines: Deadlines) -> None:
-        self._target = target
+    def __init__(self, address: str, deadlines: Deadlines, files: Files | None = None, log: Logger = _log) -> None:
         self._deadlines = deadlines
-        self._stub_on_loop: DockerAgentServiceAsyncStub | None = None
+        self._dialer = Dialer(address, files, max(deadlines.restart, deadlines.reset), log)
 
     @property
     def _stub(self) -> DockerAgentServiceAsyncStub:
-        if self._stub_on_loop is None:
-            self._stub_on_loop = DockerAgentServiceStub(grpc.aio.insecure_channel(self._target, _CHANNEL_OPTIONS))
-        return self._stub_on_loop
+        try:
+            return DockerAgentServiceStub(self._dialer.channel())
+        except (OSError, ValueError) as error:
+            raise AgentError(Reason.AGENT_UNREACHABLE) from error
 
     async def check_restart(self, command: RestartCommand) -> Restarted:
         """See `Agent`."""

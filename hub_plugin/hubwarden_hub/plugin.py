@@ -26,7 +26,11 @@ class Plugin:
 
     @classmethod
     def of(cls, settings: Hubwarden, log: Logger) -> Plugin:
-        """Wire the parts. Connects nothing yet: the channel belongs to the Hub's event loop."""
-        agent = AgentClient(settings.agent_address, settings.deadlines)
+        """Wire the parts. Connects nothing yet: the channel belongs to the Hub's event loop.
+
+        Raises:
+            TraitError: TCP without TLS files that can be used.
+        """
+        agent = AgentClient(settings.agent_address, settings.deadlines, settings.tls_files, log)
         turns = Turns()
         return cls(settings, agent, turns, Resets(agent, turns, settings.turn_wait, log))

@@ -6,12 +6,17 @@ grant anything: who may do what is JupyterHub's roles' business.
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 from traitlets import Bool, Float, TraitError, Unicode, validate
 from traitlets.config import Configurable
 
 from hubwarden_hub.agent import Deadlines
+from hubwarden_hub.channel import TCP, Files
+
+_TCP_ADDRESS = re.compile(r"tcp://([a-zA-Z0-9.-]+|\[[0-9a-f:.]+\]):[1-9][0-9]{0,4}")
 
 
 class Hubwarden(Configurable):
@@ -20,11 +25,29 @@ class Hubwarden(Configurable):
     agent_address = Unicode(
         "unix:///run/hubwarden/agent.sock",
         config=True,
-        help="""Where the agent listens: `unix://` and the absolute path of its socket (`listen.grpc` in agent.toml).
+        help="""Where the agent listens (`listen.grpc` in agent.toml).
 
-        The Hub's process must be able to connect to it (mode 0660: be in its group). The Hub starts, and servers keep
-        running, while nobody listens there.
+        Either `unix://` and the absolute path of its socket, which the Hub's process must be able to connect to (mode
+        0660: be in its group); or `tcp://HOST:PORT`, which needs `tls_ca`, `tls_certificate` and `tls_key`, and where
+        HOST is a name in the agent's certificate. There is no TCP without TLS.
+
+        The Hub starts, and servers keep running, while nobody listens there.
         """,
+    )
+    tls_ca = Unicode(
+        config=True,
+        help="""For `tcp://`: the PEM file of the CA that signed the agent's certificate.
+
+        The three TLS files are noticed when they are renewed, without a restart of the Hub.
+        """,
+    )
+    tls_certificate = Unicode(
+        config=True,
+        help="""For `tcp://`: the PEM file of the Hub's own certificate; agent.toml lists its name in `tls.clients`.""",
+    )
+    tls_key = Unicode(
+        config=True,
+        help="""For `tcp://`: the PEM file of that certificate's key, without a password, readable by the Hub only.""",
     )
     home_volume = Unicode(
         "jupyterlab-{username}_home",
@@ -94,11 +117,32 @@ class Hubwarden(Configurable):
     )
 
     @validate("agent_address")
-    def _is_a_socket(self, proposal: Any) -> str:
+    def _is_an_address(self, proposal: Any) -> str:
         address = str(proposal.value)
-        if not address.startswith("unix:///"):
-            raise TraitError(f"c.Hubwarden.agent_address must be unix:///absolute/path, not {address!r}")
+        if not address.startswith("unix:///") and not _TCP_ADDRESS.fullmatch(address):
+            raise TraitError(
+                f"c.Hubwarden.agent_address must be unix:///absolute/path or tcp://HOST:PORT, not {address!r}"
+            )
         return address
+
+    @property
+    def tls_files(self) -> Files | None:
+        """What TCP needs; None for a unix socket.
+
+        Raises:
+            TraitError: they are not all set, or cannot be used.
+        """
+        if not self.agent_address.startswith(TCP):
+            return None
+        names = ("tls_ca", "tls_certificate", "tls_key")
+        if unset := [f"c.Hubwarden.{name}" for name in names if not getattr(self, name)]:
+            raise TraitError(f"c.Hubwarden.agent_address is tcp://, which also needs {', '.join(unset)}")
+        files = Files(*(Path(getattr(self, name)) for name in names))
+        try:
+            files.check()
+        except (OSError, ValueError) as error:
+            raise TraitError(f"c.Hubwarden.tls_ca, tls_certificate, tls_key: {error}") from error
+        return files
 
     @property
     def deadlines(self) -> Deadlines:

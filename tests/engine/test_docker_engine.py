@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pytest
 from engine_contract import EngineContract
-from private_engine import Workbench
-
 from hubwarden_agent.engine.docker_engine import DockerEngine
 from hubwarden_agent.engine.port import EngineUnavailable
+from private_engine import Workbench
 
 
 class DockerStage:

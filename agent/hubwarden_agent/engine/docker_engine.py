@@ -11,7 +11,7 @@ import asyncio
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, TypeVar
 
 import docker  # noqa: TID251 - this is the module that talks to Docker
@@ -62,10 +62,18 @@ class DockerEngine:
         host: the engine's address.
         timeout: seconds for anything but stop, restart and pull; those get their own time on top.
         slow_threads: how many changes can be under way at once.
+        timed: is entered around every question.
     """
 
-    def __init__(self, host: str, timeout: int, slow_threads: int) -> None:
+    def __init__(
+        self,
+        host: str,
+        timeout: int,
+        slow_threads: int,
+        timed: Callable[[], AbstractContextManager[None]] = nullcontext,
+    ) -> None:
         self._host = host
+        self._timed = timed
         self._timeout = timeout
         self._quick = ThreadPoolExecutor(QUICK_THREADS, "docker")
         self._slow = ThreadPoolExecutor(slow_threads, "docker-slow")
@@ -153,7 +161,8 @@ class DockerEngine:
                 return question(self._api())
 
         pool = self._slow if slow else self._quick
-        return await asyncio.get_running_loop().run_in_executor(pool, answer)
+        with self._timed():
+            return await asyncio.get_running_loop().run_in_executor(pool, answer)
 
     def _api(self) -> docker.APIClient:
         with self._connecting:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import math
 import re
 import uuid
 
@@ -29,6 +30,7 @@ from hubwarden_agent.gateway.gateway import Gateway
 from hubwarden_agent.gateway.listener import header_arrived
 from hubwarden_agent.gateway.refusals import GatewayRefusal
 from hubwarden_agent.locks import UserLocks
+from hubwarden_agent.metrics import Metrics
 from hubwarden_agent.names import Names
 
 MAX_BODY_BYTES = 256 * 1024
@@ -47,7 +49,14 @@ _log = logging.getLogger(__name__)
 
 
 def build_app(
-    *, engine: Engine, names: Names, spawn: SpawnPolicy, locks: UserLocks, audit: AuditTrail, clock: Clock
+    *,
+    engine: Engine,
+    names: Names,
+    spawn: SpawnPolicy,
+    locks: UserLocks,
+    audit: AuditTrail,
+    clock: Clock,
+    metrics: Metrics,
 ) -> web.Application:
     """The gateway as an application, to be served by `listener.Listener`.
 
@@ -58,8 +67,10 @@ def build_app(
         locks: the users' locks, shared with the RPCs.
         audit: shared with the RPCs.
         clock: for budgets and durations.
+        metrics: measures every request.
     """
-    front = _Front(Gateway(engine=engine, names=names, spawn=spawn, locks=locks, audit=audit, clock=clock))
+    gateway = Gateway(engine=engine, names=names, spawn=spawn, locks=locks, audit=audit, clock=clock)
+    front = _Front(gateway, metrics)
     # A middleware sees what aiohttp's own router would refuse in its own words, too.
     return web.Application(middlewares=[front.handle], client_max_size=MAX_BODY_BYTES)
 
@@ -67,8 +78,9 @@ def build_app(
 class _Front:
     """What stands between HTTP and the gateway."""
 
-    def __init__(self, gateway: Gateway) -> None:
+    def __init__(self, gateway: Gateway, metrics: Metrics) -> None:
         self._gateway = gateway
+        self._metrics = metrics
 
     @web.middleware
     async def handle(self, request: web.Request, handler: Handler) -> web.StreamResponse:  # noqa: ARG002 - see below
@@ -92,9 +104,10 @@ class _Front:
             return _refused(status, message, None)
 
     async def _answer(self, request: web.Request, deed: Deed) -> Answer:
-        call = routes.resolve(request.method, request.raw_path)
-        deed.operation = call.operation.value
-        return await self._gateway.answer(call, deed, await _body(request, expected=call.takes_body))
+        with self._metrics.operation(deed.operation) as measured:
+            call = routes.resolve(request.method, request.raw_path)
+            deed.operation = measured.operation = call.operation.value
+            return await self._gateway.answer(call, deed, await _body(request, expected=call.takes_body))
 
 
 async def _body(request: web.Request, *, expected: bool) -> bytes:
@@ -134,7 +147,7 @@ def _response(answer: Answer) -> web.Response:
 
 
 def _refused(status: int, message: str, retry_after: float | None) -> web.Response:
-    headers = _SERVER | ({"Retry-After": str(max(1, round(retry_after)))} if retry_after is not None else {})
+    headers = _SERVER | ({"Retry-After": str(max(1, math.ceil(retry_after)))} if retry_after is not None else {})
     text = json.dumps({"message": message}) + "\n"
     return web.Response(status=status, text=text, content_type="application/json", headers=headers)
 

@@ -69,7 +69,7 @@ class Listener:
         if factory is None:
             raise AssertionError("a runner that was set up has a server")
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_unix_server(lambda: Guard(factory, self._connections), sock=bound)
+        self._server = await loop.create_server(lambda: Guard(factory, self._connections), sock=bound)
 
     async def stop(self) -> None:
         """Take no more connections, finish what runs, close the rest."""

@@ -1,14 +1,19 @@
 """What the agent can be asked to do, and what it answers, as values.
 
-What holds here: every field was parsed; a command that changes something has a request id.
+What holds here: every field was parsed; a command that changes something has a request id. A result holds what the
+answer needs and nothing else, because it is remembered, in memory and in the audit: never a container's environment.
 """
 
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import dataclass
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Self
 
-from hubwarden_agent.engine.port import Container
+from hubwarden_agent.engine.port import Container, PublishedPort
 from hubwarden_agent.names import Actor, RequestId, ServerName, Username
 
 DEFAULT_STOP_TIMEOUT = 10
@@ -43,7 +48,16 @@ class Reset:
 class Restarted:
     """The container as it is now."""
 
-    container: Container
+    container: str
+    container_id: str
+    started_at: dt.datetime | None
+    addresses: Mapping[str, str]
+    ports: tuple[PublishedPort, ...]
+
+    @classmethod
+    def of(cls, container: Container) -> Self:
+        """The part of a container that a restart answers with."""
+        return cls(container.name, container.id.value, container.started, container.addresses, container.ports)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,3 +69,27 @@ class WasReset:
     completed_at: dt.datetime
     backup_id: str = ""
     size_bytes: int = -1
+
+
+def fingerprint(command: Restart | Reset) -> str:
+    """Stands for a command's parameters and client: equal only for the same request, its id left out."""
+    text = json.dumps([type(command).__name__, asdict(replace(command, request_id=None))], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def answer(result: Restarted | WasReset) -> dict[str, Any]:
+    """A result as JSON can hold it."""
+    return {
+        key: value.isoformat() if isinstance(value, dt.datetime) else value for key, value in asdict(result).items()
+    }
+
+
+def from_answer(operation: str, answer: Mapping[str, Any]) -> Restarted | WasReset:
+    """The result that `answer` was made of."""
+    if operation == "reset":
+        completed_at = dt.datetime.fromisoformat(answer["completed_at"])
+        removed = tuple(answer["removed_containers"])
+        return WasReset(**{**answer, "completed_at": completed_at, "removed_containers": removed})
+    started_at = answer["started_at"] and dt.datetime.fromisoformat(answer["started_at"])
+    ports = tuple(PublishedPort(**port) for port in answer["ports"])
+    return Restarted(**{**answer, "started_at": started_at, "ports": ports})

@@ -11,14 +11,14 @@ import logging
 from dataclasses import dataclass, replace
 
 from hubwarden_agent.audit import AuditTrail, Entry
-from hubwarden_agent.budgets import Window, spend_together
+from hubwarden_agent.budgets import Window, check_together, spend_together
 from hubwarden_agent.clock import Clock
 from hubwarden_agent.config import ResetPolicy
 from hubwarden_agent.engine.port import Conflict, Container, Engine, EngineError, NotFound, Volume
 from hubwarden_agent.errors import Detail, Reason, Refusal
 from hubwarden_agent.locks import UserLocks
 from hubwarden_agent.names import Names, Username, VolumeName
-from hubwarden_agent.operations.commands import Reset, WasReset
+from hubwarden_agent.operations.commands import Reset, WasReset, answer, fingerprint
 from hubwarden_agent.operations.holders import Holder, Removing, removable
 from hubwarden_agent.operations.runner import Run, Runner
 from hubwarden_agent.ownership import owns
@@ -68,8 +68,7 @@ class Resetter:
         self.locks.check(command.username)
         with engine_errors_refused():
             target = await self._target(command.username, name)
-        self.user_budget.check(command.username.value)
-        self.total_budget.check("")
+        check_together(*self._budgets(command.username))
         return self._result(target)
 
     async def _reset(self, run: Run, command: Reset, name: VolumeName) -> WasReset:
@@ -82,18 +81,35 @@ class Resetter:
             request_id=str(command.request_id),
             object=name.value,
             object_id="",
+            fingerprint=fingerprint(command),
         )
         try:
             with engine_errors_refused():
                 target = await self._target_when_removed(command.username, name)
-            spend_together((self.user_budget, command.username.value), (self.total_budget, ""))
+            spend_together(*self._budgets(command.username))
         except Refusal as refusal:
             await self.audit.denied(entry, refusal.reason)
             raise
-        async with recorded(self.audit, _with_objects(entry, target), self.clock):
+        if not self.total_budget.left(""):
+            await self._say_spent(entry)
+        async with recorded(self.audit, _with_objects(entry, target), self.clock) as outcome:
             run.acted = True
             await self._remove(target)
-        return self._result(target)
+            result = self._result(target)
+            outcome.answer = answer(result)
+            return result
+
+    def _budgets(self, username: Username) -> tuple[tuple[Window, str], tuple[Window, str]]:
+        return (self.user_budget, username.value), (self.total_budget, "")
+
+    async def _say_spent(self, last: Entry) -> None:
+        """Say, when the last of the total is spent, that every reset from here on is refused for a while.
+
+        Either the total is too small for this Hub, or somebody is emptying homes through it.
+        """
+        _log.warning("reset: limits.resets_total is spent", extra={"last_username": last.username})
+        everybody = replace(last, username="", actor="", request_id="", object="")
+        await self.audit.denied(everybody, Reason.RESET_BUDGET_SPENT)
 
     async def _target(self, username: Username, name: VolumeName) -> Target:
         try:

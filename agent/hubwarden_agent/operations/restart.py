@@ -16,7 +16,7 @@ from hubwarden_agent.engine.port import Container, ContainerState, Engine, Engin
 from hubwarden_agent.errors import Detail, Reason, Refusal
 from hubwarden_agent.locks import UserLocks
 from hubwarden_agent.names import ContainerName, Names, ServerName, Username
-from hubwarden_agent.operations.commands import Restart, Restarted
+from hubwarden_agent.operations.commands import Restart, Restarted, answer, fingerprint
 from hubwarden_agent.operations.runner import Run, Runner
 from hubwarden_agent.ownership import claimed, is_labelled
 from hubwarden_agent.recording import engine_errors_refused, recorded
@@ -54,7 +54,7 @@ class Restarter:
         with engine_errors_refused():
             container = await self._restartable(command, name)
         self.budget.check(command.username.value)
-        return Restarted(container)
+        return Restarted.of(container)
 
     async def _restart(self, run: Run, command: Restart, name: ContainerName) -> Restarted:
         entry = Entry(
@@ -66,6 +66,7 @@ class Restarter:
             request_id=str(command.request_id),
             object=name.value,
             object_id="",
+            fingerprint=fingerprint(command),
         )
         try:
             with engine_errors_refused():
@@ -75,9 +76,11 @@ class Restarter:
             await self.audit.denied(entry, refusal.reason)
             raise
         entry = replace(entry, object_id=before.id.value)
-        async with recorded(self.audit, entry, self.clock):
+        async with recorded(self.audit, entry, self.clock) as outcome:
             run.acted = True
-            return Restarted(await self._restarted(before, command.stop_timeout))
+            result = Restarted.of(await self._restarted(before, command.stop_timeout))
+            outcome.answer = answer(result)
+            return result
 
     async def _restartable(self, command: Restart, name: ContainerName) -> Container:
         container = await self.engine.container(name)

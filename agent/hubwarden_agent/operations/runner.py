@@ -2,7 +2,8 @@
 
 What holds here: an operation runs in a task of its own, so a client that goes away changes nothing. An operation that
 wrote its intent is remembered for 24 hours and its outcome given to whoever repeats the request id; a refusal before
-that is forgotten. A request id never acts twice, and never stands for two different requests.
+that is forgotten. A request id never acts twice, and never stands for two different requests; `recovery` tells what was
+remembered before the agent was started.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from hubwarden_agent.clock import Clock
 from hubwarden_agent.errors import Reason, Refusal
 from hubwarden_agent.locks import UserLocks
 from hubwarden_agent.names import RequestId
-from hubwarden_agent.operations.commands import Reset, Restart
+from hubwarden_agent.operations.commands import Reset, Restart, fingerprint
 
 REMEMBERED_SECONDS = 24 * 60 * 60
 BUSY_RETRY_SECONDS = 1.0
@@ -31,8 +32,8 @@ _log = logging.getLogger(__name__)
 class Run:
     """One operation under way or remembered. Whoever writes its intent sets `acted`."""
 
-    command: Restart | Reset
-    task: asyncio.Task[Any] | None = None
+    fingerprint: str
+    task: asyncio.Future[Any] | None = None
     acted: bool = False
     ended: float | None = None
 
@@ -65,16 +66,20 @@ class Runner:
         run = self._runs.get(command.request_id)
         if run is None:
             run = self._start(command.request_id, command, work)
-        elif run.command != command:
+        elif run.fingerprint != fingerprint(command):
             raise Refusal(Reason.INVALID_REQUEST, "This request id was used for another request.")
         if run.task is None:
             raise AssertionError("a run has a task from the moment it is known")
         result: Result = await asyncio.shield(run.task)
         return result
 
+    def recall(self, request_id: RequestId, fingerprint: str, outcome: asyncio.Future[Any], age: float) -> None:
+        """Remember an operation of before the start, which began `age` seconds ago."""
+        self._runs[request_id] = Run(fingerprint, outcome, acted=True, ended=self._clock.monotonic() - age)
+
     async def drain(self, seconds: float) -> bool:
         """Wait for what is under way; whether all of it ended in time."""
-        tasks = [run.task for run in self._runs.values() if run.task and not run.task.done()]
+        tasks = [run.task for run in self._runs.values() if run.task and run.ended is None]
         if not tasks:
             return True
         _, pending = await asyncio.wait(tasks, timeout=seconds)
@@ -83,18 +88,18 @@ class Runner:
     def _start(self, request_id: RequestId, command: Restart | Reset, work: Callable[[Run], Awaitable[Result]]) -> Run:
         if sum(run.ended is None for run in self._runs.values()) >= self._max_concurrent:
             raise Refusal(Reason.TOO_BUSY, retry_after=BUSY_RETRY_SECONDS)
-        run = Run(command)
+        run = Run(fingerprint(command))
         self._runs[request_id] = run
-        run.task = asyncio.create_task(self._locked(run, work), name=f"operation {request_id}")
+        run.task = asyncio.create_task(self._locked(command, run, work), name=f"operation {request_id}")
         run.task.add_done_callback(lambda task: self._ended(request_id, run, task))
         return run
 
-    async def _locked(self, run: Run, work: Callable[[Run], Awaitable[Result]]) -> Result:
-        log_context.request_id.set(str(run.command.request_id))
-        with self._locks.hold(run.command.username):
+    async def _locked(self, command: Restart | Reset, run: Run, work: Callable[[Run], Awaitable[Result]]) -> Result:
+        log_context.request_id.set(str(command.request_id))
+        with self._locks.hold(command.username):
             return await work(run)
 
-    def _ended(self, request_id: RequestId, run: Run, task: asyncio.Task[Any]) -> None:
+    def _ended(self, request_id: RequestId, run: Run, task: asyncio.Future[Any]) -> None:
         run.ended = self._clock.monotonic()
         if not run.acted:
             del self._runs[request_id]

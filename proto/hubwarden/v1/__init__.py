@@ -1,1 +1,1 @@
-"""Version 1 of the contract: `agent.proto` and the code generated from it (`make proto`). Nothing here is written by hand."""
+"""Version 1 of the contract: `agent.proto` and what `make proto` generates from it. Nothing is written by hand."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from fake_edges import FakeClock
-from hubwarden_agent.budgets import Window, spend_together
+from hubwarden_agent.budgets import Window, check_together, spend_together
 from hubwarden_agent.errors import Reason, Refusal
 from limits import parse
 
@@ -103,3 +103,23 @@ def test_together_spends_one_of_each(clock: FakeClock) -> None:
     spend_together((user, "alice"), (total, ""))
     _refused(user)
     _refused(total, "")
+
+
+def test_of_two_without_room_the_longer_wait_is_told(clock: FakeClock) -> None:
+    """Whoever waits as told is not refused by the other one."""
+    minute, hour = Window(parse("1/minute"), clock), Window(parse("1/hour"), clock, Reason.RESET_BUDGET_SPENT)
+    spend_together((minute, "alice"), (hour, ""))
+    with pytest.raises(Refusal) as refused:
+        check_together((minute, "alice"), (hour, ""))
+    assert (refused.value.reason, refused.value.retry_after) == (Reason.RESET_BUDGET_SPENT, 3600)
+    clock.advance(3600)
+    spend_together((minute, "alice"), (hour, ""))
+
+
+def test_what_is_left_comes_back(clock: FakeClock) -> None:
+    """The number that a metric shows."""
+    window = Window(parse("2/hour"), clock)
+    window.spend("alice")
+    assert (window.left("alice"), window.left("bob")) == (1, 2)
+    clock.advance(3600)
+    assert window.left("alice") == 2

@@ -12,8 +12,14 @@ from hubwarden_agent import config
 from hubwarden_agent.config_keys import TABLES
 from limits import parse as parse_rate
 
-# A copy of DESIGN's block, comments left out. [tls] has no defaults and is a later issue's.
+# A copy of DESIGN's block, comments left out, and [tls], which has none there.
 DESIGN = """
+[tls]
+certificate = ""
+key         = ""
+client_ca   = ""
+clients     = []
+minimum     = "1.2"
 [listen]
 grpc         = ["unix:///run/hubwarden/agent.sock"]
 gateway      = ""
@@ -102,14 +108,14 @@ WRONG: dict[str, list[str]] = {
     "listen.grpc": [
         "[]",
         '"unix:///a"',
-        '["tcp://0.0.0.0:7443"]',
+        '["tcp://0.0.0.0"]',
         '["unix://relative"]',
         '["unix:///a b"]',
         '["unix:///a", "unix:///a"]',
         f'["unix:///{"a" * 101}"]',
     ],
     "listen.gateway": ['"tcp://127.0.0.1:2375"', "1"],
-    "listen.metrics": ['"127.0.0.1:9464"'],
+    "listen.metrics": ['":9464"', '"0.0.0.0"', '"localhost:9464"', '"tcp://127.0.0.1:9464"'],
     "listen.socket_mode": ['"0666"', '"0661"', '"660"', '"1660"', "432", '"0o660"'],
     "listen.socket_group": ['"a b"', "5", '"-1"'],
     "docker.host": ['"tcp://127.0.0.1:2375"', '""', '"ssh://root@host"'],
@@ -148,7 +154,7 @@ class TestMistakes:
     @pytest.mark.parametrize(
         ("text", "expected"),
         [
-            ("[tls]\nclients = []", "tls: unknown table"),
+            ("[metrics]\nport = 1", "metrics: unknown table"),
             ("debug = true", "debug: unknown key"),
             ("[docker]\nHost = 'unix:///a'", "docker.Host: unknown key"),
             ("[limits]\nresets_per_users = '3/hour'", "limits.resets_per_users: unknown key"),

@@ -11,7 +11,7 @@ from hubwarden_agent import ownership
 from hubwarden_agent.engine.port import ContainerState, EngineError, EngineUnavailable, NotFound
 from hubwarden_agent.errors import Reason, Refusal
 from hubwarden_agent.names import ServerName, Templates, Username
-from hubwarden_agent.operations.commands import Restart
+from hubwarden_agent.operations.commands import Restart, Restarted
 
 RUNNING = {ContainerState.RUNNING, ContainerState.PAUSED, ContainerState.RESTARTING}
 
@@ -125,7 +125,7 @@ class TestValidateOnly:
         container = stage.engine.add_container(CONTAINER, addresses={"bridge": "10.0.0.9"})
         for _ in range(3):
             answer = await stage.restarter.restart(restart_command(validate_only=True))
-            assert answer.container == container
+            assert answer == Restarted.of(container)
         assert (stage.touched, stage.audit.lines) == ([], [])
         await stage.restarter.restart(restart_command())
 
@@ -144,13 +144,13 @@ class TestRestart:
     async def test_by_id_on_the_record(self, stage: AgentStage) -> None:
         """One call, on the id; the intent names container and id, and the outcome follows."""
         before = stage.engine.add_container(CONTAINER)
-        after = (await stage.restarter.restart(restart_command())).container
+        after = await stage.restarter.restart(restart_command())
         assert stage.touched == [("restart_container", before.id.value)]
         assert stage.audit.phases() == [("intent", None), ("outcome", None)]
         entry = stage.audit.lines[0].entry
         assert (entry.object, entry.object_id) == (CONTAINER, before.id.value)
-        assert after.id == before.id
-        assert after.started != before.started
+        assert after.container_id == before.id.value
+        assert after.started_at != before.started
         assert after.addresses != before.addresses
 
     async def test_the_intent_comes_before_the_call(self, stage: AgentStage) -> None:
@@ -222,7 +222,7 @@ class TestWhatDockerMayDo:
         stage.engine.fail_next["restart_container"] = EngineUnavailable(SECRET)
         later = stage.clock.now()
         stage.engine.before["restart_container"] = lambda: stage.engine.update(container, started=later)
-        assert (await stage.restarter.restart(restart_command())).container.started == later
+        assert (await stage.restarter.restart(restart_command())).started_at == later
 
 
 async def test_an_inspect_is_not_held_up(stage: AgentStage) -> None:
@@ -232,7 +232,7 @@ async def test_an_inspect_is_not_held_up(stage: AgentStage) -> None:
     released = stage.engine.stall["restart_container"] = asyncio.Event()
     slow = asyncio.create_task(stage.restarter.restart(restart_command()))
     await until(lambda: stage.touched)
-    assert (await stage.restarter.restart(restart_command("bob", validate_only=True))).container == bob
+    assert (await stage.restarter.restart(restart_command("bob", validate_only=True))) == Restarted.of(bob)
     assert not slow.done()
     released.set()
     await slow

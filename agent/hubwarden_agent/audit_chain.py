@@ -1,0 +1,86 @@
+"""The chain that the audit's lines make: pure, and the same for whoever writes lines and whoever verifies them.
+
+What holds here: a line is one JSON object whose last two keys are `previous`, the hash of the line before, and `hash`,
+the SHA-256 of the line as it is written without that last key. So a line can neither be changed nor left out without
+every later hash changing. What this cannot show by itself is in the threat model: whoever can rewrite the file can
+recompute it, and only an anchor kept elsewhere tells.
+This file must never open a file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+class Broken(Exception):  # noqa: N818 - what is broken is the chain
+    """A line does not fit. The text says how, and never holds the line's own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The last line of a chain; before the first line, sequence 0 and a hash of zeros."""
+
+    sequence: int = 0
+    hash: str = "0" * 64
+
+    def __str__(self) -> str:
+        return f"{self.sequence}:{self.hash}"
+
+
+def link(fields: Mapping[str, Any], head: Head) -> tuple[bytes, Head]:
+    """The next line of a chain, its end included, and the head that it makes.
+
+    Args:
+        fields: begin with `time`; the sequence comes after it.
+        head: the line before.
+    """
+    time, *others = fields.items()
+    chained = dict([time, ("sequence", head.sequence + 1), *others, ("previous", head.hash)])
+    line, digest = _sealed(chained)
+    return line + b"\n", Head(head.sequence + 1, digest)
+
+
+def read(line: bytes) -> dict[str, Any]:
+    """The fields of a line (its end not included) that is whole and has the hash that it says.
+
+    Raises:
+        Broken: it is not, or it is not spelt as we spell it.
+    """
+    try:
+        fields: dict[str, Any] = json.loads(line)
+        del fields["hash"]
+        sealed, fields["hash"] = _sealed(fields)
+        head_of(fields)
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise Broken("it is not a line of the audit") from error
+    if line != sealed:
+        raise Broken("its hash is not that of what it says")
+    return fields
+
+
+def head_of(fields: Mapping[str, Any]) -> Head:
+    """The head that a line makes."""
+    return Head(int(fields["sequence"]), fields["hash"])
+
+
+def check_follows(fields: Mapping[str, Any], head: Head) -> None:
+    """Refuse a line that is not the next one.
+
+    Raises:
+        Broken: a line before it is missing, was changed, or was put there.
+    """
+    if fields["sequence"] != head.sequence + 1:
+        raise Broken(f"its sequence is {fields['sequence']}, after {head.sequence}")
+    if fields["previous"] != head.hash:
+        raise Broken("it does not follow the line before it, which was changed")
+
+
+def _sealed(fields: Mapping[str, Any]) -> tuple[bytes, str]:
+    """The line with its hash as the last key, and that hash."""
+    line = json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode()
+    digest = hashlib.sha256(line).hexdigest()
+    return line[:-1] + f',"hash":"{digest}"}}'.encode(), digest

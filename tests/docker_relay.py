@@ -1,0 +1,114 @@
+"""A relay between an agent and Docker, which stops the agent at a chosen request: crash points without test hooks.
+
+What holds here: every request that changes something is noted, together with whether its intent was on disk by then.
+Each connection carries one request, so that a stop is exact.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+Moment = Literal["before", "during", "after"]
+
+
+@dataclass(frozen=True)
+class Point:
+    """A request of the agent's to Docker: the `nth` whose method and path match, and when to stop there.
+
+    `before`: Docker never sees it. `during`: Docker does it, nobody reads the answer. `after`: Docker has answered, and
+    the agent does not see it.
+    """
+
+    moment: Moment
+    request: str
+    nth: int = 1
+
+    def __str__(self) -> str:
+        return f"{self.moment} {self.request} {self.nth}"
+
+
+class Relay:
+    """Passes requests on.
+
+    Args:
+        docker: the engine's socket.
+        intent_on_disk: asked before each change whether the record of it is there.
+    """
+
+    def __init__(self, docker: str, intent_on_disk: Callable[[], bool]) -> None:
+        self._docker = docker
+        self._intent_on_disk = intent_on_disk
+        self._point: Point | None = None
+        self._kill: Callable[[], None] = lambda: None
+        self._seen = 0
+        self.stopped = asyncio.Event()
+        self.changes: list[str] = []
+        self.unrecorded: list[str] = []
+
+    def stop_at(self, point: Point, kill: Callable[[], None]) -> None:
+        """Kill there, once; `stopped` is set when Docker is done with that request, too."""
+        self._point, self._kill, self._seen = point, kill, 0
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One connection."""
+        try:
+            await self._pass_on(reader, writer)
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass  # the agent was killed
+        finally:
+            writer.close()
+
+    async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        length = re.search(r"(?i)\r\ncontent-length: *([0-9]+)", head)
+        body = await reader.readexactly(int(length[1])) if length else b""
+        request = " ".join(head.split(" ", 2)[:2])
+        moment = self._moment(request)
+        if moment == "before":
+            self._kill()
+            self.stopped.set()
+            return
+        if not request.startswith("GET "):
+            (self.changes if self._intent_on_disk() else self.unrecorded).append(request)
+        from_docker, to_docker = await asyncio.open_unix_connection(self._docker)
+        head = re.sub(r"(?i)\r\nconnection: [^\r]*", "", head)
+        to_docker.write(head.replace("\r\n", "\r\nConnection: close\r\n", 1).encode() + body)
+        await to_docker.drain()
+        if moment == "during":
+            self._kill()
+        answer = await from_docker.read()
+        to_docker.close()
+        if moment == "after":
+            self._kill()
+        if moment is None:
+            writer.write(answer)
+            await writer.drain()
+        else:
+            self.stopped.set()
+
+    def _moment(self, request: str) -> Moment | None:
+        if self._point is None or not re.search(self._point.request, request):
+            return None
+        self._seen += 1
+        if self._seen != self._point.nth:
+            return None
+        moment, self._point = self._point.moment, None
+        return moment
+
+
+@asynccontextmanager
+async def relay(path: Path, docker: str, intent_on_disk: Callable[[], bool]) -> AsyncIterator[Relay]:
+    """Relay for the body."""
+    made = Relay(docker, intent_on_disk)
+    server = await asyncio.start_unix_server(made.serve, str(path))
+    try:
+        yield made
+    finally:
+        server.close()
+        await server.wait_closed()

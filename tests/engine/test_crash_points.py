@@ -1,0 +1,202 @@
+"""An agent that is killed at any step of a restart or a reset leaves a record that is true, and never acts twice.
+
+The agent is a real process in front of a real engine; the relay between the two kills it (SIGKILL) before, during or
+after a request to Docker. Between two steps of DESIGN there always is one, except after the last: there the answer is.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from agent_client import PATIENCE, refused, reset_request, restart_request
+from docker.errors import NotFound  # noqa: TID251 - tests look at the engine behind the agent's back
+from docker_relay import Point, Relay, relay
+from hubwarden_agent.tools.audit import verify
+from killable_agent import AgentProcess
+from private_engine import Workbench
+
+INSPECT, RESTART = r"GET /v[^/]*/containers/[0-9a-z-]{9,}/json", r"POST /.*/restart"
+RESTART_POINTS = [
+    Point("before", INSPECT),  # 1 | 2
+    Point("after", INSPECT),  # 2 | 3
+    Point("before", RESTART),  # 3 | 4
+    Point("during", RESTART),  # in 4
+    Point("after", RESTART),  # 4 | 5
+    Point("before", INSPECT, 2),  # 4 | 5
+    Point("after", INSPECT, 2),  # 5 | 6
+    None,  # 6 |
+]
+VOLUME, REMOVE, DELETE, CREATE = "GET /.*/volumes/", "DELETE /.*/containers/", "DELETE /.*/volumes/", "/volumes/create"
+RESET_POINTS = [
+    Point("before", VOLUME),  # 1 | 2
+    Point("after", INSPECT),  # 2 | 3
+    Point("before", REMOVE),  # 3, 4 | 5; a backup asks nothing of Docker in this version
+    Point("after", REMOVE),  # 5 | 6
+    Point("before", VOLUME, 2),  # 5 | 6
+    Point("after", VOLUME, 2),  # in 6
+    Point("before", DELETE),  # in 6
+    Point("during", DELETE),  # in 6
+    Point("after", DELETE),  # 6 | 7
+    Point("before", CREATE),  # 6 | 7
+    Point("after", CREATE),  # 7 | 8
+    None,  # 8 |
+]
+
+
+@dataclass
+class Case:
+    """One user, one agent, and what the engine shows."""
+
+    agent: AgentProcess
+    relay: Relay
+    bench: Workbench
+    username: str
+    identifier: str = field(default_factory=lambda: str(uuid.uuid4()))
+
+    @property
+    def container(self) -> str:
+        """The container's name."""
+        return f"jupyterlab-{self.username}"
+
+    @property
+    def home(self) -> str:
+        """The home volume's name."""
+        return f"jupyterlab-{self.username}_home"
+
+    async def ask(self, operation: str, identifier: str = "") -> tuple[str, Any]:
+        """Ask the agent: `("ok", answer)`, or a reason and the refusal; `("UNREACHABLE", None)` when it dies."""
+        fields = {"request_id": identifier or self.identifier}
+        async with self.agent.client() as stub:
+            try:
+                if operation == "restart":
+                    return "ok", await stub.RestartContainer(restart_request(self.username, **fields), timeout=PATIENCE)
+                return "ok", await stub.ResetHomeVolume(reset_request(self.username, **fields), timeout=PATIENCE)
+            except grpc.aio.AioRpcError as error:
+                refusal = refused(error)
+                return refusal.reason or "UNREACHABLE", refusal
+
+    def recorded(self, phase: str) -> list[dict[str, Any]]:
+        """The audit's lines of this request."""
+        return [line for line in self.agent.lines() if (line["request_id"], line["phase"]) == (self.identifier, phase)]
+
+    def kept(self) -> str:
+        """What is in the home: its file, nothing, or `gone` with the whole volume."""
+        try:
+            folder = Path(self.bench.client.volumes.get(self.home).attrs["Mountpoint"])
+        except NotFound:
+            return "gone"
+        return " ".join(sorted(file.name for file in folder.iterdir()))
+
+    def write_thesis(self) -> None:
+        """A home with a file in it, and with a label, so that it has to come back."""
+        volume = self.bench.volume(self.home, labels={"kept": "yes"})
+        Path(volume.attrs["Mountpoint"], "thesis").touch()
+
+    async def crash(self, operation: str, point: Point | None) -> str:
+        """Ask, with the agent killed at the point, or once it has answered. Returns what the client got."""
+        if point is not None:
+            self.relay.stop_at(point, self.agent.kill)
+        result, _ = await self.ask(operation)
+        if point is None:
+            self.agent.kill()
+        else:
+            await self.relay.stopped.wait()
+        return result
+
+    def check_the_record(self, changes: list[str]) -> None:
+        """No action without an intent, every intent closed once, and the chain whole."""
+        assert self.relay.unrecorded == []
+        assert len(self.relay.changes) == len(set(self.relay.changes)), "something was done twice"
+        assert self.relay.changes == changes
+        assert len(self.recorded("intent")) == len(self.recorded("outcome"))
+        assert list(verify(self.agent.audit, []))[-1].startswith("whole from 1 ")
+
+
+@pytest.fixture
+async def case(tmp_path: Path, bench: Workbench, engine_socket: str) -> AsyncIterator[Case]:
+    """An agent that serves, behind a relay."""
+    agent = AgentProcess(tmp_path, tmp_path / "relay.sock")
+    made: list[Case] = []
+    intended = lambda: bool(made[0].recorded("intent"))  # noqa: E731 - the case does not exist yet
+    async with relay(tmp_path / "relay.sock", engine_socket, intended) as between:
+        made.append(Case(agent, between, bench, bench.username()))
+        await agent.start()
+        yield made[0]
+        agent.close()
+
+
+@pytest.mark.parametrize("point", RESTART_POINTS, ids=str)
+async def test_a_restart_that_is_cut_off(case: Case, point: Point | None) -> None:
+    """What was not recorded was not done; what was begun answers INTERRUPTED with what runs; what ended, its answer."""
+    container = case.bench.container(case.container)
+    result = await case.crash("restart", point)
+    assert result == ("UNREACHABLE" if point else "ok")
+    intended, ended = case.recorded("intent"), case.recorded("outcome")
+    changes = list(case.relay.changes)
+    await case.agent.start()
+
+    reason, answer = await case.ask("restart")
+
+    container.reload()
+    if ended:
+        assert (reason, answer.container_id) == ("ok", container.id)
+    elif intended:
+        assert reason == "INTERRUPTED"
+        assert answer.message.endswith(
+            "The server runs." if container.status == "running" else "The server does not run."
+        )
+        assert case.recorded("outcome")[0]["answer"] == {case.container: container.status}
+    else:
+        assert (reason, changes) == ("ok", [])
+        changes = case.relay.changes[:1]
+    again = await case.ask("restart")
+    assert again[0] == reason
+    assert again[1] == answer or again[1].message == answer.message
+    case.check_the_record(changes)
+    if container.status != "running":
+        container.start()
+    case.relay.changes.clear()
+    reason, new = await case.ask("restart", str(uuid.uuid4()))
+    assert (reason, new.container_id, len(case.relay.changes)) == ("ok", container.id, 1)
+
+
+@pytest.mark.parametrize("point", RESET_POINTS, ids=str)
+async def test_a_reset_that_is_cut_off(case: Case, point: Point | None) -> None:
+    """The home is whole or gone, never half, and the answer and the audit say which; nothing is carried on."""
+    case.write_thesis()
+    case.bench.container(case.container, start=False, mounts={case.home: "/home"}).start()
+    case.bench.client.containers.get(case.container).stop(timeout=5)
+    result = await case.crash("reset", point)
+    assert result == ("UNREACHABLE" if point else "ok")
+    intended, ended = case.recorded("intent"), case.recorded("outcome")
+    changes, kept = list(case.relay.changes), case.kept()
+    await case.agent.start()
+
+    reason, answer = await case.ask("reset")
+
+    if ended:
+        assert (reason, answer.volume, list(answer.removed_containers)) == ("ok", case.home, [case.container])
+    elif intended:
+        assert (reason, case.kept()) == ("INTERRUPTED", kept)
+        says = {"thesis": "is still there.", "gone": "is gone.", "": "there is a new one."}[kept]
+        assert answer.message.endswith(says)
+        found = case.recorded("outcome")[0]["answer"]
+        assert found[case.home] == {"thesis": "present", "gone": "gone", "": "replaced"}[kept]
+        assert found[case.container] == ("gone" if changes else "exited")
+    else:
+        assert (reason, changes, kept) == ("ok", [], "thesis")
+        changes = list(case.relay.changes)
+    again = await case.ask("reset")
+    assert again[0] == reason
+    assert again[1] == answer or again[1].message == answer.message
+    case.check_the_record(changes)
+    before = case.kept()
+    reason, _ = await case.ask("reset", str(uuid.uuid4()))
+    assert reason == ("VOLUME_NOT_FOUND" if before == "gone" else "ok")
+    assert case.kept() in ("", "gone")

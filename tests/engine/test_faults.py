@@ -1,0 +1,133 @@
+"""Docker or the client fail in the middle: the table's error, no wait past the deadline, and recovery by itself.
+
+The fault is made in a relay between the agent and the engine, so that the engine itself, which other tests use, is
+whole. The agent is one process throughout each test: nothing here restarts it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from google.rpc import error_details_pb2, status_pb2
+from hub.stack import wait_for
+from live_agent import LiveAgent, reset_request, restart_request, running
+from private_engine import Workbench
+from relay import Relay
+
+STUBBORN = "trap '' TERM; while :; do sleep 0.1; done"
+DEADLINE = 30.0
+
+
+@pytest.fixture(name="relay")
+def _relay(tmp_path: Path, engine_socket: str) -> Iterator[Relay]:
+    relay = Relay(tmp_path / "relay.sock", engine_socket)
+    relay.start()
+    yield relay
+    relay.stop()
+
+
+@pytest.fixture(name="agent")
+def _agent(tmp_path: Path, relay: Relay) -> Iterator[LiveAgent]:
+    with running(tmp_path, str(relay.socket)) as agent:
+        yield agent
+        relay.stop()
+
+
+def reason(action: Any) -> str:
+    """The reason of a refusal."""
+    with pytest.raises(grpc.RpcError) as refused:
+        action()
+    packed = dict(refused.value.trailing_metadata() or ()).get("grpc-status-details-bin")
+    if packed is None:
+        return str(refused.value.code().name)
+    info = error_details_pb2.ErrorInfo()
+    status_pb2.Status.FromString(packed).details[0].Unpack(info)
+    return str(info.reason)
+
+
+def phases(agent: LiveAgent, request_id: str) -> list[str]:
+    """What is on the record about a request."""
+    lines = [json.loads(line) for line in agent.audit_lines]
+    return [line["phase"] for line in lines if line.get("request_id") == request_id]
+
+
+def begin_slow_restart(agent: LiveAgent, bench: Workbench, deadline: float = DEADLINE) -> tuple[Any, Any, Any]:
+    """A restart that takes its stop timeout, with its intent on disk. Returns container, request and future."""
+    username = bench.username()
+    container = bench.container(f"jupyterlab-{username}", STUBBORN)
+    request = restart_request(username)
+    request.stop_timeout.seconds = 3
+    future = agent.stub().RestartContainer.future(request, timeout=deadline)
+    wait_for(lambda: phases(agent, request.request_id) == ["intent"], "the intent")
+    return container, request, future
+
+
+def started(container: Any) -> str:
+    """When it was last started."""
+    container.reload()
+    return str(container.attrs["State"]["StartedAt"])
+
+
+@pytest.mark.parametrize("fault", ["gone", "frozen"])
+def test_without_docker_nothing_is_done_and_it_comes_back(
+    agent: LiveAgent, relay: Relay, bench: Workbench, fault: str
+) -> None:
+    """Both operations say so within the time that Docker gets, health turns, and everything works afterwards."""
+    username = bench.username()
+    bench.container(f"jupyterlab-{username}")
+    bench.volume(f"jupyterlab-{username}_home")
+    stub = agent.stub()
+    (relay.stop if fault == "gone" else relay.freeze)()
+    assert reason(lambda: stub.RestartContainer(restart_request(username), timeout=DEADLINE)) == "DOCKER_UNAVAILABLE"
+    assert reason(lambda: stub.ResetHomeVolume(reset_request(username), timeout=DEADLINE)) == "DOCKER_UNAVAILABLE"
+    agent.wait_until_serving(serving=False)
+    assert "intent" not in "".join(agent.audit_lines)
+    (relay.start if fault == "gone" else relay.thaw)()
+    agent.wait_until_serving()
+    stub.RestartContainer(restart_request(username), timeout=DEADLINE)
+    stub.ResetHomeVolume(reset_request(username), timeout=DEADLINE)
+
+
+def test_frozen_in_the_middle_the_deadline_holds(agent: LiveAgent, relay: Relay, bench: Workbench) -> None:
+    """The caller has DEADLINE_EXCEEDED; the operation goes on, and its outcome is there under the same request id."""
+    container, request, future = begin_slow_restart(agent, bench, deadline=4)
+    before = started(container)
+    relay.freeze()
+    assert reason(future.result) == "DEADLINE_EXCEEDED"
+    assert phases(agent, request.request_id) == ["intent"]
+    relay.thaw()
+    agent.stub().RestartContainer(request, timeout=DEADLINE)
+    assert phases(agent, request.request_id) == ["intent", "outcome"]
+    after = started(container)
+    assert after != before
+    agent.stub().RestartContainer(request, timeout=DEADLINE)
+    assert started(container) == after
+
+
+def test_stopped_in_the_middle_is_unavailable(agent: LiveAgent, relay: Relay, bench: Workbench) -> None:
+    """The outcome is not known and that is said, for good; a new request acts once Docker is back."""
+    _, request, future = begin_slow_restart(agent, bench)
+    relay.stop()
+    assert reason(future.result) == "DOCKER_UNAVAILABLE"
+    assert phases(agent, request.request_id) == ["intent", "outcome"]
+    relay.start()
+    agent.wait_until_serving()
+    assert reason(lambda: agent.stub().RestartContainer(request, timeout=DEADLINE)) == "DOCKER_UNAVAILABLE"
+    agent.stub().RestartContainer(restart_request(request.username), timeout=DEADLINE)
+
+
+def test_a_client_that_goes_away_changes_nothing(agent: LiveAgent, bench: Workbench) -> None:
+    """The operation runs to its end, is recorded, and whoever repeats the request id gets its outcome."""
+    container, request, future = begin_slow_restart(agent, bench)
+    before = started(container)
+    future.cancel()
+    wait_for(lambda: phases(agent, request.request_id) == ["intent", "outcome"], "the outcome")
+    after = started(container)
+    assert after != before
+    answer = agent.stub().RestartContainer(request, timeout=DEADLINE)
+    assert (answer.container_id, started(container)) == (container.id, after)

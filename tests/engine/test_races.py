@@ -1,0 +1,186 @@
+"""Races on a real engine. Never: a file lost outside a reset, a wrong answer, somebody kept waiting by another."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from agent_stage import AgentStage, reset_command, restart_command, until
+from docker.errors import APIError, NotFound  # noqa: TID251 - tests look at the engine behind the agent's back
+from gateway_stage import POLICY, gateway, spawner_body
+from hubwarden_agent.clock import SystemClock
+from hubwarden_agent.engine.docker_engine import DockerEngine
+from hubwarden_agent.errors import Reason, Refusal
+from limits import parse as parse_rate
+from live_agent import reset_request, running
+from private_engine import Workbench
+
+ROUNDS = 200
+CREATE_ROUNDS = 60
+TARGETS = 200
+MANY = "100000/minute"
+
+pytestmark = pytest.mark.timeout(1800)
+
+
+@pytest.fixture(name="stage")
+def _stage(engine: DockerEngine) -> AgentStage:
+    return AgentStage(restarts=MANY, resets=MANY, resets_total=MANY, engine=engine, clock=SystemClock())
+
+
+class Home:
+    """A user's home volume, and whether the file in it is still there."""
+
+    def __init__(self, bench: Workbench, username: str) -> None:
+        self._bench = bench
+        self.name = f"jupyterlab-{username}_home"
+        self.make()
+
+    def make(self) -> None:
+        """With a file in it."""
+        self._file = Path(self._bench.volume(self.name).attrs["Mountpoint"], "thesis.txt")
+        self._file.write_text("five years of work")
+
+    def is_whole(self) -> bool:
+        """Whether the file is there."""
+        return self._file.exists()
+
+
+async def reason(operation: Any) -> Reason | None:
+    """The reason of a refusal; None when it was done."""
+    try:
+        await operation
+    except Refusal as refusal:
+        return refusal.reason
+    return None
+
+
+async def test_a_reset_never_takes_the_home_from_under_a_restart(bench: Workbench, stage: AgentStage) -> None:
+    """Where locks were apart, a reset saw the container stopped in the middle of its restart and removed both."""
+    username = bench.username()
+    home = Home(bench, username)
+    container = bench.container(f"jupyterlab-{username}", mounts={home.name: "/home/jovyan"})
+    seen: Counter[tuple[Reason | None, Reason | None]] = Counter()
+    for number in range(ROUNDS):
+        calls = [
+            reason(stage.restarter.restart(restart_command(username, stop_timeout=1))),
+            reason(stage.resetter.reset(reset_command(username))),
+        ]
+        # Which of the two is first changes from round to round, and by how much, too.
+        if number % 2:
+            restarted, reset = await asyncio.gather(*calls)
+        else:
+            first = asyncio.ensure_future(calls[1])
+            for _ in range(number % 7):
+                await asyncio.sleep(0)
+            restarted, reset = await asyncio.gather(calls[0], first)
+        seen[restarted, reset] += 1
+        container.reload()
+        assert (container.status, home.is_whole()) == ("running", True), (number, seen)
+    assert {answer for answer, _ in seen} <= {None, Reason.OPERATION_IN_PROGRESS}
+    assert {answer for _, answer in seen} <= {Reason.OPERATION_IN_PROGRESS, Reason.SERVER_RUNNING}
+    assert any(answer is None for answer, _ in seen)
+
+
+async def test_a_create_behind_the_agents_back_never_loses_a_file(bench: Workbench, stage: AgentStage) -> None:
+    """Whichever is first: a reset that was refused left everything, and one that was done left nothing of the old."""
+    username = bench.username()
+    name = f"jupyterlab-{username}"
+    home = Home(bench, username)
+    bench.forget_container(name)
+    seen: Counter[Reason | None] = Counter()
+
+    def create() -> bool:
+        try:
+            bench.client.containers.create(bench.image, ["true"], name=name, volumes={home.name: {"bind": "/data"}})
+        except APIError:
+            return False
+        return True
+
+    for number in range(CREATE_ROUNDS):
+        creating = asyncio.create_task(asyncio.to_thread(create))
+        for _ in range(number * 5):
+            await asyncio.sleep(0)
+        answer = await reason(stage.resetter.reset(reset_command(username)))
+        await creating
+        seen[answer] += 1
+        assert home.is_whole() == (answer is not None), (number, answer)
+        remove(bench, name)
+        home.make()
+    assert set(seen) <= {None, Reason.OPERATION_IN_PROGRESS, Reason.VOLUME_IN_USE}, seen
+
+
+async def test_a_create_through_the_gateway_never_loses_a_file(
+    bench: Workbench, stage: AgentStage, tmp_path: Path
+) -> None:
+    """They share a lock: one is refused at once, or they come one after the other."""
+    username = bench.username()
+    name = f"jupyterlab-{username}"
+    home = Home(bench, username)
+    bench.forget_container(name)
+    policy = replace(POLICY, images=(bench.image,), max_containers=10_000, max_creates=parse_rate(MANY))
+    body = spawner_body(username, Image=bench.image)
+    seen: Counter[tuple[Reason | None, int]] = Counter()
+    async with gateway(stage.engine, tmp_path, locks=stage.locks, spawn=policy) as served:
+        for number in range(CREATE_ROUNDS):
+            creating = asyncio.create_task(served.create(body, name))
+            for _ in range(number * 2):
+                await asyncio.sleep(0)
+            answer = await reason(stage.resetter.reset(reset_command(username)))
+            reply = await creating
+            seen[answer, reply.status] += 1
+            assert home.is_whole() == (answer is not None), (number, answer, json.dumps(reply.json))
+            remove(bench, name)
+            home.make()
+    assert {answer for answer, _ in seen} <= {None, Reason.OPERATION_IN_PROGRESS}, seen
+    assert {status for _, status in seen} <= {201, 409}, seen
+
+
+def remove(bench: Workbench, name: str) -> None:
+    """Take a container away, if it is there."""
+    try:
+        bench.client.containers.get(name).remove()
+    except NotFound:
+        return
+
+
+async def test_servers_that_ignore_sigterm_delay_nobodys_inspect(bench: Workbench, stage: AgentStage) -> None:
+    """While six restarts wait for their stop timeouts, looking at another server is answered."""
+    stubborn = [bench.username() for _ in range(6)]
+    for username in stubborn:
+        bench.container(f"jupyterlab-{username}", "trap '' TERM; while :; do sleep 0.1; done")
+    quick = bench.username()
+    bench.container(f"jupyterlab-{quick}")
+    restarts = [
+        asyncio.create_task(stage.restarter.restart(restart_command(username, stop_timeout=5))) for username in stubborn
+    ]
+    await until(lambda: stage.audit.phases().count(("intent", None)) == len(restarts))
+    for _ in range(20):
+        await stage.restarter.restart(restart_command(quick, validate_only=True))
+    assert not any(restart.done() for restart in restarts)
+    await asyncio.gather(*restarts)
+
+
+async def test_many_targets_at_once_leave_memory_as_it_was(bench: Workbench, tmp_path: Path) -> None:
+    """200 resets of 200 users in parallel are all right, again and again, and the agent does not grow."""
+    users = [bench.username() for _ in range(TARGETS)]
+    with running(tmp_path, bench.socket) as agent:
+        stub = agent.stub()
+
+        def all_at_once() -> int:
+            for username in users:
+                bench.client.volumes.create(f"jupyterlab-{username}_home")
+            futures = [stub.ResetHomeVolume.future(reset_request(username), timeout=120) for username in users]
+            assert [future.result().volume for future in futures] == [f"jupyterlab-{name}_home" for name in users]
+            return agent.status("VmRSS")
+
+        all_at_once()
+        before = all_at_once()
+        for _ in range(3):
+            after = all_at_once()
+        assert after < before * 1.05

@@ -1,0 +1,328 @@
+"""The audit file: durable before anything is done, chained, only ever appended to, bounded in size and in refusals."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import errno
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from agent_stage import SECRET
+from fake_edges import FakeClock
+from hubwarden_agent.audit import AuditFile, Entry
+from hubwarden_agent.audit_segments import Segments
+from hubwarden_agent.budgets import Window
+from hubwarden_agent.engine.port import EngineError
+from hubwarden_agent.errors import Reason, Refusal
+from hubwarden_agent.log_context import anchors
+from hubwarden_agent.tools.audit import verify
+from limits import parse
+
+ENTRY = Entry("restart", "木村", "lab", "unix", "user:alice", "an-id", "jupyterlab-x", "f" * 64, "a-fingerprint")
+LISTED = [
+    *("time", "sequence", "request_id", "client", "actor", "username", "server_name", "operation", "phase", "result"),
+    *("reason", "object", "object_id", "duration_ms", "previous", "hash"),
+]
+Make = Callable[..., AuditFile]
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    """Stands still."""
+    return FakeClock()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """The segment that is written."""
+    return tmp_path / "audit.jsonl"
+
+
+@pytest.fixture
+def make(path: Path, clock: FakeClock) -> Make:
+    """Opens the audit, as one agent after the other does."""
+
+    def make(max_bytes: int = 2**20, keep: int = 3, fsync: Callable[[int], None] = os.fsync) -> AuditFile:
+        return AuditFile(Segments(path, max_bytes, keep, fsync), clock, Window(parse("2/minute"), clock))
+
+    return make
+
+
+def _files(path: Path) -> list[Path]:
+    return [*sorted(path.parent.glob("audit-*.jsonl")), path]
+
+
+def _lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def _whole(path: Path) -> bool:
+    return list(verify(path, []))[-1].startswith("whole from 1 ")
+
+
+def _broken(*_: object) -> None:
+    raise OSError(errno.ENOSPC, "no space")
+
+
+@contextmanager
+def _disk_takes(monkeypatch: pytest.MonkeyPatch, taken: int) -> Iterator[None]:
+    """A disk that takes so many bytes of the next line, and then nothing."""
+    write = os.write
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "write", lambda descriptor, data: write(descriptor, data[:taken]))
+        yield
+
+
+async def _refused(audit: AuditFile) -> Reason:
+    with pytest.raises(Refusal) as refused:
+        await audit.intent(ENTRY)
+    return refused.value.reason
+
+
+class TestRecord:
+    async def test_an_intent_is_flushed_before_it_is_told(self, make: Make, path: Path) -> None:
+        """At the moment of the flush the whole line is in the file, and only then does the caller go on."""
+        seen: list[str] = []
+        await make(fsync=lambda _: seen.append(path.read_text(encoding="utf-8"))).intent(ENTRY)
+        assert seen == [path.read_text(encoding="utf-8")]
+        assert seen[0].endswith("\n")
+
+    async def test_every_line_has_every_field(self, make: Make, path: Path) -> None:
+        """The listed ones, in their order, whatever the phase; what else there is stands before `previous`."""
+        audit = make()
+        await audit.intent(ENTRY)
+        await audit.outcome(ENTRY, None, 1, {"started_at": None})
+        await audit.denied(ENTRY, Reason.NOT_OWNED)
+        extra = {"fingerprint", "answer", "unrecorded"}
+        assert [[key for key in line if key not in extra] for line in _lines(path)] == [LISTED] * 3
+        assert all(list(line)[-2:] == ["previous", "hash"] for line in _lines(path))
+        assert _whole(path)
+
+    async def test_what_a_line_says(self, make: Make, path: Path) -> None:
+        """The entry; an outcome also the result, its reason, the duration and what the answer is made of."""
+        audit = make()
+        await audit.intent(ENTRY)
+        await audit.outcome(ENTRY, None, 12, {"started_at": "then"})
+        await audit.outcome(ENTRY, Refusal(Reason.RESTART_FAILED), 7)
+        intent, success, failure = _lines(path)
+        common = {"time": "2026-11-22T12:00:00.000Z", "operation": "restart", "username": "木村", "server_name": "lab"}
+        assert common.items() <= intent.items()
+        assert (intent["phase"], intent["object"], intent["object_id"]) == ("intent", "jupyterlab-x", "f" * 64)
+        assert (intent["result"], intent["reason"], intent["duration_ms"]) == ("", "", None)
+        assert (intent["client"], intent["actor"], intent["request_id"]) == ("unix", "user:alice", "an-id")
+        assert (success["phase"], success["result"], success["duration_ms"]) == ("outcome", "ok", 12)
+        assert (success["fingerprint"], success["answer"]) == ("a-fingerprint", {"started_at": "then"})
+        assert (failure["result"], failure["reason"]) == ("failed", "RESTART_FAILED")
+
+    async def test_what_docker_said_is_not_in_it(self, make: Make, path: Path) -> None:
+        """The cause of a failure is for the log."""
+        refusal = Refusal(Reason.DOCKER_ERROR)
+        refusal.__cause__ = EngineError(SECRET)
+        await make().outcome(ENTRY, refusal, 1)
+        assert SECRET not in path.read_text(encoding="utf-8")
+
+    async def test_only_its_owner_reads_it(self, make: Make, path: Path) -> None:
+        """Mode 0600: it says who did what."""
+        make().close()
+        assert path.stat().st_mode & 0o777 == 0o600
+
+    async def test_the_next_agent_goes_on_with_the_chain(self, make: Make, path: Path) -> None:
+        """Nothing is rewritten, and sequence and hash go on."""
+        for _ in range(2):
+            audit = make()
+            await audit.intent(ENTRY)
+            audit.close()
+        assert [line["sequence"] for line in _lines(path)] == [1, 2]
+        assert _whole(path)
+
+    async def test_a_clock_that_is_set_back_changes_no_order(self, make: Make, path: Path, clock: FakeClock) -> None:
+        """Segments and lines are numbered: the chain holds, and what is read back is in the order of writing."""
+        audit = make(max_bytes=1, keep=9)
+        for _ in range(4):
+            await audit.intent(ENTRY)
+            clock.time -= dt.timedelta(days=30)
+        assert _whole(path)
+        times = [past.time for past in make(max_bytes=1, keep=9).history()]
+        assert times == sorted(times)
+
+
+class TestFailure:
+    async def test_no_flush_no_intent(self, make: Make, path: Path) -> None:
+        """An intent that may not be on disk is AUDIT_UNAVAILABLE, and taken back."""
+        assert await _refused(make(fsync=_broken)) is Reason.AUDIT_UNAVAILABLE
+        assert path.read_bytes() == b""
+
+    async def test_an_outcome_and_a_denial_never_raise(self, make: Make, caplog: pytest.LogCaptureFixture) -> None:
+        """What was done is done: the failure to write it goes to the log."""
+        audit = make(fsync=_broken)
+        await audit.outcome(ENTRY, None, 1)
+        await audit.denied(ENTRY, Reason.NOT_OWNED)
+        assert "cannot record an outcome yet" in caplog.text
+        assert "cannot record a refusal" in caplog.text
+
+    async def test_nothing_new_before_an_outcome_that_is_owed(self, make: Make, path: Path) -> None:
+        """While it cannot be written no intent is; once it can, it goes first."""
+        working = [False]
+        audit = make(fsync=lambda _: None if working[0] else _broken())
+        await audit.outcome(ENTRY, None, 1)
+        assert await _refused(audit) is Reason.AUDIT_UNAVAILABLE
+        working[0] = True
+        await audit.intent(ENTRY)
+        assert [line["phase"] for line in _lines(path)] == ["outcome", "intent"]
+
+    @pytest.mark.parametrize("taken", [0, 1, 100])
+    async def test_a_disk_that_is_full(
+        self, make: Make, path: Path, monkeypatch: pytest.MonkeyPatch, taken: int
+    ) -> None:
+        """The part of a line that it took is taken back; once there is room, the next one is whole."""
+        audit = make()
+        await audit.intent(ENTRY)
+        with _disk_takes(monkeypatch, taken):
+            for _ in range(3):
+                assert await _refused(audit) is Reason.AUDIT_UNAVAILABLE
+        await audit.intent(ENTRY)
+        assert (len(_lines(path)), _whole(path)) == (2, True)
+
+    async def test_a_part_that_cannot_be_taken_back(
+        self, make: Make, path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Nothing is written behind it: it ends its segment, and the chain goes on in a new one."""
+        audit = make()
+        await audit.intent(ENTRY)
+        with _disk_takes(monkeypatch, 100), monkeypatch.context() as patched:
+            patched.setattr(os, "ftruncate", _broken)
+            assert await _refused(audit) is Reason.AUDIT_UNAVAILABLE
+        await audit.intent(ENTRY)
+        assert [file.read_bytes().endswith(b"\n") for file in _files(path)] == [False, True]
+        assert _whole(path)
+
+    @pytest.mark.parametrize("end", [b'{"phase":"int', b"not a line\n"])
+    async def test_what_a_crash_left(
+        self, make: Make, path: Path, end: bytes, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """A last line that is cut off, or not ours, is reported and set aside as it is; a new segment goes on."""
+        audit = make()
+        await audit.intent(ENTRY)
+        audit.close()
+        path.write_bytes(left := path.read_bytes() + end)
+        await make().intent(ENTRY)
+        aside, present = _files(path)
+        assert aside.read_bytes() == left
+        assert (len(_lines(present)), _lines(present)[0]["sequence"]) == (1, 2)
+        assert "A new segment begins" in caplog.text
+
+    async def test_a_file_that_was_removed(self, make: Make, path: Path) -> None:
+        """No line goes to where nobody can read it: a new file is begun, and the gap shows."""
+        audit = make()
+        await audit.intent(ENTRY)
+        path.unlink()
+        await audit.intent(ENTRY)
+        assert _lines(path)[0]["sequence"] == 2
+
+    @pytest.mark.parametrize("problem", ["no directory", "a directory in its place"])
+    def test_an_audit_that_cannot_be_opened(self, make: Make, path: Path, problem: str) -> None:
+        """An agent does not start without it."""
+        if problem == "no directory":
+            path.parent.rmdir()
+        else:
+            path.mkdir()
+        with pytest.raises(OSError, match=r"audit\.jsonl"):
+            make()
+
+    async def test_a_caller_that_is_cancelled_leaves_a_whole_line(self, make: Make, path: Path) -> None:
+        """A line is written or refused as a whole."""
+        audit = make()
+        task = asyncio.create_task(audit.intent(ENTRY))
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        audit.close()
+        assert len(_lines(path)) == 1
+
+
+class TestBounds:
+    async def test_a_full_segment_is_set_aside_and_the_oldest_go(self, make: Make, path: Path) -> None:
+        """Every segment is within bounds by one line, `keep` stay besides the present one, and the chain goes on."""
+        audit = make(max_bytes=1)
+        for number in range(7):
+            await audit.outcome(ENTRY, None, number)
+        assert [file.name for file in _files(path)[:-1]] == [f"audit-00000{number}.jsonl" for number in (4, 5, 6)]
+        assert [_lines(file)[0]["duration_ms"] for file in _files(path)] == [3, 4, 5, 6]
+        assert all(file.stat().st_mode & 0o777 == 0o600 for file in _files(path))
+        assert list(verify(path, []))[-1].startswith("whole from 4 to 7:")
+
+    async def test_a_disk_that_fails_between_two_segments(
+        self, make: Make, path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The new file cannot be made: refused; once it can, it is, and nothing was lost or written elsewhere."""
+        audit = make(max_bytes=1)
+        await audit.intent(ENTRY)
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "open", _broken)
+            assert await _refused(audit) is Reason.AUDIT_UNAVAILABLE
+        await audit.intent(ENTRY)
+        assert [len(_lines(file)) for file in _files(path)] == [1, 1]
+        assert _whole(path)
+
+    async def test_a_full_disk_never_costs_history(
+        self, make: Make, path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """However often a new segment is tried in vain, the old ones stay until a line of it is on disk."""
+        audit = make(max_bytes=1, keep=1)
+        await audit.intent(ENTRY)
+        await audit.intent(ENTRY)
+        before = [file.read_bytes() for file in _files(path)]
+        with _disk_takes(monkeypatch, 0):
+            for _ in range(5):
+                await _refused(audit)
+        assert [file.read_bytes() for file in _files(path) if file.stat().st_size] == before
+
+    async def test_where_a_segment_ends_is_said(self, make: Make, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """At the start, when a segment is set aside, and at the end: sequence and hash, which `audit verify` takes."""
+        said: list[str] = []
+        monkeypatch.setattr(anchors, "info", lambda _, extra: said.append(extra["anchor"]))
+        audit = make(max_bytes=1)
+        await audit.intent(ENTRY)
+        await audit.intent(ENTRY)
+        audit.close()
+        lines = [line for file in _files(path) for line in _lines(file)]
+        assert said == ["0:" + "0" * 64, *(f"{line['sequence']}:{line['hash']}" for line in lines)]
+
+    async def test_a_disk_that_gets_full_is_said_once(
+        self, make: Make, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """When not even one segment fits any more; and once more after there was room again."""
+        rooms = iter([2**20, 2**20 - 1, 0, 2**21, 5])
+
+        class Disk:
+            f_frsize = 1
+
+            @property
+            def f_bavail(self) -> int:
+                return next(rooms)
+
+        monkeypatch.setattr(os, "fstatvfs", lambda _: Disk())
+        audit = make(max_bytes=2**20)
+        for _ in range(5):
+            await audit.intent(ENTRY)
+        warned = [vars(record)["free_bytes"] for record in caplog.records if "free_bytes" in vars(record)]
+        assert warned == [2**20 - 1, 5]
+
+    async def test_refusals_cannot_fill_the_disk(self, make: Make, path: Path, clock: FakeClock) -> None:
+        """Two a minute here; the next line says how many were left out. Intents are never left out."""
+        audit = make()
+        for _ in range(50):
+            await audit.denied(ENTRY, Reason.NOT_OWNED)
+        assert len(_lines(path)) == 2
+        await audit.intent(ENTRY)
+        clock.advance(60)
+        await audit.denied(ENTRY, Reason.NOT_OWNED)
+        last = _lines(path)[-1]
+        assert (last["phase"], last["reason"], last["unrecorded"]) == ("denied", "NOT_OWNED", 48)

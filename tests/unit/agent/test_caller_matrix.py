@@ -1,0 +1,130 @@
+"""Every RPC by every kind of caller: who gets an answer, and what the others get. What is not in the table fails."""
+
+from __future__ import annotations
+
+import itertools
+import uuid
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from cryptography import x509
+from google.rpc import error_details_pb2, status_pb2
+from grpc_health.v1 import health_pb2
+from hubwarden.v1 import agent_pb2
+from tls_stage import NOW, OPTIONS, YEAR, authority, issued, remote_agent, without_names
+
+SERVICES = (
+    agent_pb2.DESCRIPTOR.services_by_name["DockerAgentService"],
+    health_pb2.DESCRIPTOR.services_by_name["Health"],
+)
+METHODS = [method.full_name for service in SERVICES for method in service.methods]
+CALLERS = {
+    "plaintext": lambda stage: stage.keep(grpc.aio.insecure_channel(f"127.0.0.1:{stage.port}", OPTIONS)),
+    "no certificate": lambda stage: stage.connect(None),
+    # It says all the right things, and its CA has the same name as the agent's.
+    "wrong CA": lambda stage: stage.connect(issued(authority())),
+    "expired": lambda stage: stage.connect(issued(stage.ca, start=NOW - 2 * YEAR)),
+    "no SAN": lambda stage: stage.connect(without_names(stage.ca)),
+    "unlisted": lambda stage: stage.connect(issued(stage.ca, x509.DNSName("other.example.org"))),
+    "listed": lambda stage: stage.connect(issued(stage.ca)),
+    "unix": lambda stage: stage.keep(grpc.aio.insecure_channel(f"unix://{stage.files.directory}/agent.sock", OPTIONS)),
+    "private unix": lambda stage: stage.keep(
+        grpc.aio.insecure_channel(f"unix://{stage.files.directory}/health.sock", OPTIONS)
+    ),
+}
+NO_CONNECTION, NOT_THERE, ANSWER, REFUSED = "UNAVAILABLE", "UNIMPLEMENTED", "answer", "CLIENT_NOT_ALLOWED"
+"""gRPC's own words for the first two, an answer, and our reason."""
+RESTART, RESET = (f"hubwarden.v1.DockerAgentService.{name}" for name in ("RestartContainer", "ResetHomeVolume"))
+CHECK, WATCH = "grpc.health.v1.Health.Check", "grpc.health.v1.Health.Watch"
+EXPECTED = {
+    **{(method, caller): NO_CONNECTION for method in (RESTART, RESET, CHECK, WATCH)
+       for caller in ("plaintext", "no certificate", "wrong CA", "expired")},
+    **{(method, caller): REFUSED for method in (RESTART, RESET, CHECK, WATCH) for caller in ("no SAN", "unlisted")},
+    **{(method, "listed"): ANSWER for method in (RESTART, RESET, CHECK, WATCH)},
+    (RESTART, "unix"): ANSWER,
+    (RESET, "unix"): ANSWER,
+    (CHECK, "unix"): NOT_THERE,
+    (WATCH, "unix"): NOT_THERE,
+    (RESTART, "private unix"): NOT_THERE,
+    (RESET, "private unix"): NOT_THERE,
+    (CHECK, "private unix"): ANSWER,
+    (WATCH, "private unix"): ANSWER,
+}  # fmt: skip
+REQUESTS = {
+    RESTART: lambda: agent_pb2.RestartContainerRequest(
+        username="alice", actor="user:alice", request_id=str(uuid.uuid4())
+    ),
+    RESET: lambda: agent_pb2.ResetHomeVolumeRequest(username="bob", actor="user:bob", request_id=str(uuid.uuid4())),
+    CHECK: health_pb2.HealthCheckRequest,
+    WATCH: health_pb2.HealthCheckRequest,
+}
+
+
+async def _outcome(channel: grpc.aio.Channel, method: str) -> str:
+    service, _, name = method.rpartition(".")
+    path, serialize = f"/{service}/{name}", lambda message: message.SerializeToString()
+    try:
+        if method == WATCH:
+            call: Any = channel.unary_stream(path, serialize)(REQUESTS[method](), timeout=20)
+            answered = await call.read() is not grpc.aio.EOF
+            call.cancel()
+            assert answered
+        else:
+            await channel.unary_unary(path, serialize)(REQUESTS[method](), timeout=20)
+    except grpc.aio.AioRpcError as error:
+        return _reason(error)
+    return ANSWER
+
+
+def _reason(error: grpc.aio.AioRpcError) -> str:
+    metadata: Any = error.trailing_metadata() or {}
+    info = error_details_pb2.ErrorInfo()
+    for detail in status_pb2.Status.FromString(metadata.get("grpc-status-details-bin", b"")).details:
+        if detail.Unpack(info):
+            return info.reason
+    return error.code().name
+
+
+def test_the_table_is_complete() -> None:
+    """A method or a kind of caller that is not in the table fails here, and so does a line too many."""
+    assert set(EXPECTED) == set(itertools.product(METHODS, CALLERS))
+
+
+@pytest.mark.parametrize(("method", "caller"), list(itertools.product(METHODS, CALLERS)))
+async def test_caller(tmp_path: Path, method: str, caller: str) -> None:
+    """Each caller gets what the table says; a refusal touches nothing; an unlisted one leaves one line in the audit."""
+    async with remote_agent(tmp_path) as stage:
+        outcome = await _outcome(CALLERS[caller](stage), method)
+        assert outcome == EXPECTED[method, caller]
+        acted = outcome == ANSWER and method in (RESTART, RESET)
+        assert bool(stage.engine.calls) == acted
+        phases = ["intent", "outcome"] if acted else ["denied"] if outcome == REFUSED else []
+        assert [line["phase"] for line in stage.audited()] == phases
+
+
+@pytest.mark.parametrize(
+    ("caller", "client"),
+    [
+        ("listed", "dns:hub.example.org"),
+        ("unix", "unix"),
+        ("unlisted", "dns:other.example.org"),
+        ("no SAN", "no alternative name"),
+    ],
+)
+async def test_the_audit_names_the_caller(tmp_path: Path, caller: str, client: str) -> None:
+    """What the transport proved is what the audit says, and a common name is not part of it."""
+    async with remote_agent(tmp_path) as stage:
+        await _outcome(CALLERS[caller](stage), RESTART)
+        assert {line["client"] for line in stage.audited()} == {client}
+
+
+async def test_nothing_else_is_served(tmp_path: Path) -> None:
+    """A listed client finds no reflection."""
+    async with remote_agent(tmp_path) as stage:
+        channel = CALLERS["listed"](stage)
+        call: Any = channel.unary_unary("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo")
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await call(b"", timeout=20)
+        assert refused.value.code() is grpc.StatusCode.UNIMPLEMENTED

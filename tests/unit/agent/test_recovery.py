@@ -1,0 +1,263 @@
+"""What a new start knows of the last: answers as they were, interrupted operations closed, and nothing done twice."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from agent_stage import CONTAINER, HOME, AgentStage, request_id, reset_command, restart_command, until
+from fake_edges import Line, MemoryAudit
+from fake_engine import home_of
+from hubwarden_agent.audit import Entry, Past
+from hubwarden_agent.engine.port import ContainerState, EngineError, PublishedPort
+from hubwarden_agent.errors import Reason, Refusal
+from hubwarden_agent.names import VolumeName
+from hubwarden_agent.operations import recovery
+from hubwarden_agent.operations.commands import Reset, Restart, Restarted, answer, fingerprint, from_answer
+from hubwarden_agent.operations.recovery import Recovery
+
+
+def _history(audit: MemoryAudit, time: dt.datetime) -> list[Past]:
+    """The lines as they come back from disk: through JSON, the newest first."""
+
+    def past(line: Line) -> Past:
+        reason = line.reason.value if line.reason else ""
+        return Past(time, line.phase, line.entry, reason, json.loads(json.dumps(line.answer)))
+
+    return [past(line) for line in reversed(audit.lines)]
+
+
+def _started_again(old: AgentStage, *, lines: int | None = None, hours: float = 0) -> tuple[AgentStage, Recovery]:
+    """An agent over the same engine that finds only the first `lines` of the audit, `hours` later."""
+    new = AgentStage()
+    new.engine = old.engine
+    new.restarter, new.resetter = replace(new.restarter, engine=old.engine), replace(new.resetter, engine=old.engine)
+    new.audit.lines.extend(old.audit.lines[:lines])
+    history = _history(new.audit, new.clock.now())
+    new.clock.advance(hours * 3600)
+    again = Recovery(new.engine, new.audit, new.runner, new.clock)
+    again.begin(history)
+    return new, again
+
+
+@pytest.fixture
+def stage() -> AgentStage:
+    """Alice's server runs, and bob's has a home that nobody holds."""
+    stage = AgentStage()
+    stage.engine.add_container(CONTAINER, exposed_ports=("8888/tcp",))
+    stage.engine.add_volume("jupyterlab-bob_home")
+    return stage
+
+
+async def _refused(stage: AgentStage, command: Restart | Reset) -> Refusal:
+    with pytest.raises(Refusal) as refused:
+        await (stage.restarter.restart(command) if isinstance(command, Restart) else stage.resetter.reset(command))
+    return refused.value
+
+
+class TestFinished:
+    async def test_a_restart_answers_as_it_did(self, stage: AgentStage) -> None:
+        """The same answer, made of the audit alone; the engine is not asked to change anything."""
+        command = restart_command()
+        before = await stage.restarter.restart(command)
+        stage.engine.calls.clear()
+        new, _ = _started_again(stage)
+        assert await new.restarter.restart(command) == before
+        assert new.touched == []
+
+    async def test_a_reset_answers_as_it_did(self, stage: AgentStage) -> None:
+        """Although by now there is a new home, which stays."""
+        command = reset_command("bob")
+        before = await stage.resetter.reset(command)
+        stage.engine.calls.clear()
+        stage.engine.add_volume("jupyterlab-bob_home")
+        new, _ = _started_again(stage)
+        assert await new.resetter.reset(command) == before
+        assert (new.touched, VolumeName("jupyterlab-bob_home") in new.engine.volumes) == ([], True)
+
+    async def test_a_failure_stays_one(self, stage: AgentStage) -> None:
+        """With its reason and its object."""
+        command = restart_command()
+        stage.engine.fail_next["restart_container"] = EngineError("no")
+        stage.engine.before["restart_container"] = stage.engine.containers.clear
+        assert (await _refused(stage, command)).reason is Reason.RESTART_FAILED
+        new, _ = _started_again(stage)
+        refusal = await _refused(new, command)
+        assert (refusal.reason, refusal.detail.container) == (Reason.RESTART_FAILED, CONTAINER)
+
+    @pytest.mark.parametrize("other", [{"stop_timeout": 11}, {"server_name": "lab"}, {"username": "bob"}])
+    async def test_with_other_parameters(self, stage: AgentStage, other: dict[str, Any]) -> None:
+        """INVALID_REQUEST, as before the start."""
+        identifier = request_id()
+        await stage.restarter.restart(restart_command(identifier=identifier))
+        new, _ = _started_again(stage)
+        assert (await _refused(new, restart_command(identifier=identifier, **other))).reason is Reason.INVALID_REQUEST
+
+    async def test_a_refusal_is_not_remembered(self, stage: AgentStage) -> None:
+        """Its id may be used again."""
+        command = reset_command("alice")
+        assert (await _refused(stage, command)).reason is Reason.VOLUME_NOT_FOUND
+        stage.engine.add_volume(HOME)
+        new, _ = _started_again(stage)
+        assert (await new.resetter.reset(command)).volume == HOME
+
+    @pytest.mark.parametrize("changed", [{"reason": "OF_ANOTHER_VERSION"}, {"answer": {"shape": 9}}])
+    async def test_another_versions_answer(self, stage: AgentStage, changed: dict[str, Any]) -> None:
+        """It cannot be given, and the agent starts; the id still never acts again."""
+        command = restart_command()
+        await stage.restarter.restart(command)
+        stage.engine.calls.clear()
+        new = AgentStage()
+        outcome, intent = _history(stage.audit, new.clock.now())
+        Recovery(stage.engine, new.audit, new.runner, new.clock).begin([replace(outcome, **changed), intent])
+        assert (await _refused(new, command)).reason is Reason.INTERRUPTED
+        assert new.touched == []
+
+    @pytest.mark.parametrize(("hours", "known"), [(23.9, True), (24.1, False)])
+    async def test_for_a_day(self, stage: AgentStage, hours: float, known: bool) -> None:  # noqa: FBT001 - a parameter
+        """From the operation on, not from the start on."""
+        command = restart_command()
+        await stage.restarter.restart(command)
+        stage.engine.calls.clear()
+        new, _ = _started_again(stage, hours=hours)
+        await new.restarter.restart(command)
+        assert (new.touched == []) is known
+
+    async def test_a_clock_that_was_set_back_forgets_nothing(self, stage: AgentStage) -> None:
+        """Lines of tomorrow are remembered, for a day from now on."""
+        command = restart_command()
+        await stage.restarter.restart(command)
+        stage.engine.calls.clear()
+        new, _ = _started_again(stage, hours=-48)
+        await new.restarter.restart(command)
+        assert new.touched == []
+
+
+class TestInterrupted:
+    @pytest.mark.parametrize(
+        ("state", "says"),
+        [
+            (ContainerState.RUNNING, "The server runs."),
+            (ContainerState.EXITED, "The server does not run."),
+            (None, "The server does not run."),
+        ],
+    )
+    async def test_a_restart(self, stage: AgentStage, state: ContainerState | None, says: str) -> None:
+        """Closed with the container's state, or that it is gone; answered so; not carried on."""
+        command = restart_command()
+        await stage.restarter.restart(command)
+        container = next(iter(stage.engine.containers.values()))
+        stage.engine.calls.clear()
+        if state:
+            stage.engine.update(container, state=state)
+        else:
+            stage.engine.containers.clear()
+        new, _ = _started_again(stage, lines=1)
+        refusal = await _refused(new, command)
+        assert (refusal.reason, refusal.message.endswith(says)) == (Reason.INTERRUPTED, True)
+        last = new.audit.lines[-1]
+        assert (last.phase, last.reason) == ("outcome", Reason.INTERRUPTED)
+        assert last.answer == {CONTAINER: state.value if state else "gone"}
+        assert new.touched == []
+
+    @pytest.mark.parametrize(
+        ("home", "says"),
+        [("present", "is still there."), ("gone", "is gone."), ("replaced", "is gone, and there is a new one.")],
+    )
+    async def test_a_reset(self, home: str, says: str) -> None:
+        """Closed with every object; another volume of the same name is told by its creation; not carried on."""
+        old, command = AgentStage(), reset_command()
+        volume = old.engine.add_volume(HOME)
+        kept = old.engine.add_container(CONTAINER, ContainerState.EXITED, mounts=(home_of("alice"),))
+        await old.resetter.reset(command)
+        old.engine.calls.clear()
+        if home == "present":
+            old.engine.volumes[volume.name] = volume
+            old.engine.containers[kept.id] = kept
+        elif home == "replaced":
+            old.engine.add_volume(HOME)
+        new, _ = _started_again(old, lines=1)
+        refusal = await _refused(new, command)
+        assert (refusal.reason, refusal.message.endswith(says)) == (Reason.INTERRUPTED, True)
+        assert refusal.detail.volume == HOME
+        assert new.audit.lines[-1].answer == {HOME: home, CONTAINER: "exited" if home == "present" else "gone"}
+        assert new.touched == []
+
+    async def test_the_next_start_finds_it_closed(self, stage: AgentStage) -> None:
+        """It is closed once, and says the same a start later, whatever became of the server since."""
+        command = restart_command()
+        await stage.restarter.restart(command)
+        new, _ = _started_again(stage, lines=1)
+        first = await _refused(new, command)
+        new.engine.containers.clear()
+        newer, _ = _started_again(new)
+        assert (await _refused(newer, command)).message == first.message
+        assert [line.phase for line in newer.audit.lines] == ["intent", "outcome"]
+
+    async def test_of_a_week_ago(self, stage: AgentStage) -> None:
+        """An agent that was down for long still closes what it left; its id is forgotten."""
+        await stage.restarter.restart(restart_command())
+        new, _ = _started_again(stage, lines=1, hours=7 * 24)
+        await until(lambda: len(new.audit.lines) == 2)
+        assert new.audit.lines[-1].reason is Reason.INTERRUPTED
+
+    async def test_docker_is_away(self, stage: AgentStage, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Closed when it answers again; whoever asks waits for that. Giving up leaves it to the next start."""
+        monkeypatch.setattr(recovery, "DOCKER_INTERVAL", 0)
+        command = restart_command()
+        await stage.restarter.restart(command)
+        stage.engine.available = False
+        waiting, left = _started_again(stage, lines=1)
+        await left.stop()
+        assert [line.phase for line in waiting.audit.lines] == ["intent"]
+        new, _ = _started_again(stage, lines=1)
+        asking = asyncio.create_task(new.restarter.restart(command))
+        for _ in range(9):  # more turns than a look takes
+            await asyncio.sleep(0)
+        assert [line.phase for line in new.audit.lines] == ["intent"]
+        assert await new.runner.drain(0), "what is only waited for holds up no end"
+        stage.engine.available = True
+        with pytest.raises(Refusal, match="INTERRUPTED"):
+            await asking
+        assert new.audit.lines[-1].answer == {CONTAINER: "running"}
+
+    async def test_docker_does_not_say(self, stage: AgentStage) -> None:
+        """Closed without what it shows."""
+        await stage.restarter.restart(restart_command())
+        stage.engine.fail_next["container"] = EngineError("no")
+        new, _ = _started_again(stage, lines=1)
+        await until(lambda: len(new.audit.lines) == 2)
+        assert new.audit.lines[-1].answer == {}
+
+    @pytest.mark.parametrize(("username", "found"), [("alice", {CONTAINER: "running"}), ("", {})])
+    async def test_the_gateways(self, stage: AgentStage, username: str, found: dict[str, str]) -> None:
+        """A create is closed by the container's name; the fetching of an image has nothing to look at."""
+        entry = Entry("create", username, "", "gateway", "", "an-id", CONTAINER, "")
+        await stage.audit.intent(entry)
+        new, _ = _started_again(stage)
+        await until(lambda: len(new.audit.lines) == 2)
+        assert new.audit.lines[-1].answer == found
+
+
+def test_an_answer_comes_back_whole() -> None:
+    """Through JSON, with every field."""
+    now = dt.datetime(2026, 11, 22, 12, 0, 0, 123456, tzinfo=dt.UTC)
+    for started in (now, None):
+        result = Restarted("a", "b" * 64, started, {"bridge": "10.0.0.2"}, (PublishedPort(8888, "tcp", "::1", 30000),))
+        assert from_answer("restart", json.loads(json.dumps(answer(result)))) == result
+
+
+def test_a_fingerprint_stands_for_everything_but_the_id() -> None:
+    """Equal for the same request under any id, another for any other parameter or client."""
+    assert fingerprint(restart_command()) == fingerprint(restart_command())
+    different: list[Restart | Reset] = [
+        restart_command(),
+        restart_command(stop_timeout=3),
+        restart_command("bob"),
+        reset_command(),
+    ]
+    assert len({fingerprint(command) for command in different}) == 4

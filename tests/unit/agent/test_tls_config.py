@@ -1,0 +1,94 @@
+"""TCP never starts without all of `[tls]`, and every mistake of both is listed at once."""
+
+from __future__ import annotations
+
+import pytest
+from hubwarden_agent import config
+
+COMPLETE = {
+    "certificate": '"/tls/agent.crt"',
+    "key": '"/tls/agent.key"',
+    "client_ca": '"/tls/ca.crt"',
+    "clients": '["dns:hub.example.org"]',
+}
+
+
+def _toml(address: str = "tcp://0.0.0.0:7443", **changes: str | None) -> str:
+    keys = {key: value for key, value in (COMPLETE | changes).items() if value is not None}
+    lines = "\n".join(f"{key} = {value}" for key, value in keys.items())
+    return f'[listen]\ngrpc = ["{address}"]\n[tls]\n{lines}\n'
+
+
+def _mistakes(text: str, examine: config.Examine | None = None) -> list[str]:
+    with pytest.raises(config.ConfigurationError) as refused:
+        config.parse(text, examine)
+    return refused.value.mistakes
+
+
+@pytest.mark.parametrize("address", ["tcp://0.0.0.0:7443", "tcp://agent.example.org:1", "tcp://[::]:65535"])
+def test_a_complete_table_is_enough(address: str) -> None:
+    """TCP beside or instead of a unix socket."""
+    settings = config.parse(_toml(address))
+    assert (settings.listen.unix, settings.listen.tcp) == ((), (address.removeprefix("tcp://"),))
+    assert settings.tls.clients == ("dns:hub.example.org",)
+
+
+@pytest.mark.parametrize("key", COMPLETE)
+def test_an_incomplete_table_is_refused(key: str) -> None:
+    """Whatever is missing, it is named."""
+    assert _mistakes(_toml(**{key: None})) == [f"tls.{key}: must be set, because listen.grpc has a tcp:// address"]
+
+
+def test_plaintext_is_refused() -> None:
+    """TCP without the table misses all of it."""
+    mistakes = _mistakes('[listen]\ngrpc = ["tcp://0.0.0.0:7443"]')
+    assert sorted(mistake.partition(":")[0] for mistake in mistakes) == sorted(f"tls.{key}" for key in COMPLETE)
+
+
+def test_an_empty_list_of_clients_is_refused() -> None:
+    """Nobody on the list is not everybody."""
+    assert _mistakes(_toml(clients="[]")) == ["tls.clients: must be set, because listen.grpc has a tcp:// address"]
+
+
+@pytest.mark.parametrize(
+    "client",
+    ["hub.example.org", "dns:*.example.org", "dns:Hub", "dns:", "ip:10.0.0.1", "uri:x y:z", "uri:/p"],
+)
+def test_a_client_that_is_not_an_exact_typed_name_is_refused(client: str) -> None:
+    """No wildcard, no other kind of name, nothing untyped."""
+    (mistake,) = _mistakes(_toml(clients=f'["{client}"]'))
+    assert mistake.startswith("tls.clients: must be an alternative name of a client certificate, exact: ")
+
+
+@pytest.mark.parametrize("client", ["dns:hub.example.org", "uri:spiffe://example.org/ns/hub", "dns:hub"])
+def test_dns_and_uri_names_are_clients(client: str) -> None:
+    """SPIFFE ids are URIs."""
+    assert config.parse(_toml(clients=f'["{client}"]')).tls.clients == (client,)
+
+
+@pytest.mark.parametrize(
+    "address", ["tcp://0.0.0.0", "tcp://0.0.0.0:0", "tcp://:7443", "tcp://0.0.0.0:65536", "0.0.0.0:7443", "dns:x:1"]
+)
+def test_an_address_that_gRPC_would_read_its_own_way_is_refused(address: str) -> None:  # noqa: N802 - its name
+    """HOST:PORT with the scheme, and nothing else."""
+    (mistake,) = _mistakes(_toml(address))
+    assert mistake.startswith('listen.grpc: must be "unix:///absolute/path", or with [tls] "tcp://HOST:PORT"')
+
+
+def test_the_gateway_is_never_on_tcp() -> None:
+    """What stands for Docker's API has no caller's identity to check."""
+    (mistake,) = _mistakes('[listen]\ngateway = "tcp://0.0.0.0:2376"')
+    assert mistake == 'listen.gateway: must be "unix:///absolute/path"'
+
+
+def test_mistakes_of_keys_and_of_files_come_together() -> None:
+    """A wrong limit does not hide an expired certificate."""
+    text = _toml() + 'minimum = "1.1"\n[limits]\nmax_deadline = 0\n'
+    assert len(_mistakes(text, lambda _: ["tls.key: /tls/agent.key: no"])) == 2
+    text = _toml() + "[limits]\nmax_deadline = 0\n"
+    assert "tls.key: /tls/agent.key: no" in _mistakes(text, lambda _: ["tls.key: /tls/agent.key: no"])
+
+
+def test_files_are_not_looked_at_without_tcp() -> None:
+    """An agent on a unix socket needs none."""
+    config.parse("", lambda _: ["no"])

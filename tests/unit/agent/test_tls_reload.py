@@ -1,0 +1,128 @@
+"""Renewed files are served without a restart and without hurting what runs; broken ones are not, and are reported."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from agent_stage import until
+from hubwarden.v1 import agent_pb2
+from hubwarden_agent.config import ConfigurationError
+from hubwarden_agent.remote import Keyring
+from tls_stage import LOOPBACK, NOW, SERVER, YEAR, RemoteStage, authority, issued, remote_agent
+
+
+@pytest.fixture
+async def stage(tmp_path: Path) -> AsyncIterator[RemoteStage]:
+    """An agent that serves on TCP."""
+    async with remote_agent(tmp_path) as stage:
+        yield stage
+
+
+async def _code(stub: Any) -> str:
+    """What a client gets that asks about Bob's home."""
+    request = agent_pb2.ResetHomeVolumeRequest(username="bob", actor="user:bob", validate_only=True)
+    try:
+        await stub.ResetHomeVolume(request, timeout=20)
+    except grpc.aio.AioRpcError as error:
+        return error.code().name
+    return "OK"
+
+
+async def test_everything_is_renewed_and_a_running_operation_is_not_dropped(stage: RemoteStage) -> None:
+    """With a new CA, certificate and key, new connections use them only, and an operation under way gets its answer."""
+    old = stage.stub(issued(stage.ca))
+    stage.engine.stall["restart_container"] = asyncio.Event()
+    request = agent_pb2.RestartContainerRequest(username="alice", actor="user:alice", request_id=str(uuid.uuid4()))
+    running = asyncio.ensure_future(old.RestartContainer(request, timeout=20))
+    await until(lambda: stage.engine.calls)
+    new_ca = authority("The next CA")
+    stage.files.write(issued(new_ca, LOOPBACK, purpose=SERVER), new_ca)
+    stage.keyring.look()
+    assert await _code(stage.stub(issued(new_ca), new_ca)) == "OK"
+    assert await _code(stage.stub(issued(stage.ca), new_ca)) == "UNAVAILABLE"
+    assert await _code(stage.stub(issued(stage.ca))) == "UNAVAILABLE"
+    stage.engine.stall["restart_container"].set()
+    assert (await running).container == "jupyterlab-alice"
+
+
+async def test_a_client_taken_off_the_list_is_out_at_once(stage: RemoteStage) -> None:
+    """Its next call is refused, on the connection that it has; put back, it is let in again."""
+    stub = stage.stub(issued(stage.ca))
+    assert await _code(stub) == "OK"
+    stage.files.clients = ("dns:another.example.org",)
+    stage.keyring.look()
+    assert await _code(stub) == "PERMISSION_DENIED"
+    stage.files.clients = ("dns:another.example.org", "dns:hub.example.org")
+    stage.keyring.look()
+    assert await _code(stub) == "OK"
+
+
+@pytest.mark.parametrize("name", ["agent.crt", "agent.key", "ca.crt"])
+async def test_a_broken_file_keeps_what_was_served(
+    stage: RemoteStage, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The log says once which file it is, `problem` says so while it lasts, and repairing it ends it."""
+    path = stage.files.directory / name
+    good, before = path.read_bytes(), stage.keyring.current
+    path.write_bytes(b"half a fi")
+    with caplog.at_level(logging.INFO, "hubwarden_agent.remote"):
+        stage.keyring.look()
+        stage.keyring.look()
+    assert stage.keyring.current is before
+    assert str(path) in stage.keyring.problem
+    said = [record.getMessage() for record in caplog.records if record.name == "hubwarden_agent.remote"]
+    assert [str(path) in message for message in said] == [True]
+    assert await _code(stage.stub(issued(stage.ca))) == "OK"
+    path.write_bytes(good)
+    stage.keyring.look()
+    assert stage.keyring.problem == ""
+
+
+async def test_an_expired_renewal_is_not_served(stage: RemoteStage) -> None:
+    """What replaces a valid certificate has to be valid."""
+    before = stage.keyring.current
+    stage.files.write(issued(stage.ca, LOOPBACK, purpose=SERVER, start=NOW - 2 * YEAR), stage.ca)
+    stage.keyring.look()
+    assert stage.keyring.current is before
+    assert "expired on" in stage.keyring.problem
+
+
+async def test_half_of_a_renewal_is_not_served(stage: RemoteStage) -> None:
+    """Between the new certificate's arrival and its key's, the old pair is served; then the new one."""
+    key = (stage.files.directory / "agent.key").read_bytes()
+    stage.files.write(issued(stage.ca, LOOPBACK, purpose=SERVER), stage.ca)
+    new_key = (stage.files.directory / "agent.key").read_bytes()
+    (stage.files.directory / "agent.key").write_bytes(key)
+    before = stage.keyring.current
+    stage.keyring.look()
+    assert stage.keyring.current is before
+    (stage.files.directory / "agent.key").write_bytes(new_key)
+    stage.keyring.look()
+    assert stage.keyring.current.key == new_key
+
+
+async def test_files_are_looked_at_while_it_serves(stage: RemoteStage) -> None:
+    """Nobody has to tell the agent: `follow` looks."""
+    following = asyncio.create_task(stage.keyring.follow(interval=0))
+    stage.files.write(issued(stage.ca, LOOPBACK, purpose=SERVER), stage.ca)
+    certificate = (stage.files.directory / "agent.crt").read_bytes()
+    await until(lambda: stage.keyring.current.certificate == certificate)
+    following.cancel()
+    with suppress(asyncio.CancelledError):
+        await following
+
+
+async def test_there_is_no_first_material_to_keep(tmp_path: Path) -> None:
+    """An agent does not start with files that it could not serve."""
+    async with remote_agent(tmp_path) as stage:
+        (tmp_path / "ca.crt").unlink()
+        with pytest.raises(ConfigurationError):
+            Keyring(stage.files.read)
