@@ -104,11 +104,25 @@ class Runner:
         if not run.acted:
             del self._runs[request_id]
         # Fetching the exception here keeps asyncio from reporting it as lost when the client is gone.
-        if not task.cancelled() and (error := task.exception()) and not isinstance(error, Refusal):
+        if task.cancelled():
+            return
+        if (error := task.exception()) and not isinstance(error, Refusal):
             _log.error("an operation failed unforeseen", exc_info=error, extra={"request_id": str(request_id)})
+        run.task = _outcome(task)
 
     def _forget(self) -> None:
         horizon = self._clock.monotonic() - REMEMBERED_SECONDS
         for request_id, run in list(self._runs.items()):
             if run.ended is not None and run.ended < horizon:
                 del self._runs[request_id]
+
+
+def _outcome(task: asyncio.Future[Any]) -> asyncio.Future[Any]:
+    """What a finished task came to, without what it still holds: its context, and every frame an exception passed."""
+    outcome = asyncio.get_running_loop().create_future()
+    if error := task.exception():
+        outcome.set_exception(error.with_traceback(None))
+        outcome.exception()  # or asyncio reports it as lost when nobody asks again
+    else:
+        outcome.set_result(task.result())
+    return outcome
