@@ -13,8 +13,10 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from deployment import LiveAgent, Workbench, base_image, free_port, restart_request, running_agent, start, workbench
 from docker.errors import ImageNotFound  # noqa: TID251 - measured beside the agent
@@ -24,7 +26,7 @@ WARM_UP = 100
 DEADLINE = 10.0
 IMAGE = "hubwarden/agent:latest"
 
-TRANSPORTS: Mapping[str, Callable[[LiveAgent], object]] = {
+TRANSPORTS: Mapping[str, Callable[[LiveAgent], Any]] = {
     "unix": LiveAgent.stub,
     "mutual TLS": LiveAgent.tls_stub,
 }
@@ -48,7 +50,7 @@ def measure_calls(bench: Workbench, directory: Path, calls: int) -> None:
         actions: dict[str, Callable[[], object]] = {"Docker directly": lambda: inspect(container.id)}
         for name, connect in TRANSPORTS.items():
             stub = connect(agent)
-            actions[f"agent over {name}"] = lambda stub=stub: stub.RestartContainer(request, timeout=DEADLINE)
+            actions[f"agent over {name}"] = partial(stub.RestartContainer, request, timeout=DEADLINE)
         taken: dict[str, list[float]] = {name: [] for name in actions}
         for number in range(calls + WARM_UP):
             for name, action in actions.items():
@@ -61,6 +63,12 @@ def measure_calls(bench: Workbench, directory: Path, calls: int) -> None:
         print(f"{name}: p50 {p50:.2f} ms, p99 {p99:.2f} ms; p50 over Docker's {p50 - direct * 1000:+.2f} ms; n={calls}")
 
 
+def launch(agent: LiveAgent) -> None:
+    """From exec to SERVING."""
+    agent.launch()
+    agent.wait_until_serving()
+
+
 def measure_start(bench: Workbench, directory: Path, *, gateway: bool) -> None:
     """From exec to SERVING, and resident memory then, which is idle: nobody has called."""
     taken, processor, resident = [], [], []
@@ -68,7 +76,7 @@ def measure_start(bench: Workbench, directory: Path, *, gateway: bool) -> None:
         place = directory / f"{gateway}{number}"
         place.mkdir()
         agent = LiveAgent(place, bench.socket, gateway=gateway, metrics=gateway)
-        taken.append(seconds(lambda agent=agent: (agent.launch(), agent.wait_until_serving())))
+        taken.append(seconds(partial(launch, agent)))
         processor.append(agent.processor_seconds())
         resident.append(agent.status("VmRSS") / 1024)
         agent.stop()

@@ -12,6 +12,7 @@ import random
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,7 @@ class Soak:
             list(pool.map(lambda one: self._operate(*one), chosen))
 
     def _operate(self, dice: float, username: str) -> None:
+        call: Callable[[], object]
         kind, call = (
             "validate",
             lambda: self._stub.RestartContainer(restart_request(username, validate_only=True), timeout=DEADLINE),

@@ -72,7 +72,8 @@ class AgentStage:
     @property
     def touched(self) -> list[tuple[str, str]]:
         """What the engine was asked to change, in order."""
-        return self.engine.calls
+        calls: list[tuple[str, str]] = self.engine.calls
+        return calls
 
 
 def request_id() -> RequestId:

@@ -172,7 +172,7 @@ async def remote_agent(directory: Path) -> AsyncIterator[RemoteStage]:
         for event in engine.stall.values():
             event.set()
         for channel in stage.channels:
-            await channel.close()
+            await channel.close(None)
         stopped.set()
         await serving
         agent.audit.close()

@@ -102,14 +102,14 @@ class Agent:
         stack.push_async_callback(metrics.stop)
 
     async def _drained(self, servers: Sequence[grpc.aio.Server]) -> bool:
-        """Take nothing new, and finish what is under way; what lost its client only the runner still knows."""
+        """Take nothing new, and finish what is under way; then what lost its client, which only the runner knows."""
+        give_up = asyncio.get_running_loop().time() + DRAIN_SECONDS
         async with asyncio.TaskGroup() as group:
             for server in servers:
                 group.create_task(server.stop(DRAIN_SECONDS))
             if self.gateway is not None:
                 group.create_task(self.gateway.stop())
-            running = group.create_task(self.runner.drain(DRAIN_SECONDS))
-        return running.result()
+        return await self.runner.drain(max(0.0, give_up - asyncio.get_running_loop().time()))
 
 
 def assemble(settings: Config, engine: Engine, clock: Clock, metrics: Metrics, keyring: Keyring | None = None) -> Agent:

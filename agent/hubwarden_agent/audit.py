@@ -120,7 +120,7 @@ class AuditFile:
         line = self._line(entry, "outcome", result, reason, duration_ms, **more)
         try:
             await self._append(line, owed=True)
-        except OSError:
+        except (OSError, RuntimeError):  # RuntimeError: closed meanwhile, and the next start closes the intent
             _log.exception("audit: cannot record an outcome yet", extra={"request_id": entry.request_id})
 
     async def denied(self, entry: Entry, reason: Reason) -> None:
@@ -133,7 +133,7 @@ class AuditFile:
         unrecorded, self._unrecorded = self._unrecorded, 0
         try:
             await self._append(self._line(entry, "denied", "denied", reason.value, unrecorded=unrecorded))
-        except OSError:
+        except (OSError, RuntimeError):
             _log.exception("audit: cannot record a refusal", extra={"request_id": entry.request_id})
 
     def close(self) -> None:

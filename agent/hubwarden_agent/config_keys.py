@@ -189,7 +189,7 @@ TABLES: Mapping[str, Key] = MappingProxyType(
         "limits.restarts_per_user": Key("6/10 minutes", _rate),
         "limits.resets_per_user": Key("3/hour", _rate),
         "limits.resets_total": Key("60/hour", _rate),
-        "limits.max_stop_timeout": Key(60, _number(0, 3600)),
+        "limits.max_stop_timeout": Key(60, _number(0, 75)),  # the agent's own end waits 90 s for a restart
         "limits.max_deadline": Key(600, _number(1, 86400)),
         "limits.max_concurrent": Key(256, _number(1, 10000)),
         "reset.stopped_container": Key("remove", _text("remove|refuse", '"remove" or "refuse"')),

@@ -72,8 +72,8 @@ async def _serve_until_stopped(settings: Config, clock: Clock, keyring: Keyring 
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
     metrics = Metrics(clock)
-    docker, slow_threads = settings.docker, settings.limits.max_concurrent
-    engine = DockerEngine(docker.host, docker.timeout, slow_threads, metrics.docker)
+    docker, limits = settings.docker, settings.limits
+    engine = DockerEngine(docker.host, docker.timeout, limits.max_deadline, limits.max_concurrent, metrics.docker)
     agent = assemble(settings, engine, clock, metrics, keyring)
     await agent.serve(stopped)
     agent.audit.close()

@@ -91,8 +91,8 @@ TABLE: Mapping[Reason, Meaning] = MappingProxyType(
         Reason.CONTAINER_KEPT: Meaning(
             _CONFLICT,
             "A stopped container still holds the home volume. Ask an administrator for help. Nothing was changed.",
-            "The stopped container {container} holds the volume {volume}, and the agent's policy keeps it "
-            "(stopped_container). Remove it (docker rm {container}), then try again. Nothing was changed.",
+            "The user's stopped containers hold the volume {volume}, and the agent's policy keeps them "
+            "(stopped_container): {holders}. Remove them (docker rm NAME), then try again. Nothing was changed.",
         ),
         Reason.OPERATION_IN_PROGRESS: Meaning(
             _CONFLICT, "Something else is being done for this user. Wait until it has finished."

@@ -37,7 +37,7 @@ def bench(engine_socket: str, busybox: str) -> Iterator[private_engine.Workbench
 @pytest.fixture
 def engine(engine_socket: str) -> Iterator[DockerEngine]:
     """The real port over the private engine."""
-    engine = DockerEngine(f"unix://{engine_socket}", timeout=30, slow_threads=16)
+    engine = DockerEngine(f"unix://{engine_socket}", timeout=30, slow_timeout=60, slow_threads=16)
     yield engine
     engine.close()
 

@@ -97,8 +97,8 @@ class TestRestart:
     async def test_six_stubborn_ones_hold_nobody_up(self, bed: Bed) -> None:
         """While six restarts wait for SIGKILL, a validation is answered: all six are still under way then."""
         users = [bed.bench.username() for _ in range(6)]
-        for user in users:
-            bed.bench.container(f"jupyterlab-{user}", STUBBORN)
+        made = [bed.bench.container(f"jupyterlab-{user}", STUBBORN) for user in users]
+        started = [container.attrs["State"]["StartedAt"] for container in made]
         bed.bench.container(bed.container)
         slow = [
             asyncio.ensure_future(bed.stub.RestartContainer(restart_request(user, stop_timeout=15), timeout=PATIENCE))
@@ -107,9 +107,12 @@ class TestRestart:
         await asyncio.to_thread(until, lambda: len(bed.agent.place.audit()) == 6, "six intents")
         answer = await bed.restart(validate_only=True)
         assert answer.container == bed.container
+        for container in made:  # what Docker shows, since an answer that waited its turn could overtake theirs
+            container.reload()
+        assert [container.attrs["State"]["StartedAt"] for container in made] == started
         assert not any(call.done() for call in slow)
-        for user in users:  # SIGKILL from outside ends the wait
-            bed.bench.client.containers.get(f"jupyterlab-{user}").kill()
+        for container in made:  # SIGKILL from outside ends the wait
+            container.kill()
         await asyncio.gather(*slow)
 
     async def test_a_replay(self, bed: Bed) -> None:

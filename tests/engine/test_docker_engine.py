@@ -45,7 +45,7 @@ class TestDockerEngine(EngineContract):
 
 async def test_an_engine_that_is_not_there_is_unavailable(tmp_path: Path) -> None:
     """A missing socket is EngineUnavailable, and nothing is asked before the first question."""
-    engine = DockerEngine(f"unix://{tmp_path}/docker.sock", timeout=1, slow_threads=1)
+    engine = DockerEngine(f"unix://{tmp_path}/docker.sock", timeout=1, slow_timeout=1, slow_threads=1)
     with pytest.raises(EngineUnavailable):
         await engine.version()
     engine.close()

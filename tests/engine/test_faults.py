@@ -42,7 +42,8 @@ def reason(action: Any) -> str:
     """The reason of a refusal."""
     with pytest.raises(grpc.RpcError) as refused:
         action()
-    packed = dict(refused.value.trailing_metadata() or ()).get("grpc-status-details-bin")
+    trailing: Any = refused.value.trailing_metadata()
+    packed = dict(trailing or ()).get("grpc-status-details-bin")
     if packed is None:
         return str(refused.value.code().name)
     info = error_details_pb2.ErrorInfo()

@@ -166,21 +166,14 @@ async def test_servers_that_ignore_sigterm_delay_nobodys_inspect(bench: Workbenc
     await asyncio.gather(*restarts)
 
 
-async def test_many_targets_at_once_leave_memory_as_it_was(bench: Workbench, tmp_path: Path) -> None:
-    """200 resets of 200 users in parallel are all right, again and again, and the agent does not grow."""
+async def test_many_targets_at_once_are_all_reset(bench: Workbench, tmp_path: Path) -> None:
+    """200 resets of 200 users in parallel are all right, twice over. What it does to memory, bench/soak.py shows."""
     users = [bench.username() for _ in range(TARGETS)]
     with running(tmp_path, bench.socket) as agent:
         stub = agent.stub()
 
-        def all_at_once() -> int:
+        for _ in range(2):
             for username in users:
                 bench.client.volumes.create(f"jupyterlab-{username}_home")
             futures = [stub.ResetHomeVolume.future(reset_request(username), timeout=120) for username in users]
             assert [future.result().volume for future in futures] == [f"jupyterlab-{name}_home" for name in users]
-            return agent.status("VmRSS")
-
-        all_at_once()
-        before = all_at_once()
-        for _ in range(3):
-            after = all_at_once()
-        assert after < before * 1.05

@@ -60,7 +60,9 @@ class DockerEngine:
 
     Args:
         host: the engine's address.
-        timeout: seconds for anything but stop, restart and pull; those get their own time on top.
+        timeout: seconds for a question that changes nothing.
+        slow_timeout: seconds for a change, beyond a stop timeout; Docker goes on with one that nobody waits for, and
+            deleting a large home takes its time.
         slow_threads: how many changes can be under way at once.
         timed: is entered around every question.
     """
@@ -69,23 +71,24 @@ class DockerEngine:
         self,
         host: str,
         timeout: int,
+        slow_timeout: int,
         slow_threads: int,
         timed: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
         self._host = host
         self._timed = timed
-        self._timeout = timeout
+        self._timeouts = {False: timeout, True: slow_timeout}
         self._quick = ThreadPoolExecutor(QUICK_THREADS, "docker")
         self._slow = ThreadPoolExecutor(slow_threads, "docker-slow")
         self._connecting = threading.Lock()
-        self._connected: docker.APIClient | None = None
+        self._connected: dict[bool, docker.APIClient] = {}
 
     def close(self) -> None:
-        """Wait for questions on their way, then close every connection."""
-        self._quick.shutdown()
-        self._slow.shutdown()
-        if self._connected is not None:
-            self._connected.close()
+        """Ask nothing more, and close every connection. What Docker was asked for, Docker goes on with."""
+        self._quick.shutdown(wait=False, cancel_futures=True)
+        self._slow.shutdown(wait=False, cancel_futures=True)
+        for api in self._connected.values():
+            api.close()
 
     async def version(self) -> Version:
         """See `Engine.version`."""
@@ -158,19 +161,20 @@ class DockerEngine:
     async def _ask(self, question: Callable[[docker.APIClient], Result], *, slow: bool = False) -> Result:
         def answer() -> Result:
             with _translated():
-                return question(self._api())
+                return question(self._api(slow=slow))
 
         pool = self._slow if slow else self._quick
         with self._timed():
             return await asyncio.get_running_loop().run_in_executor(pool, answer)
 
-    def _api(self) -> docker.APIClient:
+    def _api(self, *, slow: bool) -> docker.APIClient:
         with self._connecting:
-            if self._connected is None:
-                self._connected = docker.APIClient(
-                    self._host, version="auto", timeout=self._timeout, max_pool_size=QUICK_THREADS
+            if slow not in self._connected:
+                timeout = self._timeouts[slow]
+                self._connected[slow] = docker.APIClient(
+                    self._host, version="auto", timeout=timeout, max_pool_size=QUICK_THREADS
                 )
-            return self._connected
+            return self._connected[slow]
 
 
 def _or_none(question: Callable[[docker.APIClient], Result]) -> Callable[[docker.APIClient], Result | None]:

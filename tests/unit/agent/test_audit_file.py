@@ -7,6 +7,7 @@ import datetime as dt
 import errno
 import json
 import os
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -236,15 +237,22 @@ class TestFailure:
             make()
 
     async def test_a_caller_that_is_cancelled_leaves_a_whole_line(self, make: Make, path: Path) -> None:
-        """A line is written or refused as a whole."""
-        audit = make()
-        task = asyncio.create_task(audit.intent(ENTRY))
+        """A line is written or refused as a whole, even one that still waits for another's flush."""
+        flushing = threading.Event()
+
+        def fsync(_: int) -> None:
+            flushing.wait(timeout=10)
+
+        audit = make(fsync=fsync)
+        first, second = (asyncio.create_task(audit.intent(ENTRY)) for _ in range(2))
         await asyncio.sleep(0)
-        task.cancel()
+        second.cancel()
         with pytest.raises(asyncio.CancelledError):
-            await task
+            await second
+        flushing.set()
+        await first
         audit.close()
-        assert len(_lines(path)) == 1
+        assert len(_lines(path)) == 2
 
 
 class TestBounds:

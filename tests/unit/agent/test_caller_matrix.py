@@ -67,12 +67,12 @@ async def _outcome(channel: grpc.aio.Channel, method: str) -> str:
     path, serialize = f"/{service}/{name}", lambda message: message.SerializeToString()
     try:
         if method == WATCH:
-            call: Any = channel.unary_stream(path, serialize)(REQUESTS[method](), timeout=20)
-            answered = await call.read() is not grpc.aio.EOF
+            call: Any = channel.unary_stream(path, serialize, None)(REQUESTS[method](), timeout=20)
+            answered = await call.read() is not grpc.aio.EOF  # type: ignore[attr-defined] # the stubs leave it out
             call.cancel()
             assert answered
         else:
-            await channel.unary_unary(path, serialize)(REQUESTS[method](), timeout=20)
+            await channel.unary_unary(path, serialize, None)(REQUESTS[method](), timeout=20)
     except grpc.aio.AioRpcError as error:
         return _reason(error)
     return ANSWER
@@ -83,7 +83,7 @@ def _reason(error: grpc.aio.AioRpcError) -> str:
     info = error_details_pb2.ErrorInfo()
     for detail in status_pb2.Status.FromString(metadata.get("grpc-status-details-bin", b"")).details:
         if detail.Unpack(info):
-            return info.reason
+            return str(info.reason)
     return error.code().name
 
 

@@ -121,7 +121,7 @@ WRONG: dict[str, list[str]] = {
     "docker.host": ['"tcp://127.0.0.1:2375"', '""', '"ssh://root@host"'],
     "docker.timeout": ["0", "601", "1.5", '"30"', "true"],
     "limits.restarts_per_user": ['""', '"0/hour"', '"3/0 hour"', '"3/fortnight"', '"-1/hour"', '"3/hour;9/day"', "3"],
-    "limits.max_stop_timeout": ["-1", "3601"],
+    "limits.max_stop_timeout": ["-1", "76"],
     "limits.max_deadline": ["0", "inf"],
     "limits.max_concurrent": ["0", "true"],
     "reset.stopped_container": ['"keep"', "true"],

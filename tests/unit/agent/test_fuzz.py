@@ -18,11 +18,10 @@ import escapism
 import grpc
 from agent_stage import SECRET, AgentStage
 from fake_edges import TickingClock
-from fake_engine import Mount
 from google.protobuf import duration_pb2
 from google.rpc import error_details_pb2, status_pb2
 from hubwarden.v1 import agent_pb2
-from hubwarden_agent.engine.port import ContainerState, EngineError, EngineUnavailable
+from hubwarden_agent.engine.port import ContainerState, EngineError, EngineUnavailable, Mount
 from hubwarden_agent.errors import Reason
 from hubwarden_agent.operations import reset
 from hypothesis import HealthCheck, given, settings
@@ -60,7 +59,8 @@ class Dealer:
 
     def deal(self) -> Asked:
         """The next request."""
-        fields = {
+        message: agent_pb2.RestartContainerRequest | agent_pb2.ResetHomeVolumeRequest
+        fields: dict[str, Any] = {
             "username": self._one_of(self._users),
             "actor": self._one_of(["user:a", "service:cull"]),
             "request_id": self._one_of([*IDS, *(self._fresh() for _ in range(4))]),
@@ -133,7 +133,7 @@ class World:
             engine.fail_next = {asked.trouble: error(SECRET)}
         context = Context(asked.deadline)
         is_restart = isinstance(asked.message, agent_pb2.RestartContainerRequest)
-        method = self.stage.service.RestartContainer if is_restart else self.stage.service.ResetHomeVolume
+        method: Any = self.stage.service.RestartContainer if is_restart else self.stage.service.ResetHomeVolume
         try:
             await method(asked.message, context)
         except Aborted:

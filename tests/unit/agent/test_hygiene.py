@@ -52,7 +52,8 @@ def restart(username: str = "alice", **fields: Any) -> agent_pb2.RestartContaine
 
 def details(error: grpc.aio.AioRpcError) -> list[Any]:
     """`ErrorInfo` and `RetryInfo` of a refusal; nothing for what gRPC itself refused."""
-    packed = dict(error.trailing_metadata() or ()).get("grpc-status-details-bin")
+    trailing: Any = error.trailing_metadata()
+    packed = dict(trailing or ()).get("grpc-status-details-bin")
     if packed is None:
         return []
     found = []

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Coroutine, Sequence
+from typing import Any
 
 import pytest
 from agent_stage import AgentStage, request_id, reset_command, restart_command
@@ -14,7 +16,7 @@ from hubwarden_agent.errors import Reason, Refusal
 CALLS = 200
 
 
-def _reasons(results: list[object]) -> Counter[Reason | None]:
+def _reasons(results: Sequence[object]) -> Counter[Reason | None]:
     return Counter(result.reason if isinstance(result, Refusal) else None for result in results)
 
 
@@ -33,6 +35,7 @@ async def test_of_many_calls_with_one_request_id_one_acts_and_all_have_its_outco
     """Whoever repeats the id, while it runs or afterwards, gets the one outcome there is."""
     stage = AgentStage()
     identifier = request_id()
+    calls: Sequence[Coroutine[Any, Any, object]]
     if operation == "restart":
         stage.engine.add_container("jupyterlab-alice")
         calls = [stage.restarter.restart(restart_command(identifier=identifier)) for _ in range(CALLS)]
@@ -52,7 +55,7 @@ async def test_many_users_at_once_are_all_served() -> None:
         state = ContainerState.EXITED if number % 2 else ContainerState.RUNNING
         stage.engine.add_container(f"jupyterlab-u{number}", state, mounts=(home_of(f"u{number}"),))
         stage.engine.add_volume(f"jupyterlab-u{number}_home")
-    results = await asyncio.gather(
+    results: list[Any] = await asyncio.gather(
         *(stage.restarter.restart(restart_command(f"u{number}")) for number in range(0, CALLS, 2)),
         *(stage.resetter.reset(reset_command(f"u{number}")) for number in range(1, CALLS, 2)),
     )

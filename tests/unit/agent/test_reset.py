@@ -24,7 +24,8 @@ def stage() -> AgentStage:
 
 
 def _holder(stage: AgentStage, name: str, state: ContainerState = ContainerState.EXITED, **fields: object) -> Container:
-    return stage.engine.add_container(name, state, mounts=(home_of("alice"),), **fields)
+    holder: Container = stage.engine.add_container(name, state, mounts=(home_of("alice"),), **fields)
+    return holder
 
 
 async def _refused(stage: AgentStage, command: Reset) -> Refusal:

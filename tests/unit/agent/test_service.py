@@ -126,7 +126,7 @@ class TestAnswers:
             timeouts.append(stop_timeout)
             await restart(container, stop_timeout)
 
-        served.stage.engine.restart_container = spy  # type: ignore[method-assign] # looks on, does the same
+        served.stage.engine.restart_container = spy  # looks on, does the same
         await (served.restart() if seconds is None else served.restart(stop_timeout=seconds))
         assert timeouts == [asked]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hubwarden_agent import config
 
@@ -36,7 +38,8 @@ def test_a_complete_table_is_enough(address: str) -> None:
 @pytest.mark.parametrize("key", COMPLETE)
 def test_an_incomplete_table_is_refused(key: str) -> None:
     """Whatever is missing, it is named."""
-    assert _mistakes(_toml(**{key: None})) == [f"tls.{key}: must be set, because listen.grpc has a tcp:// address"]
+    missing: dict[str, Any] = {key: None}
+    assert _mistakes(_toml(**missing)) == [f"tls.{key}: must be set, because listen.grpc has a tcp:// address"]
 
 
 def test_plaintext_is_refused() -> None:

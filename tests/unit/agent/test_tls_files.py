@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from hubwarden_agent import config, tls
 from hubwarden_agent.tools import certs
@@ -36,7 +36,7 @@ def _with_rsa_key() -> tuple[bytes, bytes]:
     key = rsa.generate_private_key(65537, 2048)
     builder = certs._builder(key, certs._name("agent"), CA.certificate.subject, NOW, YEAR)  # type: ignore[arg-type] # RSA
     certificate = builder.add_extension(x509.SubjectAlternativeName([LOOPBACK]), critical=False).sign(
-        CA.key, GOOD.certificate.signature_hash_algorithm
+        CA.key, hashes.SHA256()
     )
     return certificate.public_bytes(PEM), key.private_bytes(PEM, TRADITIONAL, serialization.NoEncryption())
 
@@ -133,7 +133,7 @@ def test_an_ecdsa_key_of_another_curve_is_fine(files: Files) -> None:
     key = ec.generate_private_key(ec.SECP384R1())
     builder = certs._builder(key, certs._name("agent"), CA.certificate.subject, NOW, YEAR)
     certificate = builder.add_extension(x509.SubjectAlternativeName([LOOPBACK]), critical=False).sign(
-        CA.key, GOOD.certificate.signature_hash_algorithm
+        CA.key, hashes.SHA256()
     )
     files.write(certs.Identity(certificate, key), CA)
     files.minimum = "1.3"

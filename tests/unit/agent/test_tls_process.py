@@ -42,7 +42,7 @@ def _serving(files: Files, port: int, **environment: str) -> Iterator[None]:
     assert process.stderr is not None
     with process, process.stderr as log:
         try:
-            lines = []
+            lines: list[str] = []
             while not lines or '"message": "serving"' not in lines[-1]:
                 lines.append(log.readline())
                 assert lines[-1], "".join(lines)

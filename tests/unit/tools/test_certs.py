@@ -24,8 +24,8 @@ def _certificate(path: Path) -> x509.Certificate:
 def test_what_it_makes_can_be_served(tmp_path: Path) -> None:
     """The agent's own check takes it, for TLS 1.3 too."""
     assert _init(tmp_path) == 0
-    names = ("agent.crt", "agent.key", "ca.crt")
-    settings = config.Tls(*(tmp_path / name for name in names), clients=("dns:hub.example.org",), minimum="1.3")
+    certificate, key, ca = (tmp_path / name for name in ("agent.crt", "agent.key", "ca.crt"))
+    settings = config.Tls(certificate, key, ca, clients=("dns:hub.example.org",), minimum="1.3")
     assert tls.mistakes(settings, NOW) == []
 
 
