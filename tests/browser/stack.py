@@ -7,6 +7,7 @@ through the code under test. Must never touch a container or volume of a user th
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import secrets
@@ -21,7 +22,8 @@ DEMO = ROOT / "deploy" / "demo.sh"
 ENGINE = ROOT / "deploy" / "engine.sh"
 DEMO_POLICY = ROOT / "deploy" / "agent.toml"
 DEMO_NETWORK = "hubwarden-demo"
-PROJECT = "hubwarden-browser"
+# Of this clone alone: what another clone's killed run left behind is that clone's to remove.
+PROJECT = f"hubwarden-browser-{hashlib.sha256(str(ROOT).encode()).hexdigest()[:8]}"
 DEADLINE_SECONDS = 120
 
 
