@@ -6,6 +6,8 @@ after a request to Docker. Between two steps of DESIGN there always is one, exce
 
 from __future__ import annotations
 
+import asyncio
+import datetime as dt
 import uuid
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -93,10 +95,16 @@ class Case:
             return "gone"
         return " ".join(sorted(file.name for file in folder.iterdir()))
 
-    def write_thesis(self) -> None:
-        """A home with a file in it, and with a label, so that it has to come back."""
+    async def write_thesis(self) -> None:
+        """A home with a file in it, and with a label, so that it has to come back; of an earlier second than now.
+
+        Docker gives a volume's creation in whole seconds, so of one second it could not tell an old from a new one.
+        """
         volume = self.bench.volume(self.home, labels={"kept": "yes"})
         Path(volume.attrs["Mountpoint"], "thesis").touch()
+        created = dt.datetime.fromisoformat(volume.attrs["CreatedAt"])
+        while dt.datetime.now(dt.UTC) < created + dt.timedelta(seconds=1):
+            await asyncio.sleep(0.05)
 
     async def crash(self, operation: str, point: Point | None) -> str:
         """Ask, with the agent killed at the point, or once it has answered. Returns what the client got."""
@@ -169,7 +177,7 @@ async def test_a_restart_that_is_cut_off(case: Case, point: Point | None) -> Non
 @pytest.mark.parametrize("point", RESET_POINTS, ids=str)
 async def test_a_reset_that_is_cut_off(case: Case, point: Point | None) -> None:
     """The home is whole or gone, never half, and the answer and the audit say which; nothing is carried on."""
-    case.write_thesis()
+    await case.write_thesis()
     case.bench.container(case.container, start=False, mounts={case.home: "/home"}).start()
     case.bench.client.containers.get(case.container).stop(timeout=5)
     result = await case.crash("reset", point)
