@@ -103,7 +103,7 @@ class Case:
         volume = self.bench.volume(self.home, labels={"kept": "yes"})
         Path(volume.attrs["Mountpoint"], "thesis").touch()
         created = dt.datetime.fromisoformat(volume.attrs["CreatedAt"])
-        while dt.datetime.now(dt.UTC) < created + dt.timedelta(seconds=1):
+        while dt.datetime.now(dt.UTC) < created + dt.timedelta(seconds=1):  # noqa: ASYNC110 - it is time that is waited for
             await asyncio.sleep(0.05)
 
     async def crash(self, operation: str, point: Point | None) -> str:
