@@ -16,7 +16,7 @@ from weakref import WeakValueDictionary
 from tornado import web
 
 from hubwarden_hub.commands import RequestId
-from hubwarden_hub.errors import TABLE, AgentError, Reason
+from hubwarden_hub.errors import OUTCOME_UNKNOWN, TABLE, AgentError, Reason
 
 Outcome = TypeVar("Outcome")
 
@@ -77,6 +77,12 @@ class Operation(Generic[Outcome]):
         self.outcome: OutcomeFuture[Outcome] = OutcomeFuture()
         self.phase = Phase.QUEUED
         self._moved = asyncio.Event()
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether it ended without anybody knowing how: whoever repeats its id then is to ask the agent again."""
+        error = self.outcome.exception() if self.outcome.done() else None
+        return isinstance(error, AgentError) and error.reason in OUTCOME_UNKNOWN
 
     def enter(self, phase: Phase) -> None:
         """Note where it stands, and tell whoever follows."""

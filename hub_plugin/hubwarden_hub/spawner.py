@@ -146,8 +146,8 @@ class RestartableSpawnerMixin(_Base):  # type: ignore[misc]  # JupyterHub is not
         Raises:
             AgentError: `SERVER_NOT_RUNNING`, `OPERATION_IN_PROGRESS`.
         """
-        if self._last_restart is not None and self._last_restart.request_id == request_id:
-            return self._last_restart
+        if (last := self._last_restart) is not None and last.request_id == request_id and not last.is_lost:
+            return last
         if self.pending == "spawn" and self._spawn_future is not None:
             await asyncio.wait({self._spawn_future}, timeout=self._plugin.settings.turn_wait)
         if self.pending:

@@ -40,6 +40,7 @@ class World:
     reached: asyncio.Event = field(default_factory=asyncio.Event)
     commands: list[RestartCommand] = field(default_factory=list)
     routes: dict[str, str] = field(default_factory=dict)
+    lost: AgentError | None = None
     commits: int = 0
     stopped: list[str] = field(default_factory=list)
 
@@ -53,6 +54,8 @@ class World:
         self.commands.append(command)
         self.reached.set()
         await self.may_restart.wait()
+        if self.lost:
+            raise self.lost
         return RESTARTED
 
     async def check_reset(self, command: ResetCommand) -> Home:
@@ -282,6 +285,20 @@ async def test_one_restart_at_a_time(spawner: Any, world: World) -> None:
     await operation.result()
     assert await spawner.request_restart("user:alice", operation.request_id) is operation
     assert len(world.commands) == 1
+
+
+@pytest.mark.parametrize(("reason", "asked"), [(Reason.DEADLINE_EXCEEDED, 2), (Reason.RATE_LIMITED, 1)])
+async def test_a_restart_that_nobody_knows_the_end_of_is_asked_about_again(
+    spawner: Any, world: World, reason: Reason, asked: int
+) -> None:
+    """Whoever repeats the id then reaches the agent with it; a refusal is the answer for good."""
+    world.may_restart.set()
+    world.lost = AgentError(reason)
+    operation = await spawner.request_restart("user:alice", RequestId.new())
+    await operation.wait(5)
+    again = await spawner.request_restart("user:alice", operation.request_id)
+    await again.wait(5)
+    assert [command.request_id for command in world.commands] == [operation.request_id] * asked
 
 
 async def test_a_start_waits_for_the_users_turn(spawner: Any) -> None:
