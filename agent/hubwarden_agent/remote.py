@@ -20,7 +20,7 @@ from hubwarden.v1 import agent_pb2_grpc
 from hubwarden_agent.callers import Callers, Context
 from hubwarden_agent.config import ConfigurationError
 from hubwarden_agent.errors import Refusal
-from hubwarden_agent.server import OPTIONS, listening
+from hubwarden_agent.server import MAX_CALLS, OPTIONS, listening
 from hubwarden_agent.service import AgentService, abort
 from hubwarden_agent.tls import Material
 
@@ -125,7 +125,8 @@ class Remote:
         Raises:
             OSError: an address cannot be listened on.
         """
-        server = grpc.aio.server(options=[*OPTIONS, ("grpc.server_handshake_timeout_ms", HANDSHAKE_MS)])
+        options = [*OPTIONS, ("grpc.server_handshake_timeout_ms", HANDSHAKE_MS)]
+        server = grpc.aio.server(options=options, maximum_concurrent_rpcs=MAX_CALLS)
         agent_pb2_grpc.add_DockerAgentServiceServicer_to_server(self.service, server)
         health_pb2_grpc.add_HealthServicer_to_server(self.health, server)
         for address in self.addresses:

@@ -27,6 +27,8 @@ from hubwarden_agent.engine.port import Engine, EngineError
 from hubwarden_agent.service import AgentService
 
 MAX_MESSAGE_BYTES = 16 * 1024
+MAX_CALLS = 1024
+"""Calls at once, validations and waiting repetitions included; gRPC itself refuses more."""
 HEALTH_INTERVAL = 5.0
 """Seconds between two looks at Docker."""
 HEALTH_SOCKET = "health.sock"
@@ -138,7 +140,7 @@ async def serve_agent(service: AgentService, addresses: Sequence[str], mode: int
     Raises:
         OSError: a socket cannot be made.
     """
-    server = grpc.aio.server(options=OPTIONS)
+    server = grpc.aio.server(options=OPTIONS, maximum_concurrent_rpcs=MAX_CALLS)
     agent_pb2_grpc.add_DockerAgentServiceServicer_to_server(service, server)
     for address in addresses:
         with listening(address), socket_place(Path(address.removeprefix("unix://")), mode, group):

@@ -25,6 +25,8 @@ from hubwarden_agent.remote import Keyring
 from hubwarden_agent.server import HEALTH_SOCKET, SERVICE, AlreadyRunning, locked
 
 HEALTHCHECK_SECONDS = 5.0
+MAX_SLOW_THREADS = 128
+"""Changes that Docker is asked for at once; the rest wait. All threads together stay below compose.yml's pids_limit."""
 
 _log = logging.getLogger(__name__)
 
@@ -73,7 +75,8 @@ async def _serve_until_stopped(settings: Config, clock: Clock, keyring: Keyring 
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
     metrics = Metrics(clock)
     docker, limits = settings.docker, settings.limits
-    engine = DockerEngine(docker.host, docker.timeout, limits.max_deadline, limits.max_concurrent, metrics.docker)
+    slow_threads = min(limits.max_concurrent, MAX_SLOW_THREADS)
+    engine = DockerEngine(docker.host, docker.timeout, limits.max_deadline, slow_threads, metrics.docker)
     agent = assemble(settings, engine, clock, metrics, keyring)
     await agent.serve(stopped)
     agent.audit.close()

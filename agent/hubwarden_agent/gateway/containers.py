@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from hubwarden_agent import ownership
+from hubwarden_agent.budgets import Window
 from hubwarden_agent.engine.port import Conflict, Container, Engine, NotFound
 from hubwarden_agent.errors import Reason
 from hubwarden_agent.gateway import refusals, views
@@ -21,6 +22,9 @@ from hubwarden_agent.names import ContainerId, ContainerName, Names, Username
 
 STOP_SECONDS = 10
 """Between SIGTERM and SIGKILL: what Docker takes when, as DockerSpawner does, nobody says anything else."""
+
+CHANGES_PER_USER = "30/minute"
+"""Starts, stops and removals: each costs two lines of the audit, which keeps only so many."""
 
 _YES = frozenset({"True", "true", "1"})
 
@@ -33,13 +37,15 @@ class Containers:
         names: shared with the RPCs.
         locks: the users' locks, shared with the RPCs.
         recorder: puts what is done on the record.
+        changes: how often one user's containers may be changed.
     """
 
-    def __init__(self, engine: Engine, names: Names, locks: UserLocks, recorder: Recorder) -> None:
+    def __init__(self, engine: Engine, names: Names, locks: UserLocks, recorder: Recorder, changes: Window) -> None:
         self._engine = engine
         self._names = names
         self._locks = locks
         self._recorder = recorder
+        self._changes = changes
 
     async def inspect(self, call: Call, deed: Deed) -> Answer:
         """`GET /containers/{reference}/json`."""
@@ -93,6 +99,7 @@ class Containers:
     async def _changing(self, reference: str, deed: Deed) -> AsyncIterator[Container]:
         container, username = await self._owned(reference, deed)
         with self._locks.hold(username):
+            self._changes.spend(username.value)
             async with self._recorder.acting(deed):
                 try:
                     yield container

@@ -18,6 +18,10 @@ from hubwarden_agent.gateway.decoders import Field, count, empty, fields_of, fla
 from hubwarden_agent.gateway.refusals import field_refused
 
 MAX_PORT = 65535
+MAX_MOUNTS = 16
+MAX_PORTS = 16
+MAX_TEXTS = 1024
+"""Entries of an array of texts: variables, or words of a command."""
 _PORT = re.compile(r"([1-9][0-9]{0,4})/(tcp|udp)")
 _VARIABLE = re.compile(r"([^=\s]+)(=.*)?", re.DOTALL)
 _ANY_KEY = re.compile(r".+", re.DOTALL)
@@ -86,7 +90,7 @@ def _host_config(value: object, name: str) -> HostConfig:
 def _environment(value: object, name: str) -> Mapping[str, str | None]:
     """`NAME=value`, or a bare `NAME`, which Docker takes for "unset what the image sets"."""
     variables: dict[str, str | None] = {}
-    for line in items(text)(value, name):
+    for line in items(text, MAX_TEXTS)(value, name):
         match = _VARIABLE.fullmatch(line)
         if not match:
             raise field_refused(name, "must be variables such as NAME=value")
@@ -137,12 +141,14 @@ def _port(value: str, name: str) -> str:
 
 
 def _ports(value: object, name: str) -> tuple[str, ...]:
-    return tuple(_port(port, name) for port in keys(_ANY_KEY, "a port")(value, name))
+    return tuple(_port(port, name) for port in keys(_ANY_KEY, "a port", MAX_PORTS)(value, name))
 
 
 def _port_bindings(value: object, name: str) -> tuple[PortBinding, ...]:
+    if len(mapping(value, name)) > MAX_PORTS:
+        raise field_refused(name, f"has more than {MAX_PORTS} entries")
     ports = {
-        _port(port, name): items(mapping)(addresses if addresses is not None else [], name)
+        _port(port, name): items(mapping, MAX_PORTS)(addresses if addresses is not None else [], name)
         for port, addresses in mapping(value, name).items()
     }
     return tuple(
@@ -153,7 +159,7 @@ def _port_bindings(value: object, name: str) -> tuple[PortBinding, ...]:
 
 
 def _mount_points(value: object, name: str) -> tuple[str, ...]:
-    return tuple(_target(path, name) for path in keys(_ANY_KEY, "a path")(value, name))
+    return tuple(_target(path, name) for path in keys(_ANY_KEY, "a path", MAX_MOUNTS)(value, name))
 
 
 PORT_BINDING: Mapping[str, Field] = MappingProxyType(
@@ -175,8 +181,8 @@ MOUNT: Mapping[str, Field] = MappingProxyType(
 HOST_CONFIG: Mapping[str, Field] = MappingProxyType(
     {
         "NetworkMode": Field(text, "network"),
-        "Binds": Field(items(_bind), "binds"),
-        "Mounts": Field(items(_mount), "mounts"),
+        "Binds": Field(items(_bind, MAX_MOUNTS), "binds"),
+        "Mounts": Field(items(_mount, MAX_MOUNTS), "mounts"),
         "PortBindings": Field(_port_bindings, "port_bindings"),
         "Memory": Field(count, "memory"),
         "CpuQuota": Field(count, "cpu_quota"),
@@ -192,7 +198,7 @@ BODY: Mapping[str, Field] = MappingProxyType(
     {
         "Image": Field(text, "image"),
         "Env": Field(_environment, "environment"),
-        "Cmd": Field(items(text), "command"),
+        "Cmd": Field(items(text, MAX_TEXTS), "command"),
         "Labels": Field(_labels, "labels"),
         "ExposedPorts": Field(_ports, "exposed_ports"),
         "Volumes": Field(_mount_points, "mount_points"),

@@ -49,12 +49,11 @@ class Creation:
         plan = policy.plan(create_body.decode(strict_json.loads(body)), name, self._spawn, self._names)
         deed.concerns(plan.username, plan.server_name, name.value)
         with self._locks.hold(plan.username):
-            self._rate.check(RATE_KEY)
+            # Before the engine is asked anything: also a create that is refused then costs it something.
+            self._rate.spend(RATE_KEY)
             await self._check(plan.spec)
-            async with self._room.for_one_more():
-                self._rate.spend(RATE_KEY)
-                async with self._recorder.acting(deed):
-                    identifier = await self._created(plan.spec)
+            async with self._room.for_one_more(), self._recorder.acting(deed):
+                identifier = await self._created(plan.spec)
         return json_answer(201, {"Id": identifier.value, "Warnings": []})
 
     async def _count(self) -> int:

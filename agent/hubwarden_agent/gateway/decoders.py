@@ -80,19 +80,21 @@ def empty(value: object, field: str) -> None:
         raise field_refused(field, "is not supported")
 
 
-def items(decode: Decoder[Value]) -> Decoder[tuple[Value, ...]]:
-    """An array of what `decode` takes."""
+def items(decode: Decoder[Value], most: int) -> Decoder[tuple[Value, ...]]:
+    """An array of at most so many of what `decode` takes: each entry costs the engine, outside the container."""
 
     def decode_items(value: object, field: str) -> tuple[Value, ...]:
         if not isinstance(value, list):
             raise field_refused(field, "must be an array")
+        if len(value) > most:
+            raise field_refused(field, f"has more than {most} entries")
         return tuple(decode(item, field) for item in value)
 
     return decode_items
 
 
-def keys(pattern: re.Pattern[str], meaning: str) -> Decoder[tuple[str, ...]]:
-    """An object used as a set, as Docker does: keys that match, and null or {} as every value."""
+def keys(pattern: re.Pattern[str], meaning: str, most: int) -> Decoder[tuple[str, ...]]:
+    """An object used as a set, as Docker does: at most so many keys that match, and null or {} as every value."""
 
     def decode_keys(value: object, field: str) -> tuple[str, ...]:
         for key, nothing in mapping(value, field).items():
@@ -100,6 +102,8 @@ def keys(pattern: re.Pattern[str], meaning: str) -> Decoder[tuple[str, ...]]:
                 raise field_refused(_path(field, key), "must be null or empty")
             if not pattern.fullmatch(key):
                 raise field_refused(_path(field, key), f"must be {meaning}")
+        if len(mapping(value, field)) > most:
+            raise field_refused(field, f"has more than {most} entries")
         return tuple(mapping(value, field))
 
     return decode_keys

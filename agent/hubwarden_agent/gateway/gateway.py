@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 
+from limits import parse as parse_rate
+
 from hubwarden_agent.audit import AuditTrail
 from hubwarden_agent.budgets import Window
 from hubwarden_agent.clock import Clock
@@ -14,7 +16,7 @@ from hubwarden_agent.config import SpawnPolicy
 from hubwarden_agent.engine.port import Engine
 from hubwarden_agent.errors import Refusal
 from hubwarden_agent.gateway import views
-from hubwarden_agent.gateway.containers import Containers
+from hubwarden_agent.gateway.containers import CHANGES_PER_USER, Containers
 from hubwarden_agent.gateway.creation import Creation
 from hubwarden_agent.gateway.deeds import Answer, Deed, Recorder, json_answer
 from hubwarden_agent.gateway.images import Images
@@ -44,7 +46,8 @@ class Gateway:
         self._engine = engine
         self._recorder = Recorder(audit, clock)
         rate = Window(spawn.max_creates, clock)
-        containers = Containers(engine, names, locks, self._recorder)
+        changes = Window(parse_rate(CHANGES_PER_USER), clock)
+        containers = Containers(engine, names, locks, self._recorder, changes)
         images = Images(engine, spawn.images, self._recorder, rate)
         self._creation = Creation(engine, names, spawn, locks, self._recorder, rate)
         self._simple: Mapping[Operation, Simple] = {

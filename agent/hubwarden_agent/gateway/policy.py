@@ -2,7 +2,8 @@
 
 What holds here: pure, no I/O. Every field of the `ContainerSpec` comes from the policy, from names that we derived, or
 from a value that was compared with one of these; only the environment and the command are the Hub's own, and they act
-inside the container. A refusal names the field and the key of `[spawn]` that would allow it.
+inside the container (but for runtimes that read devices out of the environment: see the threat model). A refusal names
+the field and the key of `[spawn]` that would allow it.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ CPU_PERIODS = range(1_000, 1_000_001)
 """Microseconds, as the kernel takes them."""
 
 KERNEL_PATHS = ("/proc", "/sys", "/dev")
-"""A volume there stands between the runtime and the kernel's own files, which has let containers out before."""
+"""A volume there stands between the runtime and the kernel's own files, which has let containers out before. Only the
+text of a target is seen here; that no link leads there is the runtime's to check."""
 
 SHARED_NETWORKS = frozenset({"host"})
 """Never, whatever the policy lists: this is the host's own network, loopback and all."""
@@ -118,6 +120,9 @@ def _mounts(body: CreateBody, username: Username, policy: SpawnPolicy, names: Na
     targets = [mount.target for mount in mounts]
     if len(set(targets)) != len(targets):
         raise field_refused("HostConfig.Binds", "and HostConfig.Mounts mount twice at the same path")
+    if any(inner.startswith(f"{outer}/") for outer in targets for inner in targets):
+        # What the outer one holds is the user's: a link in it would lead the inner one to any path.
+        raise field_refused("HostConfig.Binds", "and HostConfig.Mounts mount one volume inside another")
     if not set(body.mount_points) <= set(targets):
         raise field_refused("Volumes", "has a path at which nothing is mounted, which would be a volume without a name")
     return tuple(mounts)

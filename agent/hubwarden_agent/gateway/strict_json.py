@@ -18,7 +18,8 @@ MAX_DEPTH = 8
 MAX_INTEGER = 2**63 - 1
 _MAX_DIGITS = 20
 
-_STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*"')
+# Possessive, and the closing quote optional: it never goes back, so a body made to make it cannot hold up the agent.
+_STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*+"?', re.DOTALL)
 _BRACKETS = re.compile(rb"[\[\]{}]")
 _UNFIT = re.compile("[\x00\ud800-\udfff]")
 

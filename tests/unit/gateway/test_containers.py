@@ -216,6 +216,18 @@ async def test_changes_act_on_the_id_and_leave_a_record(
         assert (line.entry.client, line.reason) == ("gateway", None)
 
 
+async def test_changes_per_minute(stage: GatewayStage, fake: FakeEngine, running: Container) -> None:
+    """Above the rate a start, stop or removal is a 429 without a record or a call, for this user alone."""
+    target = f"/v1.44/containers/{running.id}/start"
+    statuses = [(await stage.request("POST", target)).status for _ in range(31)]
+    assert statuses == [204] * 30 + [429]
+    assert len(fake.calls) == 30
+    other = fake.add_container("jupyterlab-bob", labels=labels(owner="bob"))
+    assert (await stage.request("POST", f"/v1.44/containers/{other.id}/start")).status == 204
+    stage.clock.advance(60)
+    assert (await stage.request("POST", target)).status == 204
+
+
 async def test_no_record_no_action(stage: GatewayStage, fake: FakeEngine, running: Container) -> None:
     """When the audit cannot be written, nothing is done."""
     stage.audit.broken = True

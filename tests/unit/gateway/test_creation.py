@@ -125,6 +125,13 @@ async def test_creates_per_minute(fake: FakeEngine, tmp_path: Path) -> None:
         assert (await stage.create(spawner_body("user10"), "jupyterlab-user10")).status == 201
 
 
+async def test_a_create_that_the_engine_would_refuse_spends_the_rate(stage: GatewayStage, fake: FakeEngine) -> None:
+    """Asking the engine costs it something, whatever it answers: nobody asks more often than the rate."""
+    fake.images.clear()
+    statuses = [(await stage.create(spawner_body())).status for _ in range(11)]
+    assert statuses == [404] * 10 + [429]
+
+
 async def test_a_refused_create_costs_nothing(stage: GatewayStage, fake: FakeEngine) -> None:
     """What the policy refuses does not spend the rate."""
     for _ in range(20):

@@ -213,6 +213,39 @@ def test_a_port_that_is_published_twice() -> None:
     assert "twice" in refusal_of(body, policy=replace(POLICY, publish="127.0.0.1")).message
 
 
+@pytest.mark.parametrize("binds", [("/mnt", "/mnt/l"), ("/mnt/l", "/mnt"), ("/home/jovyan/a/b", "/home/jovyan")])
+def test_a_volume_inside_another(binds: tuple[str, str]) -> None:
+    """A link in the outer one, which the user writes, would lead the inner one to any path of the container."""
+    names = ("jupyterlab-alice_home", "jupyterlab-alice_workspace")
+    body = spawner_body(host={"Binds": [f"{name}:{target}" for name, target in zip(names, binds, strict=True)]})
+    assert "inside another" in refusal_of(body).message
+
+
+def test_paths_that_only_begin_alike_are_beside_each_other() -> None:
+    """The twin of the above: `/mnt` and `/mnt2` do not nest."""
+    names = ("jupyterlab-alice_home", "jupyterlab-alice_workspace")
+    targets = ("/mnt", "/mnt2")
+    host = {"Binds": [f"{name}:{target}" for name, target in zip(names, targets, strict=True)]}
+    body = spawner_body(host=host, Volumes=dict.fromkeys(targets))
+    assert [mount.target for mount in planned(body).spec.mounts] == list(targets)
+
+
+@pytest.mark.parametrize(
+    ("field", "changes"),
+    [
+        ("HostConfig.Binds", {"host": {"Binds": [f"jupyterlab-alice_home:/m{number}" for number in range(17)]}}),
+        ("HostConfig.PortBindings", {"host": {"PortBindings": {f"{port}/tcp": [{}] for port in range(1, 18)}}}),
+        ("ExposedPorts", {"ExposedPorts": {f"{port}/tcp": {} for port in range(1, 18)}}),
+        ("Env", {"Env": [f"V{number}=" for number in range(1025)]}),
+        ("Cmd", {"Cmd": ["x"] * 1025}),
+    ],
+)
+def test_more_entries_than_anybody_needs(field: str, changes: dict[str, Any]) -> None:
+    """Each entry costs the engine memory or a process, outside the container's limits."""
+    refusal = refusal_of(spawner_body(**changes), policy=replace(POLICY, publish="127.0.0.1"))
+    assert refusal.message.startswith(f"hubwarden: {field} has more than ")
+
+
 def test_an_empty_policy_allows_nothing() -> None:
     """The defaults of `[spawn]` list no image."""
     assert "spawn.images" in refusal_of(spawner_body(), policy=SpawnPolicy()).message

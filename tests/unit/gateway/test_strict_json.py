@@ -84,3 +84,11 @@ def test_no_bytes_make_it_fail_otherwise(data: bytes) -> None:
     """Whatever arrives, it is a value or a refusal."""
     result = result_or_refusal(lambda: strict_json.loads(data))
     assert not isinstance(result, GatewayRefusal) or result.status == 400
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("piece", [b'\\"', b'"\\', b'"', b"\\"])
+def test_a_body_that_is_made_to_take_long(piece: bytes) -> None:
+    """A whole body of quotes and backslashes is refused; going back over them would take minutes, and all wait."""
+    with pytest.raises(GatewayRefusal):
+        strict_json.loads(piece * (256 * 1024 // len(piece)))
