@@ -28,7 +28,7 @@ async def stage(fake: FakeEngine, tmp_path: Path) -> AsyncIterator[GatewayStage]
 
 @pytest.mark.parametrize(
     "reference",
-    ["other:1", "example.org/lab", "example.org/lab:2", "EXAMPLE.org/lab:1", "registry.example/example.org/lab:1", "a" * 64],
+    ["other:1", "example.org/lab", "example.org/lab:2", "EXAMPLE.org/lab:1", "other.example/lab:1", "a" * 64],
 )
 async def test_an_image_that_is_not_listed_does_not_exist(
     stage: GatewayStage, fake: FakeEngine, reference: str
