@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 from hub.people import Person
 from hub.stack import Hub
@@ -11,9 +13,12 @@ NAMES = ("alice", "john.doe-x", "Ana@Example.org", "木村")
 
 
 @pytest.fixture(params=NAMES)
-def named(request: pytest.FixtureRequest, hub: Hub, bench: Workbench) -> Person:
-    """Each of the people in turn."""
-    return Person(hub, bench, request.param)
+def named(request: pytest.FixtureRequest, hub: Hub, bench: Workbench) -> Iterator[Person]:
+    """Each of the people in turn. The next test has the same people, so the Hub's own stop comes before the end."""
+    person = Person(hub, bench, request.param)
+    yield person
+    if person.server() is not None:
+        person.stop()
 
 
 def test_a_user_restarts_their_own_server_in_place(named: Person) -> None:
