@@ -11,6 +11,8 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/setup.stamp
 HUB5   := .venv-hub5
 NODE   := .node
+# Suites beside each other need an engine each: test, or test-1 to test-9.
+export HUBWARDEN_TEST_ENGINE ?= test
 PYTEST := $(BIN)/python -m pytest
 UV     := $(BIN)/uv
 COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
@@ -74,14 +76,14 @@ test-browser: setup engine ## Chromium against the compose stack on the private 
 	$(PYTEST) tests/browser
 
 engine-empty: engine
-	deploy/engine.sh empty test
+	deploy/engine.sh empty $(HUBWARDEN_TEST_ENGINE)
 
 fuzz: setup ## 100,000 requests of every kind against the fake engine, some minutes
 	HUBWARDEN_FUZZ_REQUESTS=100000 $(PYTEST) --timeout 3600 -s tests/unit/agent/test_fuzz.py
 
 engine: ## start the private engine of the tests and load its images
-	deploy/engine.sh start test
-	eval "$$(deploy/engine.sh env test)"; deploy/base-images.sh busybox; deploy/base-images.sh python
+	deploy/engine.sh start $(HUBWARDEN_TEST_ENGINE)
+	eval "$$(deploy/engine.sh env $(HUBWARDEN_TEST_ENGINE))"; deploy/base-images.sh busybox; deploy/base-images.sh python
 
 lint: setup proto-check ## style, types, shell scripts, generated code
 	$(BIN)/ruff check .

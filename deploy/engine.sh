@@ -2,9 +2,9 @@
 # A private Docker engine for a machine that has none, or for tests that must not touch the machine's own.
 #
 #   engine.sh unpack        get the programs (nothing is installed over this machine's)
-#   engine.sh start NAME    start the engine NAME (demo or test) and wait until it answers
+#   engine.sh start NAME    start the engine NAME (demo, test, or test-1 to test-9) and wait until it answers
 #   engine.sh stop NAME     stop it, and take its networks down
-#   engine.sh empty test    remove every container and volume on the tests' engine, and nothing else
+#   engine.sh empty NAME    remove every container and volume on a tests' engine, and nothing else
 #   engine.sh socket NAME   print the path of its socket
 #   engine.sh env NAME      print export lines: eval "$(deploy/engine.sh env test)"
 #
@@ -37,6 +37,8 @@ select_engine() {
   case $name in
     demo) bridge=hwdemo0 address=10.211.0.1/24 pool=10.212.0.0/16 ;;
     test) bridge=hwtest0 address=10.213.0.1/24 pool=10.214.0.0/16 ;;
+    # More of the same, for suites that run beside each other.
+    test-[1-9]) bridge=hwtest${name#test-} address=10.213.${name#test-}.1/24 pool=10.22${name#test-}.0.0/16 ;;
     *) usage ;;
   esac
   run=/run/hubwarden-$name
@@ -144,7 +146,7 @@ engine_stop() {
 # For the tests' engine alone: nothing on it outlives a run, and what a killed run left would be in the next one's way.
 engine_empty() {
   local containers volumes
-  [[ $name == test ]] || die "only the tests' engine may be emptied"
+  [[ $name == test* ]] || die "only a tests' engine may be emptied"
   containers=$(docker_here ps --all --quiet)
   # Word splitting is what is wanted: ids and volume names hold no spaces.
   # shellcheck disable=SC2086

@@ -1,7 +1,8 @@
 """The suite's own Docker engine, and what tests need to put things on it.
 
-What holds here: never the machine's own engine, only the private one that `deploy/engine.sh start test` makes: these
-tests delete volumes. Whatever a test makes carries a name of its own and is taken away again.
+What holds here: never the machine's own engine, only a private one that `deploy/engine.sh start test` makes (or
+`test-1` to `test-9`, by HUBWARDEN_TEST_ENGINE, for suites beside each other): these tests delete volumes. Whatever a
+test makes carries a name of its own and is taken away again.
 """
 
 from __future__ import annotations
@@ -20,17 +21,18 @@ from docker.errors import NotFound  # noqa: TID251 - as above
 ROOT = Path(__file__).resolve().parent.parent
 ENGINE = ROOT / "deploy" / "engine.sh"
 BASE_IMAGES = ROOT / "deploy" / "base-images.sh"
+NAME = os.environ.get("HUBWARDEN_TEST_ENGINE", "test")
 
 
 def start() -> str:
     """Start the private engine, or find it running. Returns the path of its socket."""
-    subprocess.run([ENGINE, "start", "test"], check=True)
-    return subprocess.run([ENGINE, "socket", "test"], check=True, capture_output=True, text=True).stdout.strip()
+    subprocess.run([ENGINE, "start", NAME], check=True)
+    return subprocess.run([ENGINE, "socket", NAME], check=True, capture_output=True, text=True).stdout.strip()
 
 
 def base_image(kind: str, socket: str) -> str:
     """A base image (`python` or `busybox`) on the private engine. Returns its tag."""
-    script = f'eval "$({ENGINE} env test)"; exec {BASE_IMAGES} {kind}'
+    script = f'eval "$({ENGINE} env {NAME})"; exec {BASE_IMAGES} {kind}'
     environment = {**os.environ, "DOCKER_HOST": f"unix://{socket}"}
     result = subprocess.run(["bash", "-c", script], check=True, stdout=subprocess.PIPE, text=True, env=environment)
     return result.stdout.strip()

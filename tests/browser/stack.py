@@ -35,7 +35,7 @@ class Stack:
         self.password = secrets.token_hex(12)
         policy = directory / "agent.toml"
         policy.write_text(DEMO_POLICY.read_text().replace(f'"{DEMO_NETWORK}"', f'"{PROJECT}"'))
-        engine = os.environ.get("HUBWARDEN_ENGINE", "test")
+        engine = os.environ.get("HUBWARDEN_ENGINE") or os.environ.get("HUBWARDEN_TEST_ENGINE", "test")
         self._environment = {
             **os.environ,
             "HUBWARDEN_ENGINE": engine,
