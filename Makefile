@@ -71,7 +71,7 @@ test-hub: setup engine $(HUB5)/setup.stamp $(NODE)/setup.stamp ## real JupyterHu
 	$(PYTEST) tests/hub
 	$(HUB5)/bin/python -m pytest tests/hub
 
-test-browser: setup engine ## Chromium against the compose stack on the private engine
+test-browser: setup engine $(NODE)/setup.stamp ## Chromium against the compose stack on the private engine
 	deploy/need.sh chromium=chromium
 	$(PYTEST) tests/browser
 

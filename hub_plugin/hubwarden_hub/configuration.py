@@ -18,8 +18,10 @@ from traitlets.utils.importstring import import_item
 
 from hubwarden_hub import scopes, startcheck
 from hubwarden_hub.home_api import HomeVolumeHandler, ResetHomeVolumeHandler
+from hubwarden_hub.progress_api import ResetProgressHandler, RestartProgressHandler
 from hubwarden_hub.server_api import RestartServerHandler
 from hubwarden_hub.spawner import RestartableSpawnerMixin
+from hubwarden_hub.state_api import StateHandler
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -28,6 +30,10 @@ HANDLERS: list[tuple[Any, ...]] = [
     (r"/api/users/([^/]+)/servers/([^/]+)/restart-server", RestartServerHandler),
     (r"/api/users/([^/]+)/home-volume", HomeVolumeHandler),
     (r"/api/users/([^/]+)/reset-home-volume", ResetHomeVolumeHandler),
+    (r"/api/users/([^/]+)/restart-server/progress", RestartProgressHandler),
+    (r"/api/users/([^/]+)/servers/([^/]+)/restart-server/progress", RestartProgressHandler),
+    (r"/api/users/([^/]+)/reset-home-volume/progress", ResetProgressHandler),
+    (r"/api/users/([^/]+)/hubwarden-state", StateHandler),
     (r"/hubwarden/static/(.*)", CacheControlStaticFilesHandler, {"path": str(TEMPLATES / "static")}),
 ]
 

@@ -27,7 +27,9 @@ class Phase(enum.StrEnum):
     QUEUED = "queued"
     CHECKING = "checking"
     UNROUTING = "unrouting"
-    WORKING = "working"
+    STOPPING = "stopping"
+    STARTING = "starting"
+    REMOVING = "removing"
     LOCATING = "locating"
     ANSWERING = "answering"
     ROUTING = "routing"
@@ -38,7 +40,9 @@ PROGRESS: dict[Phase, tuple[int, str]] = {
     Phase.QUEUED: (0, "Waiting for its turn"),
     Phase.CHECKING: (5, "Checking"),
     Phase.UNROUTING: (10, "Closing the connections to the server"),
-    Phase.WORKING: (20, "Stopping and starting the server"),
+    Phase.STOPPING: (20, "Stopping the server"),
+    Phase.STARTING: (45, "Starting the server"),
+    Phase.REMOVING: (30, "Removing the home volume"),
     Phase.LOCATING: (60, "Looking where the server is"),
     Phase.ANSWERING: (70, "Waiting for the server to answer"),
     Phase.ROUTING: (95, "Opening the connections to the server"),
@@ -83,6 +87,12 @@ class Operation(Generic[Outcome]):
         """Whether it ended without anybody knowing how: whoever repeats its id then is to ask the agent again."""
         error = self.outcome.exception() if self.outcome.done() else None
         return isinstance(error, AgentError) and error.reason in OUTCOME_UNKNOWN
+
+    @property
+    def failure(self) -> AgentError | None:
+        """What it ended with instead of a result; None while it runs, too."""
+        error = self.outcome.exception() if self.outcome.done() else None
+        return error if error is None or isinstance(error, AgentError) else AgentError(Reason.DOCKER_ERROR)
 
     def enter(self, phase: Phase) -> None:
         """Note where it stands, and tell whoever follows."""

@@ -32,6 +32,7 @@ class Resets:
         self._turns = turns
         self._turn_wait = turn_wait
         self._running: dict[int, tuple[Operation[Home], asyncio.Task[None]]] = {}
+        self._latest: dict[int, Operation[Home]] = {}
 
     def request(self, user_id: int, command: ResetCommand) -> Operation[Home]:
         """Begin a reset, or find the one under way that has this id.
@@ -44,16 +45,20 @@ class Resets:
             if operation.request_id != command.request_id:
                 raise AgentError(Reason.OPERATION_IN_PROGRESS)
             return operation
-        operation = Operation(command.request_id)
+        operation = self._latest[user_id] = Operation(command.request_id)
         self._running[user_id] = (operation, asyncio.create_task(self._carry_out(user_id, operation, command)))
         return operation
+
+    def latest(self, user_id: int) -> Operation[Home] | None:
+        """The reset of a user's home that is under way, or else the last one that this Hub has seen end."""
+        return self._latest.get(user_id)
 
     async def _carry_out(self, user_id: int, operation: Operation[Home], command: ResetCommand) -> None:
         try:
             async with self._turns.take(user_id, self._turn_wait):
                 operation.enter(Phase.CHECKING)
                 await self._reach_agent(command)
-                operation.enter(Phase.WORKING)
+                operation.enter(Phase.REMOVING)
                 operation.succeed(await self._agent.reset(command))
         except AgentError as error:
             operation.fail(error)

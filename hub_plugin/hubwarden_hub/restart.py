@@ -100,7 +100,7 @@ async def carry_out(
     try:
         enter(Phase.UNROUTING)
         await server.unroute()
-        enter(Phase.WORKING)
+        enter(Phase.STOPPING)
         restarted = await agent.restart(command)
     except AgentError:
         await bring_back(server, enter, end_sessions=False)

@@ -47,5 +47,5 @@ class RestartServerHandler(OperationHandler):
             body["started_at"] = isoformat(restarted.started_at)
         if not ready:
             self.set_status(HTTPStatus.ACCEPTED)
-            self.set_header("Location", spawner.user.progress_url(spawner.name))
+            self.set_header("Location", f"{self.request.path}/progress")
         self.finish(body)

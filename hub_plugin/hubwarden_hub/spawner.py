@@ -156,6 +156,11 @@ class RestartableSpawnerMixin(_Base):  # type: ignore[misc]  # JupyterHub is not
             raise AgentError(Reason.SERVER_NOT_RUNNING)
         return self._begin_restart(actor, request_id)
 
+    @property
+    def latest_restart(self) -> Operation[RestartOutcome] | None:
+        """The restart under way, or else the last one that this Hub has seen end."""
+        return self._last_restart
+
     def home_volume(self) -> str:
         """The name of the user's home volume, as DockerSpawner renders it in `volumes`."""
         return str(self.format_volume_name(self._plugin.settings.home_volume, self))

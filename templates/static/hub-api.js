@@ -5,6 +5,7 @@
 // Never: shows anything, retries anything, or reads more of an answer than its documented fields.
 
 const READ_TIMEOUT_MILLISECONDS = 15_000;
+const FOLLOW_AGAIN_MILLISECONDS = 300;
 
 /** The Hub answered, and the answer is no. */
 export class HubRefusal extends Error {
@@ -37,6 +38,7 @@ export class HubApi {
   #baseUrl;
   #user;
   #xsrfToken;
+  #state = { etag: null, body: null };
 
   constructor({ base_url: baseUrl, user, xsrf_token: xsrfToken }) {
     this.#baseUrl = baseUrl;
@@ -44,10 +46,12 @@ export class HubApi {
     this.#xsrfToken = xsrfToken;
   }
 
-  /** JupyterHub's own model of the user's servers, by name, stopped ones included; undefined if that may not be read. */
-  async servers() {
-    const model = await this.#read("?include_stopped_servers=1");
-    return model.servers;
+  /** How the user's servers and home stand, `{servers, reset}`, from the Hub's memory; an unchanged answer is empty. */
+  async state() {
+    const options = { signal: AbortSignal.timeout(READ_TIMEOUT_MILLISECONDS), etag: this.#state.etag };
+    const { status, body, etag } = await this.#request("GET", this.#userPath("/hubwarden-state"), options);
+    if (status !== 304) this.#state = { etag, body };
+    return this.#state.body;
   }
 
   /** What a reset would meet: volume, exists, size_bytes, resettable, reason, message, holders. */
@@ -55,38 +59,81 @@ export class HubApi {
     return this.#read("/home-volume");
   }
 
-  /** Restarts the default server; `ready` in the answer says whether it answers already. */
-  restartServer(requestId) {
-    return this.#request("POST", this.#userPath("/restart-server"), { requestId });
+  /** The path of one server's restart, below the user's. */
+  restartPath(serverName) {
+    return serverName ? `/servers/${encodeURIComponent(serverName)}/restart-server` : "/restart-server";
+  }
+
+  /** Restarts a server; `ready` in the answer says whether it answers already. */
+  restartServer(serverName, requestId) {
+    return this.#act("POST", this.restartPath(serverName), requestId);
+  }
+
+  /** Stops a server, as JupyterHub's own button does. */
+  stopServer(serverName) {
+    return this.#act("DELETE", serverName ? `/servers/${encodeURIComponent(serverName)}` : "/server");
   }
 
   /** Deletes the home volume. */
   resetHomeVolume(requestId) {
-    return this.#request("DELETE", this.#userPath("/reset-home-volume"), { requestId });
+    return this.#act("DELETE", "/reset-home-volume", requestId);
+  }
+
+  /**
+   * Calls `told` with every event of an operation's progress; returns the function that ends this. A stream that has ended
+   * told of an earlier operation, or there was none yet: it is opened again.
+   */
+  follow(operationPath, told) {
+    let source = null;
+    let timer = null;
+    const again = () => {
+      source.close();
+      timer = setTimeout(open, FOLLOW_AGAIN_MILLISECONDS);
+    };
+    const open = () => {
+      const query = new URLSearchParams({ _xsrf: this.#xsrfToken });
+      source = new EventSource(`${this.#baseUrl}api/${this.#userPath(operationPath)}/progress?${query}`);
+      source.addEventListener("message", ({ data }) => told(JSON.parse(data)));
+      source.addEventListener("error", again);
+    };
+    timer = setTimeout(open, FOLLOW_AGAIN_MILLISECONDS / 3);
+    return () => {
+      clearTimeout(timer);
+      source?.close();
+    };
   }
 
   #userPath(rest) {
     return `users/${encodeURIComponent(this.#user)}${rest}`;
   }
 
-  #read(rest) {
-    return this.#request("GET", this.#userPath(rest), { signal: AbortSignal.timeout(READ_TIMEOUT_MILLISECONDS) });
+  async #read(rest) {
+    const signal = AbortSignal.timeout(READ_TIMEOUT_MILLISECONDS);
+    return (await this.#request("GET", this.#userPath(rest), { signal })).body;
+  }
+
+  async #act(method, rest, requestId) {
+    return (await this.#request(method, this.#userPath(rest), { requestId })).body;
   }
 
   async #request(method, path, options) {
-    const { status, body, retryAfterSeconds } = await this.#send(method, path, options);
-    if (status < 400) return body;
+    const answer = await this.#send(method, path, options);
+    const { status, body, retryAfterSeconds } = answer;
+    if (status < 400) return answer;
     if ((status === 401 || status === 403) && !(await this.#stillLoggedIn())) throw new SessionEnded({ outcomeUnknown: false });
     throw new HubRefusal(status, body, retryAfterSeconds);
   }
 
-  async #send(method, path, { requestId, signal } = {}) {
+  async #send(method, path, { requestId, signal, etag } = {}) {
     const headers = { Accept: "application/json", "X-XSRFToken": this.#xsrfToken };
     if (requestId) headers["X-Request-ID"] = requestId;
+    if (etag) headers["If-None-Match"] = etag;
     try {
       const response = await fetch(`${this.#baseUrl}api/${path}`, { method, headers, signal, cache: "no-store" });
       const retryAfterSeconds = Number(response.headers.get("Retry-After")) || null;
-      return { status: response.status, body: await response.json(), retryAfterSeconds };
+      const text = await response.text();
+      const body = text ? JSON.parse(text) : {};
+      return { status: response.status, body, retryAfterSeconds, etag: response.headers.get("ETag") };
     } catch (error) {
       throw new HubUnreachable(error.message, { cause: error });
     }

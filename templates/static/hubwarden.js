@@ -1,19 +1,21 @@
 // The home page's script: puts the parts together and nothing more.
 //
 // Always: what is shown follows from what is known (offer.js), again after every change.
-// Never: runs on a page without our section, and never touches JupyterHub's own buttons.
+// Never: runs on a page without our section.
 
+import { Elsewhere } from "./elsewhere.js";
 import { LOGIN, signedOutNotice } from "./failure.js";
 import { HomeVolume } from "./home-volume.js";
 import { HubApi } from "./hub-api.js";
 import { Notice } from "./notice.js";
-import { offer } from "./offer.js";
+import { offer, offerNamed } from "./offer.js";
 import { OperationDialog } from "./operation-dialog.js";
+import { showOwnButtons } from "./own-buttons.js";
 import { resetOperation } from "./reset.js";
 import { restartOperation } from "./restart.js";
-import { readServerState } from "./server-state.js";
+import { DEFAULT_SERVER, readState, serverIn } from "./server-state.js";
 import { ServerWatch } from "./server-watch.js";
-import { words } from "./words.js";
+import { phrase, words } from "./words.js";
 
 function start(root) {
   const jhdata = window.jhdata;
@@ -21,25 +23,35 @@ function start(root) {
   const buttons = { restart: element("restart"), reset: element("reset") };
   const hub = new HubApi(jhdata);
   const notice = new Notice(element("notice"));
-  const known = { server: { kind: "unknown" }, reachable: true, mayRestart: "mayRestart" in root.dataset };
+  const known = { state: { kind: "unknown" }, reachable: true, mayRestart: "mayRestart" in root.dataset };
+  const addresses = addressesOf(jhdata);
 
-  const watch = new ServerWatch(() => readServerState(hub));
+  const watch = new ServerWatch(() => readState(hub));
   const home = new HomeVolume(hub, render);
-  const page = { hub, watch, home, user: jhdata.user, addresses: addressesOf(jhdata) };
-  const operations = {
-    restart: restartOperation({ ...page, changed, surfaces: surfaces("restart") }),
-    reset: resetOperation({ ...page, changed, surfaces: surfaces("reset") }),
-  };
+  const page = { hub, watch, home, addresses, changed, user: jhdata.user };
+  const surfacesOf = (name) => ({ notice, dialog: new OperationDialog(element(`${name}-dialog`), words[name], notice) });
+  const restartSurfaces = surfacesOf("restart");
+  const restarts = new Map(); // by server name, made when first needed
+  const typeName = "typeName" in root.dataset;
+  const reset = resetOperation({ ...page, typeName, lastUsed, surfaces: surfacesOf("reset") });
+  const elsewhere = new Elsewhere(notice, (kind, name) => (kind === "reset" ? reset : restarts.get(name))?.running);
 
-  function surfaces(name) {
-    return { notice, dialog: new OperationDialog(element(`${name}-dialog`), words[name], notice) };
+  function restartOf(name) {
+    if (!restarts.has(name)) restarts.set(name, restartOperation({ ...page, surfaces: restartSurfaces }, name));
+    return restarts.get(name);
   }
 
-  function learn(server) {
-    known.reachable = server.kind !== "unreachable";
-    if (known.reachable) known.server = server;
-    if (server.kind === "signed-out" && !busy() && notice.topic !== LOGIN) notice.show(signedOutNotice(page.addresses));
-    if ("mayReset" in root.dataset) home.follow(server);
+  function lastUsed() {
+    const moments = [...known.state.servers.values()].map(({ lastActivity }) => lastActivity).filter(Boolean);
+    return moments.sort().at(-1) ?? null;
+  }
+
+  function learn(state) {
+    known.reachable = state.kind !== "unreachable";
+    if (known.reachable) known.state = state;
+    if (state.kind === "signed-out" && !busy() && notice.topic !== LOGIN) notice.show(signedOutNotice(addresses));
+    if ("mayReset" in root.dataset) home.follow(serverIn(state, DEFAULT_SERVER));
+    elsewhere.follow(state);
     render();
   }
 
@@ -49,32 +61,57 @@ function start(root) {
   }
 
   function busy() {
-    return Object.values(operations).some((operation) => operation.running);
+    return [reset, ...restarts.values()].some((operation) => operation.running);
   }
 
   function render() {
-    const shown = offer({ ...known, home: home.current, busy: busy() });
-    for (const [name, button] of Object.entries(buttons)) {
-      button.classList.toggle("hidden", shown[name] === "hidden");
-      button.disabled = shown[name] !== "enabled";
-    }
+    const now = { ...known, home: home.current, busy: busy() };
+    const shown = offer(now);
+    show(buttons.restart, shown.restart);
+    show(buttons.reset, shown.reset);
+    for (const [name, button] of namedButtons) show(button, offerNamed(now, name));
     const hint = element("hint");
     if (hint.textContent !== shown.hint) hint.textContent = shown.hint; // a live region speaks at every write
+    if (!now.busy) showOwnButtons(known.state, { hub, startUrl: addresses.startUrlOf(DEFAULT_SERVER), changed });
   }
 
-  for (const [name, button] of Object.entries(buttons)) {
-    button.textContent = words[name].button;
-    button.addEventListener("click", () => operations[name].ask());
-  }
+  buttons.restart.textContent = words.restart.button;
+  buttons.restart.addEventListener("click", () => restartOf(DEFAULT_SERVER).ask());
+  buttons.reset.textContent = words.reset.button;
+  buttons.reset.addEventListener("click", () => reset.ask());
+  const namedButtons = addToRows((name) => restartOf(name).ask());
   placeBesideJupyterHubsOwn(element("buttons"), element("messages"));
   root.classList.remove("hidden");
   watch.listen(learn);
   watch.start();
 }
 
+function show(button, how) {
+  button.classList.toggle("hidden", how === "hidden");
+  button.disabled = how !== "enabled";
+}
+
+// JupyterHub's script takes its own kind of handlers off everything in a row while it works there; not this kind.
+function addToRows(ask) {
+  const rows = document.querySelectorAll("tr.home-server-row[data-server-name]");
+  return Array.from(rows, (row) => {
+    const name = row.dataset.serverName;
+    const button = document.createElement("button");
+    button.type = "button";
+    button.className = "btn btn-xs btn-default btn-secondary hubwarden-restart-named hidden";
+    button.textContent = words.named.button;
+    button.setAttribute("aria-label", phrase(words.named.label, { server: name }));
+    button.addEventListener("click", () => ask(name));
+    row.lastElementChild.append(" ", button);
+    return [name, button];
+  });
+}
+
 function addressesOf({ base_url: baseUrl, user }) {
   // The Hub sends whoever is not logged in from its home page to its own way of logging in, and back.
-  return { loginUrl: `${baseUrl}home`, startUrl: `${baseUrl}spawn/${encodeURIComponent(user)}` };
+  const spawnUrl = `${baseUrl}spawn/${encodeURIComponent(user)}`;
+  const startUrlOf = (name) => (name === DEFAULT_SERVER ? spawnUrl : `${spawnUrl}/${encodeURIComponent(name)}`);
+  return { loginUrl: `${baseUrl}home`, startUrlOf };
 }
 
 function placeBesideJupyterHubsOwn(buttons, messages) {

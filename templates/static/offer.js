@@ -1,29 +1,38 @@
-// Which buttons a person sees, and why one of them cannot act: a pure function of what is known.
+// Which buttons a person sees, and why one of them cannot act: pure functions of what is known.
 //
-// Always: Restart and Reset are never offered together; neither is offered while anything is under way.
+// Always: Restart and Reset of the default server are never offered together; nothing is offered while it is being done.
 // Never: looks at the page, or asks the Hub.
 
-import { words } from "./words.js";
+import { DEFAULT_SERVER, notStopped, serverIn } from "./server-state.js";
+import { phrase, words } from "./words.js";
 
 const NOTHING = { restart: "hidden", reset: "hidden", hint: "" };
 
 /**
- * What to show: restart and reset are each "hidden", "enabled" or "disabled"; the hint is a sentence, or empty.
+ * What to show for the default server and the home: restart and reset are each "hidden", "enabled" or "disabled"; the hint
+ * is a sentence, or empty.
  *
- * @param {{server: object, reachable: boolean, home: object|null, mayRestart: boolean, busy: boolean}} known
+ * @param {{state: object, reachable: boolean, home: object|null, mayRestart: boolean, busy: boolean}} known
  */
-export function offer({ server, reachable, home, mayRestart, busy }) {
-  if (busy || server.kind === "signed-out") return NOTHING;
-  const shown = offerWhenReachable(server, home, mayRestart);
+export function offer({ state, reachable, home, mayRestart, busy }) {
+  if (busy || state.kind !== "known") return reachable ? NOTHING : { ...NOTHING, hint: words.offline };
+  const shown = offerWhenReachable(state, home, mayRestart);
   return reachable ? shown : { ...withoutActing(shown), hint: words.offline };
 }
 
-function offerWhenReachable(server, home, mayRestart) {
+/** Whether a named server's row offers to restart it: "hidden", "enabled" or "disabled". */
+export function offerNamed({ state, reachable, mayRestart, busy }, name) {
+  if (!mayRestart || serverIn(state, name).kind !== "ready") return "hidden";
+  return reachable && !busy ? "enabled" : "disabled";
+}
+
+function offerWhenReachable(state, home, mayRestart) {
+  const server = serverIn(state, DEFAULT_SERVER);
   switch (server.kind) {
     case "ready":
       return { ...NOTHING, restart: mayRestart ? "enabled" : "hidden" };
     case "stopped":
-      return offerReset(home);
+      return offerReset(state, home);
     case "pending":
       return { ...NOTHING, hint: words.pending[server.pending] ?? "" };
     default:
@@ -31,9 +40,11 @@ function offerWhenReachable(server, home, mayRestart) {
   }
 }
 
-function offerReset(home) {
+function offerReset(state, home) {
   if (home === null || home.kind === "withheld") return NOTHING;
   const disabled = (hint) => ({ ...NOTHING, reset: "disabled", hint });
+  const others = notStopped(state);
+  if (others.length > 0) return disabled(phrase(words.reset.stopOthers, { servers: others.join(", ") }));
   if (home.kind === "unavailable") return disabled(home.message);
   if (!home.exists) return disabled(words.reset.noHome);
   if (!home.resettable) return disabled(home.message ?? words.reset.cannotTell);

@@ -1,18 +1,19 @@
-// One operation's dialog: asks, then shows that the operation is under way. Its structure is in hubwarden_dialog.html.
+// One kind of operation's dialog: asks, then shows how the operation goes. Its structure is in hubwarden_dialog.html.
 //
 // Always: opens with the focus on Cancel; Escape and Cancel close it and change nothing; while the operation runs the same
 // button reads Close. The browser's own modal dialog keeps the focus inside and gives it back at the end; once the operation
-// was confirmed, the focus goes to the notice that tells its end.
+// was confirmed, the focus goes to the notice that tells its end. Whoever asked last owns the dialog: an operation that
+// still runs in the background no longer shows in it.
 // Never: runs the operation, and never closes by a click beside it, which is too easily made by mistake.
 
-import { words } from "./words.js";
+import { phrase, words } from "./words.js";
 
 /** Wraps the <dialog> element; `text` is the operation's part of words.js, `notice` where its end is told. */
 export class OperationDialog {
   #element;
   #parts;
   #text;
-  #confirmed = () => {};
+  #question = null;
 
   constructor(element, text, notice) {
     this.#element = element;
@@ -20,52 +21,86 @@ export class OperationDialog {
     this.#parts = Object.fromEntries(
       Array.from(element.querySelectorAll("[data-part]"), (part) => [part.dataset.part, part]),
     );
-    this.#parts.confirm.textContent = text.confirm;
-    this.#parts.note.textContent = text.progressNote;
-    this.#parts.explanation.replaceChildren(...text.explanation.map((sentence) => withText("p", sentence)));
-    this.#parts.cancel.addEventListener("click", () => this.close());
-    this.#parts.confirm.addEventListener("click", () => this.#confirmed());
+    const { confirm, note, explanation, steps, cancel, typed } = this.#parts;
+    confirm.textContent = text.confirm;
+    note.textContent = text.progressNote;
+    explanation.replaceChildren(...text.explanation.map((sentence) => withText("p", sentence)));
+    steps.replaceChildren(...text.steps.map(({ label }) => withText("li", label)));
+    cancel.addEventListener("click", () => this.#element.close());
+    confirm.addEventListener("click", () => this.#question.confirmed());
+    typed.addEventListener("input", () => this.#allowConfirming());
     element.addEventListener("close", () => this.#showsProgress && notice.focus());
   }
 
-  get isOpen() {
-    return this.#element.open;
+  /** Whether `owner` asked last, and the dialog is still there. */
+  isOpenFor(owner) {
+    return this.#element.open && this.#question.owner === owner;
   }
 
-  /** Asks; `facts` are pairs of label and value, `confirmed` is called for each click on the confirming button. */
-  ask(facts, confirmed) {
-    this.#confirmed = confirmed;
+  /**
+   * Asks.
+   *
+   * @param {{owner: object, facts: string[][], confirmed: Function, toType: string|null}} question
+   *   facts: pairs of label and value; confirmed: called for each click on the confirming button; toType: what has to be
+   *   typed before that.
+   */
+  ask(question) {
+    this.#question = question;
     this.#parts.facts.replaceChildren(
-      ...facts.flatMap(([label, value]) => [withText("dt", label), withText("dd", value)]),
+      ...question.facts.flatMap(([label, value]) => [withText("dt", label), withText("dd", value)]),
     );
+    this.#parts.typing.classList.toggle("hidden", !question.toType);
+    this.#parts.typedLabel.textContent = phrase(words.typeToConfirm, { name: question.toType });
+    this.#parts.typed.value = "";
     this.#showProgress(false);
+    this.#allowConfirming();
     this.#element.showModal();
     this.#element.scrollTop = 0; // on a small screen the focus on Cancel has scrolled past what is to be read first
   }
 
-  /** Shows what is under way instead of the question. */
-  progress(sentence) {
+  /** Shows how `owner`'s operation stands: {sentence, phase, progress}, the latter two where they are known. */
+  progress(owner, { sentence, phase, progress }) {
+    if (this.#question?.owner !== owner) return;
     const focusMoves = !this.#showsProgress;
-    this.#parts.sentence.textContent = sentence;
+    if (this.#parts.sentence.textContent !== sentence) this.#parts.sentence.textContent = sentence;
+    if (focusMoves) this.#showStanding(null, 0);
+    if (phase) this.#showStanding(phase, progress);
     this.#showProgress(true);
     // Not to Close: a second press of Enter would close what the first one started.
     if (focusMoves) this.#parts.progress.focus();
   }
 
-  close() {
-    this.#element.close();
+  /** Closes, if it still is `owner`'s. */
+  close(owner) {
+    if (this.isOpenFor(owner)) this.#element.close();
   }
 
   get #showsProgress() {
     return !this.#parts.progress.classList.contains("hidden");
   }
 
+  #allowConfirming() {
+    const { toType } = this.#question;
+    this.#parts.confirm.disabled = Boolean(toType) && this.#parts.typed.value.trim() !== toType;
+  }
+
+  #showStanding(phase, percent) {
+    this.#parts.bar.style.width = `${percent}%`;
+    this.#parts.bar.setAttribute("aria-valuenow", String(percent));
+    const present = this.#text.steps.findIndex(({ phases }) => phases.includes(phase));
+    for (const [index, step] of Array.from(this.#parts.steps.children).entries()) {
+      step.classList.toggle("hubwarden-step-past", index < present);
+      if (index === present) step.setAttribute("aria-current", "step");
+      else step.removeAttribute("aria-current");
+    }
+  }
+
   #showProgress(running) {
     this.#parts.question.classList.toggle("hidden", running);
     this.#parts.progress.classList.toggle("hidden", !running);
     // Invisible, not gone: the second half of a double click would meet Close in its place.
-    this.#parts.confirm.classList.toggle("invisible", running);
-    this.#parts.confirm.disabled = running;
+    this.#parts.confirm.classList.toggle("hubwarden-invisible", running);
+    if (running) this.#parts.confirm.disabled = true;
     this.#parts.title.textContent = running ? this.#text.progressTitle : this.#text.title;
     this.#parts.cancel.textContent = running ? words.close : words.cancel;
   }

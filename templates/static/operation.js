@@ -24,7 +24,8 @@ export class Operation {
   /**
    * @param {{dialog: OperationDialog, notice: Notice}} surfaces where it shows
    * @param {object} steps what differs between operations:
-   *   facts(): pairs of label and value for the dialog; progress(): the sentence while it runs;
+   *   facts(): pairs of label and value for the dialog; toType: what to type before confirming, or null;
+   *   progress(): the sentence while it begins; progressPath: where the Hub tells how it stands;
    *   send(requestId, report): does it, reports what is under way, resolves to the answer;
    *   succeeded(answer, report): ends it, and returns the notice to show, or null when the page is being left;
    *   failedSentence, startUrl: for the failure notice; changed(): called when `running` changes.
@@ -37,22 +38,41 @@ export class Operation {
 
   /** Opens the dialog; nothing happens before it is confirmed. */
   ask() {
-    this.#dialog.ask(this.#steps.facts(), () => this.#confirmed());
+    const { toType = null } = this.#steps;
+    this.#dialog.ask({ owner: this, facts: this.#steps.facts(), toType, confirmed: () => this.#confirmed() });
+  }
+
+  /** Whether this operation's dialog is what the person looks at. */
+  get isShown() {
+    return this.#dialog.isOpenFor(this);
   }
 
   async #confirmed() {
     if (this.running) return;
     this.#setRunning(true);
     this.#requestId ??= newRequestId();
-    const report = (sentence) => this.#report(sentence);
-    report(this.#steps.progress());
+    const report = (standing) => this.#report(standing);
+    report({ sentence: this.#steps.progress() });
+    const stopFollowing = this.#follow(report);
     try {
       const answer = await this.#sendUntilAnswered(report);
       this.#requestId = null;
+      stopFollowing();
       this.#end(this.#steps.succeeded(answer, report));
     } catch (error) {
+      stopFollowing();
       this.#fail(error);
     }
+  }
+
+  // The phases are told on a stream of their own, which knows the operation as soon as the Hub has begun it; what is told
+  // about another request is another operation's.
+  #follow(report) {
+    const requestId = this.#requestId;
+    return this.#steps.hub.follow(this.#steps.progressPath, ({ request_id: told, phase, progress }) => {
+      const sentence = this.#steps.phases[phase];
+      if (told === requestId && sentence) report({ sentence, phase, progress });
+    });
   }
 
   async #sendUntilAnswered(report) {
@@ -61,7 +81,7 @@ export class Operation {
         return await this.#steps.send(this.#requestId, report);
       } catch (error) {
         if (!(error instanceof HubUnreachable)) throw error;
-        report(words.askingAgain);
+        report({ sentence: words.askingAgain });
         await new Promise((resolve) => setTimeout(resolve, pause));
       }
     }
@@ -74,15 +94,15 @@ export class Operation {
     this.#end(failureNotice(error, { ...this.#steps, requestId, retry: () => this.ask() }));
   }
 
-  #report(sentence) {
-    this.#dialog.progress(sentence);
-    this.#notice.show({ kind: "progress", sentences: [sentence] });
+  #report(standing) {
+    this.#dialog.progress(this, standing);
+    this.#notice.show({ kind: "progress", sentences: [standing.sentence] });
   }
 
   #end(notice) {
     if (notice === null) return; // the page is being left: offer nothing any more
     this.#notice.show(notice);
-    this.#dialog.close();
+    this.#dialog.close(this);
     this.#setRunning(false);
   }
 

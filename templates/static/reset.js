@@ -3,20 +3,26 @@
 // Always: the dialog names the volume that the Hub named, and the message at the end the one that the Hub says it deleted.
 
 import { Operation } from "./operation.js";
-import { phrase, sizeInWords, words } from "./words.js";
+import { DEFAULT_SERVER } from "./server-state.js";
+import { agoInWords, phrase, sizeInWords, words } from "./words.js";
 
 const text = words.reset;
 
-/** The reset operation on a page; `home` knows the volume. */
-export function resetOperation({ hub, home, user, addresses, surfaces, changed }) {
+/** The reset operation on a page; `home` knows the volume; `lastUsed()` when a server was last used, or null. */
+export function resetOperation({ hub, home, user, addresses, surfaces, changed, typeName, lastUsed }) {
   let volume = null; // as last shown to the person who confirms, also when it is asked again after a lost answer
   return new Operation(surfaces, {
-    ...addresses,
+    hub,
+    loginUrl: addresses.loginUrl,
+    startUrl: addresses.startUrlOf(DEFAULT_SERVER),
     changed,
     failedSentence: text.failed,
+    phases: text.phases,
+    progressPath: "/reset-home-volume",
+    toType: typeName ? user : null,
     facts: () => {
       volume = home.current?.volume ?? volume;
-      return factsAbout(user, volume, home.current?.size_bytes);
+      return factsAbout(user, volume, home.current?.size_bytes, lastUsed());
     },
     progress: () => phrase(text.progress, { volume }),
     send: (requestId) => hub.resetHomeVolume(requestId),
@@ -27,12 +33,13 @@ export function resetOperation({ hub, home, user, addresses, surfaces, changed }
   });
 }
 
-function factsAbout(user, volume, sizeBytes) {
+function factsAbout(user, volume, sizeBytes, lastUsed) {
   const facts = [
     [words.facts.user, user],
     [words.facts.volume, volume],
   ];
   if (Number.isFinite(sizeBytes)) facts.push([words.facts.size, sizeInWords(sizeBytes)]);
+  if (lastUsed) facts.push([words.facts.lastUsed, agoInWords(lastUsed)]);
   return facts;
 }
 

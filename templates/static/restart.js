@@ -1,47 +1,60 @@
-// Restarting the default server: what the dialog says, the request, and waiting until the server answers.
+// Restarting a server: what the dialog says, the request, and waiting until the server answers.
 //
 // Always: leaves for the server only when the Hub says that it is ready, and only if the dialog is still open; somebody who
 // closed it is doing something else on this page, and gets a link.
 
 import { HubRefusal, SessionEnded } from "./hub-api.js";
 import { Operation } from "./operation.js";
+import { DEFAULT_SERVER, serverIn } from "./server-state.js";
 import { words } from "./words.js";
 
 const text = words.restart;
 
-/** The restart operation on a page; `page` is what hubwarden.js knows about it. */
-export function restartOperation({ hub, watch, user, addresses, surfaces, changed }) {
-  return new Operation(surfaces, {
-    ...addresses,
+/** The restart of one server; `page` is what hubwarden.js knows about it. */
+export function restartOperation({ hub, watch, user, addresses, surfaces, changed }, name) {
+  const operation = new Operation(surfaces, {
+    hub,
+    loginUrl: addresses.loginUrl,
+    startUrl: addresses.startUrlOf(name),
     changed,
     failedSentence: text.failed,
-    facts: () => [[words.facts.user, user]],
+    phases: text.phases,
+    progressPath: hub.restartPath(name),
+    facts: () => factsAbout(user, name),
     progress: () => text.progress,
     send: async (requestId, report) => {
-      const answer = await hub.restartServer(requestId);
+      const answer = await hub.restartServer(name, requestId);
       if (!answer.ready) {
-        report(text.waiting);
-        await untilReady(watch, requestId);
+        report({ sentence: text.phases.answering });
+        await untilReady(watch, name, requestId);
       }
       return answer;
     },
     succeeded: ({ url }, report) => {
-      if (!surfaces.dialog.isOpen) return doneNotice(url);
-      report(text.leaving);
+      if (!operation.isShown) return doneNotice(url);
+      report({ sentence: text.leaving, phase: "done", progress: 100 });
       window.location.assign(url);
       return null;
     },
   });
+  return operation;
 }
 
-function doneNotice(url) {
+/** What to say at the end of a restart that nobody watches in the dialog. */
+export function doneNotice(url) {
   return { kind: "success", sentences: [text.done], actions: [{ label: words.openServer, href: url }] };
 }
 
-function untilReady(watch, requestId) {
+function factsAbout(user, name) {
+  const facts = [[words.facts.user, user]];
+  if (name !== DEFAULT_SERVER) facts.push([words.facts.server, name]);
+  return facts;
+}
+
+function untilReady(watch, name, requestId) {
   return new Promise((resolve, reject) => {
-    const stopListening = watch.listen((server) => {
-      const settle = settlementOf(server, requestId);
+    const stopListening = watch.listen((state) => {
+      const settle = settlementOf(serverIn(state, name), requestId);
       if (!settle) return;
       stopListening();
       settle(resolve, reject);

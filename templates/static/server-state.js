@@ -1,17 +1,22 @@
-// What is known about the user's default server, as one small value:
-// {kind: "ready" | "stopped" | "unknown" | "unreachable" | "signed-out"} or {kind: "pending", pending: what is under way}.
+// What is known about the user's servers and home, as one small value:
+// {kind: "known", servers: Map(name -> server), reset: how the latest reset stands, or null}, where a server is
+// {kind: "ready" | "stopped" | "unknown", …} or {kind: "pending", pending: what is under way, …}, with `url`, `restart`
+// (how the latest restart stands, or null) and `lastActivity`; or {kind: "unknown" | "unreachable" | "signed-out"}.
 //
 // Always: a failed read is a state too, never an exception, so that whoever watches can show it.
 // Never: guesses; what the Hub does not say is "unknown", and nothing is offered then.
 
 import { HubUnreachable, SessionEnded } from "./hub-api.js";
 
-const DEFAULT_SERVER = "";
+/** The name of the server that has none. */
+export const DEFAULT_SERVER = "";
 
-/** Asks the Hub how the default server stands. */
-export async function readServerState(hub) {
+/** Asks the Hub how things stand. */
+export async function readState(hub) {
   try {
-    return fromServers(await hub.servers());
+    const { servers, reset } = await hub.state();
+    const entries = Object.entries(servers).map(([name, server]) => [name, fromServer(server)]);
+    return { kind: "known", servers: new Map(entries), reset };
   } catch (error) {
     if (error instanceof SessionEnded) return { kind: "signed-out" };
     if (error instanceof HubUnreachable) return { kind: "unreachable" };
@@ -19,11 +24,19 @@ export async function readServerState(hub) {
   }
 }
 
-function fromServers(servers) {
-  if (!servers) return { kind: "unknown" };
-  const server = servers[DEFAULT_SERVER];
-  if (!server) return { kind: "stopped" }; // one that never ran has no entry
-  if (server.pending) return { kind: "pending", pending: server.pending };
-  if (server.ready) return { kind: "ready" };
-  return { kind: server.stopped ? "stopped" : "unknown" };
+/** The state of one server in `state`; where that says nothing about servers, it stands for all of them. */
+export function serverIn(state, name) {
+  return state.kind === "known" ? (state.servers.get(name) ?? { kind: "stopped" }) : state;
+}
+
+/** The names of the servers that are not stopped; the default one's is empty. */
+export function notStopped(state) {
+  return [...state.servers].filter(([, { kind }]) => kind !== "stopped").map(([name]) => name);
+}
+
+function fromServer({ pending, ready, stopped, url, restart, last_activity: lastActivity }) {
+  const rest = { url, restart, lastActivity };
+  if (pending) return { kind: "pending", pending, ...rest };
+  if (ready) return { kind: "ready", ...rest };
+  return { kind: stopped ? "stopped" : "unknown", ...rest };
 }

@@ -15,7 +15,22 @@ export const words = {
     progressTitle: "Restarting your server",
     progress: "Restarting your server…",
     progressNote: "A server that does not stop by itself gets a few seconds before it is ended. You can close this: the restart goes on, and this page shows how it ends.",
-    waiting: "Your server has been restarted. Waiting for it to answer…",
+    phases: {
+      queued: "Waiting for its turn…",
+      checking: "Checking…",
+      unrouting: "Closing the connections to your server…",
+      stopping: "Stopping your server…",
+      starting: "Starting your server…",
+      locating: "Starting your server…",
+      answering: "Your server has been started. Waiting for it to answer…",
+      routing: "Your server answers. Opening the connections to it…",
+    },
+    steps: [
+      { label: "Stopping", phases: ["queued", "checking", "unrouting", "stopping"] },
+      { label: "Starting", phases: ["starting", "locating"] },
+      { label: "Waiting for the server", phases: ["answering", "routing"] },
+      { label: "Ready", phases: ["done"] },
+    ],
     leaving: "Your server is ready. Taking you there…",
     done: "Your server was restarted and is ready.",
     failed: "Your server could not be restarted.",
@@ -31,8 +46,20 @@ export const words = {
     confirm: "Delete my home volume",
     progressTitle: "Resetting your home volume",
     progress: "Deleting your home volume {volume}…",
+    phases: {
+      queued: "Waiting for its turn…",
+      checking: "Checking that your home volume can be deleted…",
+      removing: "Deleting your home volume…",
+    },
+    steps: [
+      { label: "Checking", phases: ["queued", "checking"] },
+      { label: "Deleting", phases: ["removing"] },
+      { label: "Done", phases: ["done"] },
+    ],
     progressNote: "You can close this: the deletion goes on, and this page shows how it ends.",
     done: "Your home volume {volume} was deleted.",
+    doneElsewhere: "Your home volume was deleted.",
+    stopOthers: "Your home can be reset when these servers are stopped too: {servers}.",
     doneNext: "Your server begins with a clean home at its next start; workspace and cache are as they were.",
     backup: "A backup was made first: {backup}. An administrator can restore it.",
     failed: "Your home volume could not be reset.",
@@ -41,14 +68,26 @@ export const words = {
   },
   facts: {
     user: "User",
+    server: "Server",
     volume: "Home volume",
     size: "Size",
+    lastUsed: "Last used",
   },
   pending: {
     spawn: "Your server is starting.",
     stop: "Your server is stopping.",
     restart: "Your server is being restarted.",
   },
+  own: {
+    start: "Start My Server",
+    open: "My Server",
+    stop: "Stop My Server",
+  },
+  named: {
+    button: "restart",
+    label: "Restart server {server}",
+  },
+  typeToConfirm: "Type {name} to confirm",
   cancel: "Cancel",
   close: "Close",
   tryAgain: "Try again",
@@ -80,6 +119,15 @@ export function sizeInWords(bytes) {
 /** A time to wait for people, such as "40 seconds" or "3 minutes", rounded up. */
 export function waitInWords(seconds) {
   return seconds < 90 ? inUnit(Math.ceil(seconds), "second") : inUnit(Math.ceil(seconds / 60), "minute");
+}
+
+/** A moment for people, such as "3 days ago". */
+export function agoInWords(moment) {
+  const seconds = (Date.now() - new Date(moment).getTime()) / 1000;
+  const steps = [["minute", 60], ["hour", 3600], ["day", 86_400], ["month", 2_629_800], ["year", 31_557_600]];
+  const [unit, length] = steps.findLast(([, length]) => seconds >= length) ?? steps[0];
+  const format = new Intl.RelativeTimeFormat(document.documentElement.lang || "en", { numeric: "auto" });
+  return format.format(-Math.floor(seconds / length), unit);
 }
 
 function inUnit(value, unit) {

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from browser.person import Person
+from browser.person import HOME, Person
 from browser.stack import Stack
 from playwright.sync_api import Browser, expect, sync_playwright
 
@@ -20,6 +20,7 @@ CHROMIUM_FLAGS = ["--no-sandbox", "--disable-background-networking"]
 # A machine that builds images or runs other tests beside these can be slow; what is waited for comes or does not.
 expect.set_options(timeout=30_000)
 
+FILES = {"home": f"{HOME}/mine.txt", "workspace": "/workspace/project.txt", "cache": "/cache/download.txt"}
 PersonFactory = Callable[..., Person]
 
 
@@ -79,6 +80,15 @@ def person_with_server(person: Person) -> Person:
     """A user whose server runs, at the home page."""
     person.start_server()
     return person
+
+
+@pytest.fixture
+def person_with_home(person_with_server: Person) -> Person:
+    """A user with a file in each volume, whose server is stopped."""
+    for file in FILES.values():
+        person_with_server.write(file)
+    person_with_server.stop_server()
+    return person_with_server
 
 
 @pytest.fixture(scope="session")

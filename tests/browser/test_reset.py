@@ -9,17 +9,6 @@ from browser.person import HOME, Person
 from browser.stack import Stack
 from playwright.sync_api import Route, expect
 
-FILES = {"home": f"{HOME}/mine.txt", "workspace": "/workspace/project.txt", "cache": "/cache/download.txt"}
-
-
-@pytest.fixture
-def person_with_home(person_with_server: Person) -> Person:
-    """A user with a file in each volume, whose server is stopped."""
-    for file in FILES.values():
-        person_with_server.write(file)
-    person_with_server.stop_server()
-    return person_with_server
-
 
 @pytest.fixture
 def foreign_container(stack: Stack, person_with_home: Person) -> Iterator[str]:

@@ -82,10 +82,10 @@ async def test_phases_are_followed_to_the_end() -> None:
 
     early = asyncio.create_task(follow())
     await asyncio.sleep(0)
-    operation.enter(Phase.WORKING)
+    operation.enter(Phase.STOPPING)
     await asyncio.sleep(0)
     operation.succeed(HOME)
-    assert await early == [Phase.QUEUED, Phase.WORKING, Phase.DONE]
+    assert await early == [Phase.QUEUED, Phase.STOPPING, Phase.DONE]
     assert await follow() == [Phase.DONE]
 
 

@@ -357,5 +357,5 @@ async def test_progress_follows_the_restart(spawner: Any, world: World) -> None:
     world.may_restart.set()
     await operation.result()
     events = await following
-    assert events[0] == {"progress": 20, "message": "Stopping and starting the server", "phase": "working"}
+    assert events[0] == {"progress": 20, "message": "Stopping the server", "phase": "stopping"}
     assert events[-1]["progress"] == 100

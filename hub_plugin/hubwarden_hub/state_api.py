@@ -1,0 +1,67 @@
+"""`GET /hub/api/users/{name}/hubwarden-state`: everything that a page has to know to be true, in one cheap request.
+
+What holds here: the answer comes from the Hub's memory; an unchanged one is 304 (tornado's ETag). The agent is not
+asked. A server that died by itself is noticed by JupyterHub's own poll only now and then, so this brings that poll
+forward, for the servers of the page's user, at most once in `_LOOK_EVERY` however many pages are open, and never waits
+long for it. Nothing here may act beyond that poll.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from jupyterhub.scopes import needs_scope
+from jupyterhub.utils import isoformat
+
+from hubwarden_hub.api import OperationHandler
+from hubwarden_hub.progress_api import standing
+
+_LOOK_EVERY = 1.4
+"""Seconds between two polls of one server that pages ask for; a page asks every 1.5 s."""
+_PATIENCE = 0.5
+"""Seconds that an answer waits for such a poll: a slow engine must not make the page slow."""
+_looks: WeakKeyDictionary[Any, tuple[float, asyncio.Task[Any]]] = WeakKeyDictionary()
+
+
+class StateHandler(OperationHandler):
+    """How one user's servers and home stand."""
+
+    @needs_scope("read:servers")  # type: ignore[untyped-decorator]  # JupyterHub is not typed
+    async def get(self, user_name: str) -> None:
+        """Answer `{"servers": {name: …}, "reset": …}`; stopped servers included."""
+        user = self.user_named(user_name)
+        spawners = [user.spawners[name] for name in ("", *(name for name in user.orm_spawners if name))]
+        await asyncio.gather(*(look(spawner) for spawner in spawners))
+        reset = self.plugin.resets.latest(user.id)
+        self.finish(
+            {
+                "servers": {spawner.name: self._server(spawner) for spawner in spawners},
+                "reset": reset and standing(reset, for_admin=self.acts_for_everybody),
+            }
+        )
+
+    def _server(self, spawner: Any) -> dict[str, Any]:
+        restart, orm_spawner = spawner.latest_restart, spawner.orm_spawner
+        last_activity = orm_spawner and orm_spawner.last_activity
+        return {
+            "pending": spawner.pending,
+            "ready": bool(spawner.ready),
+            "stopped": not spawner.active,
+            "url": spawner.user.server_url(spawner.name),
+            "last_activity": last_activity and isoformat(last_activity),
+            "restart": restart and standing(restart, for_admin=self.acts_for_everybody),
+        }
+
+
+async def look(spawner: Any) -> None:
+    """Let JupyterHub notice now, not at its next poll, whether a server that it has for ready still runs."""
+    if not spawner.ready:
+        return
+    now = asyncio.get_running_loop().time()
+    looked_at, poll = _looks.get(spawner, (-_LOOK_EVERY, None))
+    if poll is None or (poll.done() and now - looked_at >= _LOOK_EVERY):
+        poll = asyncio.create_task(spawner.poll_and_notify())
+        _looks[spawner] = (now, poll)
+    await asyncio.wait({poll}, timeout=_PATIENCE)

@@ -1,0 +1,104 @@
+"""By keyboard, by screen reader, small, zoomed and dark: axe-core finds nothing on our markup in any phase."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from browser.conftest import PersonFactory
+from browser.person import Person
+from browser.stack import ROOT
+from playwright.sync_api import Page, Route, ViewportSize, expect
+
+AXE = ROOT / ".node" / "node_modules" / "axe-core" / "axe.min.js"
+PHONE: ViewportSize = {"width": 320, "height": 640}
+DESKTOP: ViewportSize = {"width": 1280, "height": 800}
+OURS = ["#hubwarden", "#hubwarden-buttons", "#hubwarden-messages"]
+THEMES = ("light", "dark")
+
+
+def violations(page: Page) -> list[dict[str, Any]]:
+    """What axe-core has to say about our markup, in both themes."""
+    found = []
+    for theme in THEMES:
+        page.evaluate("theme => document.documentElement.setAttribute('data-bs-theme', theme)", theme)
+        page.evaluate("() => Promise.allSettled(document.getAnimations().map((animation) => animation.finished))")
+        result = page.evaluate("ours => axe.run({ include: ours.map((one) => [one]) })", OURS)
+        found += [
+            {"theme": theme, "rule": violation["id"], "nodes": [node["html"] for node in violation["nodes"]]}
+            for violation in result["violations"]
+        ]
+    return found
+
+
+def assert_accessible(page: Page, phase: str) -> None:
+    """No violation; nothing of ours is wider than the page, on a phone, on a desktop, and at 200 % zoom."""
+    if not page.evaluate("() => 'axe' in window"):
+        # A script of the test's own: the Hub's content policy does not apply to what the debugger evaluates.
+        page.evaluate(AXE.read_text())
+    for size in (PHONE, DESKTOP, {"width": DESKTOP["width"] // 2, "height": DESKTOP["height"] // 2}):
+        page.set_viewport_size(ViewportSize(width=size["width"], height=size["height"]))
+        found = violations(page)
+        assert not found, f"{phase} at {size}:\n{json.dumps(found, indent=2)}"
+        wide = page.evaluate(
+            """() => [...document.querySelectorAll("#hubwarden *, #hubwarden-messages *, #hubwarden-buttons *")]
+                .filter((element) => element.getBoundingClientRect().right > window.innerWidth + 1)
+                .map((element) => element.outerHTML)"""
+        )
+        assert not wide, f"{phase} at {size}"
+
+
+def test_every_phase_of_a_restart_is_accessible(person_with_server: Person) -> None:
+    """Buttons, question, progress, failure and success."""
+    person = person_with_server
+    assert_accessible(person.page, "buttons")
+    confirm = person.ask_to_restart()
+    assert_accessible(person.page, "question")
+    held: list[Route] = []
+    person.page.route("**/restart-server", held.append)
+    confirm.click()
+    expect(person.dialog).to_contain_text("Restarting your server")
+    assert_accessible(person.page, "progress")
+    person.dialog.get_by_role("button", name="Close").click()
+    expect(person.status).to_be_focused()
+    assert_accessible(person.page, "progress in the page")
+    body = {"status": 503, "message": "Nothing was changed.", "reason": "AGENT_UNREACHABLE", "request_id": "x"}
+    held[0].fulfill(status=503, json=body)
+    expect(person.alert).to_be_visible()
+    assert_accessible(person.page, "failure")
+
+
+def test_every_phase_of_an_admins_reset_is_accessible(make_person: PersonFactory) -> None:
+    """An admin types the name of the person whose home it is, by keyboard alone, before Delete can be pressed."""
+    person = make_person("admin")
+    person.start_server()
+    person.stop_server()
+    expect(person.reset_button).to_be_enabled()
+    person.reset_button.focus()
+    person.page.keyboard.press("Enter")
+    confirm = person.dialog.get_by_role("button", name="Delete my home volume")
+    expect(confirm).to_be_disabled()
+    assert_accessible(person.page, "question")
+    person.dialog.get_by_label("Type admin to confirm").focus()
+    person.page.keyboard.type("admi")
+    expect(confirm).to_be_disabled()
+    person.page.keyboard.type("n")
+    expect(confirm).to_be_enabled()
+    person.page.keyboard.press("Tab")
+    person.page.keyboard.press("Tab")
+    expect(confirm).to_be_focused()
+    person.page.keyboard.press("Enter")
+    expect(person.status).to_contain_text("was deleted", timeout=60_000)
+    expect(person.status).to_be_focused()
+    assert_accessible(person.page, "success")
+
+
+def test_reduced_motion_is_respected(person_with_server: Person) -> None:
+    """Nothing turns for a person who asked for reduced motion."""
+    person = person_with_server
+    person.page.emulate_media(reduced_motion="reduce")
+    person.page.route("**/restart-server", lambda _route: None)
+    person.ask_to_restart().click()
+    spinner = person.dialog.locator(".hubwarden-spinner")
+    expect(spinner).to_have_css("animation-name", "none")
+    expect(person.dialog.locator(".progress-bar")).to_have_css("transition-duration", "0s")

@@ -1,0 +1,113 @@
+"""The page follows what happens elsewhere, without a reload: a crash, another tab, an admin, a reload in the middle."""
+
+from __future__ import annotations
+
+import pytest
+from browser.conftest import PersonFactory
+from browser.person import Person
+from browser.stack import Stack
+from playwright.sync_api import Request, expect
+
+# The demo's Hub polls every 30 s: what shows within this was noticed because the page asked.
+BEFORE_THE_HUBS_OWN_POLL = 10_000
+SEEN_SENTENCES = """() => {
+    window.seen = [];
+    const dialog = document.getElementById("hubwarden-restart-dialog");
+    const note = () => {
+        const step = dialog.querySelector("[aria-current]")?.textContent;
+        if (step && window.seen.at(-1) !== step) window.seen.push(step);
+    };
+    new MutationObserver(note).observe(dialog, { attributes: true, subtree: true });
+    window.addEventListener("pagehide", () => sessionStorage.setItem("seen", JSON.stringify(window.seen)));
+}"""
+
+
+@pytest.mark.parametrize("end", ["kill", "stop"])
+def test_a_server_that_ends_behind_the_hubs_back_shows_as_stopped(
+    stack: Stack, person_with_server: Person, end: str
+) -> None:
+    """After a crash, and after an operator's `docker stop`: Reset and Start are there, Restart and Stop are gone."""
+    person = person_with_server
+    stack.docker(end, person.container)
+    expect(person.restart_button).to_be_hidden(timeout=BEFORE_THE_HUBS_OWN_POLL)
+    expect(person.reset_button).to_be_enabled()
+    expect(person.page.locator("#stop")).to_be_hidden()
+    expect(person.page.locator("#start")).to_have_text("Start My Server")
+
+
+def test_jupyterhubs_own_buttons_follow_a_start_and_stop_works(person: Person) -> None:
+    """A server that starts elsewhere brings Stop to a page that was drawn without it, and it stops the server."""
+    expect(person.reset_button).to_be_visible()
+    assert person.call("POST", f"{person.path}/server")["status"] in {201, 202}
+    expect(person.restart_button).to_be_enabled(timeout=120_000)
+    expect(person.page.locator("#start")).to_have_text("My Server")
+    person.stop_server()
+
+
+def test_the_dialog_shows_the_phases_in_their_order(person_with_server: Person) -> None:
+    """Each phase that is shown is one of the four, in order, and waiting for the server is among them."""
+    person = person_with_server
+    person.page.evaluate(SEEN_SENTENCES)
+    person.ask_to_restart().click()
+    person.expect_server()
+    seen = person.page.evaluate("() => JSON.parse(sessionStorage.getItem('seen'))")
+    order = ["Stopping", "Starting", "Waiting for the server", "Ready"]
+    assert seen == sorted(seen, key=order.index)
+    assert {"Stopping", "Waiting for the server", "Ready"} <= set(seen)
+
+
+def test_coming_back_shows_where_a_restart_stands(person_with_server: Person) -> None:
+    """Leaving the page in the middle changes nothing; the page that is opened then tells how it goes, and the end."""
+    person = person_with_server
+    before = person.identity()
+    person.ask_to_restart().click()
+    expect(person.dialog).to_contain_text("Restarting your server")
+    expect(person.page.locator(".hubwarden-steps [aria-current]").first).to_be_visible()
+    person.page.goto(f"{person.stack.url}/hub/home")
+    expect(person.status).to_contain_text("server")
+    expect(person.page.get_by_role("link", name="Go to my server")).to_be_visible(timeout=120_000)
+    assert person.identity()[0] == before[0]
+    assert person.identity()[1] > before[1]
+
+
+def test_another_tab_follows_a_restart(person_with_server: Person) -> None:
+    """A second tab of the same person shows the phases and the end, and stays where it is."""
+    person = person_with_server
+    other = person.page.context.new_page()
+    other.goto(f"{person.stack.url}/hub/home", wait_until="networkidle")
+    person.ask_to_restart().click()
+    expect(other.locator("#hubwarden-notice")).to_contain_text("Waiting for it to answer", timeout=60_000)
+    expect(other.get_by_role("button", name="Restart server")).to_be_hidden()
+    expect(other.locator("#hubwarden-notice")).to_contain_text("is ready", timeout=120_000)
+    expect(other.get_by_role("button", name="Restart server")).to_be_enabled()
+
+
+def test_an_admins_reset_is_told(make_person: PersonFactory, person_with_home: Person) -> None:
+    """The person whose home an admin resets learns of it on the open page."""
+    admin = make_person("admin")
+    assert admin.call("DELETE", f"{person_with_home.path}/reset-home-volume")["status"] == 200
+    expect(person_with_home.hint).to_contain_text("There is no home volume yet")
+
+
+def test_nothing_is_asked_while_the_page_is_hidden(person: Person) -> None:
+    """A hidden page is silent, and one that is shown again asks at once."""
+    expect(person.reset_button).to_be_visible()
+    asked: list[Request] = []
+    hide = "hidden => { Object.defineProperty(document, 'hidden', { value: hidden, configurable: true });"
+    hide += " document.dispatchEvent(new Event('visibilitychange')); }"
+    person.page.evaluate(hide, True)  # noqa: FBT003 - the script's argument
+    person.page.wait_for_load_state("networkidle")
+    person.page.on("request", asked.append)
+    person.page.wait_for_timeout(5_000)  # three beats: only time shows that nothing comes
+    assert asked == []
+    with person.page.expect_request("**/hubwarden-state"):
+        person.page.evaluate(hide, False)  # noqa: FBT003 - the script's argument
+
+
+def test_a_hub_out_of_reach_is_said_and_recovers(person: Person) -> None:
+    """While the Hub does not answer the page says so, and by itself no longer once it does."""
+    expect(person.reset_button).to_be_visible()
+    person.page.route("**/hubwarden-state", lambda route: route.abort())
+    expect(person.hint).to_contain_text("cannot be reached right now")
+    person.page.unroute("**/hubwarden-state")
+    expect(person.hint).not_to_contain_text("cannot be reached right now")
