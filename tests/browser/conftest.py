@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from browser.person import HOME, Person
-from browser.stack import Stack
+from browser.stack import Stack, free_port
 from playwright.sync_api import Browser, expect, sync_playwright
 
 # Chromium's own sandbox does not start for root, which tests in a container are.
@@ -34,16 +34,16 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         stack.down()
 
 
-def free_port() -> int:
-    """A port that nobody listens on at the moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     """A real Chromium: Debian's."""
+    with launched_chromium() as browser:
+        yield browser
+
+
+@contextmanager
+def launched_chromium() -> Iterator[Browser]:
+    """Debian's Chromium, or the one that HUBWARDEN_CHROMIUM names."""
     chromium = os.environ.get("HUBWARDEN_CHROMIUM") or shutil.which("chromium")
     assert chromium, "the browser tests need Chromium (on Debian: apt-get install chromium), or HUBWARDEN_CHROMIUM"
     with sync_playwright() as playwright:

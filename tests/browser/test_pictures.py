@@ -1,4 +1,7 @@
-"""Pictures for the documentation: both dialogs and both results. Only when HUBWARDEN_PICTURES names a folder."""
+"""Pictures for the documentation: each phase, in both themes, on a desktop and on a phone.
+
+Only when HUBWARDEN_PICTURES names a folder.
+"""
 
 from __future__ import annotations
 
@@ -6,34 +9,75 @@ from pathlib import Path
 
 import pytest
 from browser.conftest import PersonFactory
+from browser.person import Person
 from playwright.sync_api import ViewportSize, expect
 
-SIZE: ViewportSize = {"width": 960, "height": 540}
+SIZES = {"desktop": ViewportSize(width=960, height=540), "phone": ViewportSize(width=320, height=640)}
+THEMES = ("light", "dark")
 
 
-def test_pictures_of_both_flows(make_person: PersonFactory, pictures: Path | None) -> None:
-    """Takes the four pictures that docs/ shows."""
+def take(person: Person, folder: Path, phase: str) -> None:
+    """One phase, in all four ways."""
+    page = person.page
+    for size, viewport in SIZES.items():
+        page.set_viewport_size(viewport)
+        for theme in THEMES:
+            page.evaluate("theme => document.documentElement.setAttribute('data-bs-theme', theme)", theme)
+            page.screenshot(path=folder / f"{phase}-{size}-{theme}.png", animations="disabled")
+
+
+def test_pictures_of_every_phase(make_person: PersonFactory, pictures: Path | None) -> None:
+    """Takes the pictures that docs/ shows."""
     if pictures is None:
         pytest.skip("HUBWARDEN_PICTURES is not set")
     pictures.mkdir(parents=True, exist_ok=True)
     person = make_person("alice")
-    person.page.set_viewport_size(SIZE)
     person.start_server()
-
+    take(person, pictures, "restart-button")
     confirm = person.ask_to_restart()
-    person.page.screenshot(path=pictures / "restart-dialog.png")
+    take(person, pictures, "restart-question")
     confirm.click()
+    # JupyterLab needs seconds to boot: long enough for four pictures of the phase in which it is waited for.
+    expect(person.dialog).to_contain_text("Waiting for it to answer", timeout=60_000)
+    take(person, pictures, "restart-progress")
     person.expect_server()
-    expect(person.page.locator(".jp-Launcher-body")).to_be_visible()
-    expect(person.page.locator(".jp-DirListing-item").first).to_be_visible()
-    person.page.screenshot(path=pictures / "restart-result.png", animations="disabled")
-
     person.open_home()
     person.expect_ready()
     person.stop_server()
+    expect(person.reset_button).to_be_enabled()
+    take(person, pictures, "reset-button")
     confirm = person.ask_to_reset()
-    person.page.screenshot(path=pictures / "reset-dialog.png")
+    take(person, pictures, "reset-question")
     confirm.click()
     expect(person.status).to_contain_text("was deleted", timeout=60_000)
     expect(person.reset_button).to_be_disabled()
-    person.page.screenshot(path=pictures / "reset-result.png")
+    take(person, pictures, "reset-done")
+
+
+def test_pictures_of_the_rest(make_person: PersonFactory, pictures: Path | None) -> None:
+    """Takes the pictures of a failure, of a reset under way, and of the question to an admin."""
+    if pictures is None:
+        pytest.skip("HUBWARDEN_PICTURES is not set")
+    person = make_person("admin")
+    person.start_server()
+    person.stop_server()
+    expect(person.reset_button).to_be_enabled()
+    person.ask_to_reset()
+    take(person, pictures, "reset-question-admin")
+    person.dialog.get_by_label("Type admin to confirm").fill("admin")
+    sentence = "The service that does this is not available. Try again in a minute. Nothing was changed."
+    refusal = {"status": 503, "message": sentence, "reason": "AGENT_UNREACHABLE", "request_id": None}
+    with person.page.expect_request("**/reset-home-volume") as asked:
+        person.page.route("**/reset-home-volume", lambda _route: None)
+        person.dialog.get_by_role("button", name="Delete my home volume").click()
+    take(person, pictures, "reset-progress")
+    person.page.unroute("**/reset-home-volume")
+    assert asked.value.url
+    person.open_home()
+    expect(person.reset_button).to_be_enabled()
+    person.page.route("**/reset-home-volume", lambda route: route.fulfill(status=503, json=refusal))
+    person.ask_to_reset()
+    person.dialog.get_by_label("Type admin to confirm").fill("admin")
+    person.dialog.get_by_role("button", name="Delete my home volume").click()
+    expect(person.alert).to_be_visible()
+    take(person, pictures, "failure")
