@@ -107,6 +107,8 @@ async def _read(reader: asyncio.StreamReader, *, headers_only: bool) -> Reply:
     head = (await reader.readuntil(b"\r\n\r\n")).decode()
     status_line, *lines = head.strip().split("\r\n")
     headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    if status_line.split()[1] == "100":
+        return await _read(reader, headers_only=headers_only)
     length = 0 if headers_only else int(headers.get("content-length", "0"))
     return Reply(int(status_line.split()[1]), headers, (await reader.readexactly(length)).decode())
 

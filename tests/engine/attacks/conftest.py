@@ -1,0 +1,49 @@
+"""A gateway before the real engine, and the others on that engine whom no attack may touch."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import AsyncIterator, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import private_engine
+import pytest
+from engine.attacks.field_of_attack import Field
+from gateway_stage import HOME, POLICY, WORKSPACE, gateway
+from hubwarden_agent.engine.docker_engine import DockerEngine
+from limits import parse as parse_rate
+
+VICTIM, FOREIGN, BACKED = "hubwarden-attacked", "hubwarden-attacked-data", "hubwarden-attacked-backed"
+
+
+@pytest.fixture(scope="module")
+def others(engine_socket: str, busybox: str) -> Iterator[Mapping[str, str]]:
+    """Somebody else's running container and volume; tokens for them."""
+    with private_engine.workbench(engine_socket, busybox) as bench, tempfile.TemporaryDirectory() as folder:
+        bench.volume(FOREIGN)
+        container = bench.container(VICTIM, mounts={FOREIGN: "/data"})
+        yield {
+            "image": busybox,
+            "victim": VICTIM,
+            "victim_id": container.id,
+            "victim_image_id": container.attrs["Image"],
+            "foreign": FOREIGN,
+            "folder": folder,
+        }
+
+
+@pytest.fixture
+async def ground(
+    others: Mapping[str, str], bench: private_engine.Workbench, engine: DockerEngine, tmp_path: Path
+) -> AsyncIterator[Field]:
+    """The field for one case."""
+    user = bench.username()
+    for template in (HOME, WORKSPACE, "jupyterlab-{username}_cache"):
+        bench.forget_volume(template.format(username=user))
+    bench.forget_container(f"jupyterlab-{user}")
+    policy = replace(
+        POLICY, images=(others["image"],), max_containers=100, max_creates=parse_rate("100/minute"), publish="127.0.0.1"
+    )
+    async with gateway(engine, tmp_path, spawn=policy) as stage:
+        yield Field(stage, bench.socket, {**others, "user": user, "own": f"jupyterlab-{user}"})

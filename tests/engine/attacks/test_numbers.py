@@ -1,0 +1,87 @@
+"""A thousand of anything: the bounds on numbers, at a scale that a test can afford, and under parallel requests."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from gateway_stage import POLICY, GatewayStage, gateway, spawner_body
+from hubwarden_agent.engine.docker_engine import DockerEngine
+from limits import parse as parse_rate
+from private_engine import Workbench
+
+MANY = 12
+FEW = 3
+
+
+class Crowd:
+    """Many users, and what the engine has of theirs."""
+
+    def __init__(self, bench: Workbench) -> None:
+        self._bench = bench
+        self.users = [bench.username() for _ in range(MANY)]
+        for user in self.users:
+            bench.forget_volume(f"jupyterlab-{user}_home")
+            bench.forget_container(f"jupyterlab-{user}")
+
+    def containers(self) -> int:
+        """How many of theirs there are."""
+        names = {container.name for container in self._bench.client.containers.list(all=True)}
+        return len(names & {f"jupyterlab-{user}" for user in self.users})
+
+    def volumes(self) -> int:
+        """How many of theirs there are."""
+        names = {volume.name for volume in self._bench.client.volumes.list()}
+        return len(names & {f"jupyterlab-{user}_home" for user in self.users})
+
+    async def create(self, stage: GatewayStage, user: str) -> int:
+        """Ask for one's server; the status."""
+        return (await stage.create(spawner_body(user, Image=self._bench.image), f"jupyterlab-{user}")).status
+
+
+@pytest.fixture
+def crowd(bench: Workbench) -> Crowd:
+    """Many users of whom the engine has nothing yet."""
+    return Crowd(bench)
+
+
+def _taken(bench: Workbench) -> int:
+    return len(bench.client.containers.list(all=True, filters={"label": "hubwarden.agent=jupyterlab-{username}"}))
+
+
+@pytest.mark.parametrize("parallel", [True, False], ids=["at once", "one by one"])
+async def test_a_thousand_containers(
+    bench: Workbench, crowd: Crowd, engine: DockerEngine, tmp_path: Path, *, parallel: bool
+) -> None:
+    """As many as the policy has room for are created, the others get a 429 and leave nothing, not even a volume."""
+    policy = replace(
+        POLICY, images=(bench.image,), max_containers=_taken(bench) + FEW, max_creates=parse_rate("99/minute")
+    )
+    async with gateway(engine, tmp_path, spawn=policy) as stage:
+        asked = [crowd.create(stage, user) for user in crowd.users]
+        statuses = await asyncio.gather(*asked) if parallel else [await one for one in asked]
+        assert Counter(statuses) == {201: FEW, 429: MANY - FEW}
+        assert (crowd.containers(), crowd.volumes()) == (FEW, FEW)
+        # The twin: room that was given back can be taken.
+        freed = crowd.users[statuses.index(201)]
+        assert (await stage.request("DELETE", f"/v1.44/containers/jupyterlab-{freed}?v=True")).status == 204
+        assert await crowd.create(stage, freed) == 201
+
+
+async def test_a_thousand_volumes(bench: Workbench, crowd: Crowd, engine: DockerEngine, tmp_path: Path) -> None:
+    """Removing each container at once does not help: creates have a rate, and a volume comes with a create only."""
+    policy = replace(
+        POLICY, images=(bench.image,), max_containers=_taken(bench) + MANY, max_creates=parse_rate("3/minute")
+    )
+    async with gateway(engine, tmp_path, spawn=policy) as stage:
+        statuses = []
+        for user in crowd.users:
+            statuses.append(await crowd.create(stage, user))
+            await stage.request("DELETE", f"/v1.44/containers/jupyterlab-{user}?v=True")
+        assert Counter(statuses) == {201: FEW, 429: MANY - FEW}
+        assert (crowd.containers(), crowd.volumes()) == (0, FEW)
+        stage.clock.advance(61)
+        assert await crowd.create(stage, crowd.users[-1]) == 201
