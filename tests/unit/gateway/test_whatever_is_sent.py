@@ -1,0 +1,168 @@
+"""Whatever JSON is sent: what reaches the engine is what the policy allows, however the body is spelt.
+
+The check of a specification is written anew here, from the policy alone, and trusts nothing of the code that made it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import json
+from collections import Counter
+from dataclasses import MISSING, fields, replace
+from typing import Any
+
+from fake_edges import FakeClock, MemoryAudit
+from fake_engine import FakeEngine
+from gateway_stage import IMAGE, POLICY, result_or_refusal, spawner_body
+from hubwarden_agent.engine.port import ContainerSpec
+from hubwarden_agent.errors import Refusal
+from hubwarden_agent.gateway import create_body, strict_json
+from hubwarden_agent.gateway.deeds import Deed
+from hubwarden_agent.gateway.gateway import Gateway
+from hubwarden_agent.gateway.routes import Call, Operation
+from hubwarden_agent.locks import UserLocks
+from hubwarden_agent.names import ContainerId, Names, Templates
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from limits import parse as parse_rate
+
+USERS = ("alice", "bob")
+OWN = {user: {f"jupyterlab-{user}_{kind}" for kind in ("home", "workspace")} for user in USERS}
+SPAWN = replace(POLICY, publish="127.0.0.1", max_creates=parse_rate("1000000/second"))
+TEXTS = ("", "/", "host", "bridge", IMAGE, "jupyterlab-alice_home", "jupyterlab-bob_home", "127.0.0.1", "0.0.0.0", "..")  # noqa: S104 - what an attacker asks for
+
+texts = st.sampled_from(TEXTS) | st.text(max_size=8)
+numbers = st.sampled_from((0, 1, -1, 50_000, 10**7, 2**30, 2**30 + 1, 2**63 - 1)) | st.integers()
+anything = st.recursive(
+    st.none() | st.booleans() | numbers | texts,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
+    max_leaves=6,
+)
+volumes = st.sampled_from(("jupyterlab-alice_home", "jupyterlab-alice_workspace", "jupyterlab-bob_home", "/etc", ""))
+targets = st.sampled_from(("/home/jovyan", "/work", "/work/inner", "/proc/sys", "/a/../etc", "/"))
+bindings = st.fixed_dictionaries({"HostIp": texts, "HostPort": st.sampled_from(("", "0", "22", "80-90"))})
+plausible = {
+    "Binds": st.lists(st.builds("{}:{}:{}".format, volumes, targets, st.sampled_from(("rw", "ro", "z"))), max_size=3),
+    "Mounts": st.lists(
+        st.fixed_dictionaries({"Type": st.sampled_from(("volume", "bind")), "Source": volumes, "Target": targets}),
+        max_size=3,
+    ),
+    "PortBindings": st.dictionaries(
+        st.sampled_from(("8888/tcp", "22/tcp")), st.lists(bindings, max_size=2), max_size=2
+    ),
+    "NetworkMode": texts,
+    "Image": texts,
+    "Labels": st.dictionaries(
+        st.sampled_from(("team", "hubwarden.owner", "Hubwarden.x", "x")), texts | st.just("physics")
+    ),
+    **dict.fromkeys(("Memory", "CpuQuota", "CpuPeriod", "PidsLimit"), numbers),
+}
+keys = st.sampled_from(
+    sorted({*create_body.BODY, *create_body.HOST_CONFIG, "Privileged", "privileged", "Devices", "binds"})
+)
+
+
+@st.composite
+def documents(draw: st.DrawFn) -> dict[str, Any]:
+    """A sound body with up to four values replaced, by ones that could be there or by anything."""
+    body = copy.deepcopy(spawner_body(draw(st.sampled_from(USERS))))
+    for key in draw(st.lists(keys, max_size=4)):
+        in_host = key not in create_body.BODY or (draw(st.booleans()) and draw(st.booleans()))
+        value = draw(plausible.get(key, anything) if draw(st.integers(0, 3)) else anything)
+        (body["HostConfig"] if in_host and isinstance(body["HostConfig"], dict) else body)[key] = value
+    return body
+
+
+class Recording(FakeEngine):
+    """Keeps what it was asked to create."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.add_image(IMAGE)
+        self.specs: list[ContainerSpec] = []
+
+    async def create_container(self, spec: ContainerSpec) -> ContainerId:
+        self.specs.append(spec)
+        return await super().create_container(spec)
+
+
+SEEN: Counter[bool] = Counter()
+
+
+@settings(max_examples=600, deadline=None)
+@given(documents() | anything, st.sampled_from(USERS))
+def test_what_reaches_the_engine_is_what_the_policy_allows(document: object, user: str) -> None:
+    """Refused before the engine, or a specification that the policy's own words allow."""
+    engine = asyncio.run(_sent(document, user))
+    SEEN[bool(engine.specs)] += 1
+    for spec in engine.specs:
+        _assert_allowed(spec, user)
+    assert {call for call, _ in engine.calls} <= {"create_container"}
+
+
+def test_both_were_seen() -> None:
+    """The bodies that are dealt are neither all refused nor all sound."""
+    if not SEEN:
+        test_what_reaches_the_engine_is_what_the_policy_allows()
+    assert min(SEEN[True], SEEN[False]) > 20
+
+
+@settings(max_examples=600, deadline=None)
+@given(documents(), st.booleans(), st.sampled_from((None, 1)), st.randoms(use_true_random=False))
+def test_what_was_accepted_is_accepted_again_and_equal(
+    document: Any, ascii_only: Any, indent: Any, random: Any
+) -> None:
+    """However its JSON is spelt, and in whatever order, a body is decoded to the same value or refused each time."""
+    again = json.dumps(_shuffled(document, random), ensure_ascii=ascii_only, indent=indent).encode("utf-8", "replace")
+    first, second = (
+        result_or_refusal(lambda data=data: create_body.decode(strict_json.loads(data)))  # type: ignore[misc] # bound at once
+        for data in (json.dumps(document).encode(), again)
+    )
+    if not isinstance(first, Refusal):
+        assert second == first
+    elif ascii_only:
+        assert isinstance(second, Refusal)
+
+
+async def _sent(document: object, user: str) -> Recording:
+    engine = Recording()
+    gateway = Gateway(
+        engine=engine, names=Names(Templates()), spawn=SPAWN, locks=UserLocks(), audit=MemoryAudit(), clock=FakeClock()
+    )
+    call = Call(Operation.CREATE, query={"name": f"jupyterlab-{user}"})
+    try:
+        await gateway.answer(call, Deed("id"), json.dumps(document).encode())
+    except Refusal:
+        assert engine.specs == [] or len(engine.specs) == 1
+    return engine
+
+
+def _assert_allowed(spec: ContainerSpec, user: str) -> None:
+    assert (spec.name.value, spec.image, spec.network) == (f"jupyterlab-{user}", IMAGE, "bridge")
+    ours = {"hubwarden.owner": user, "hubwarden.server": "", "hubwarden.agent": "jupyterlab-{username}"}
+    assert ours.items() <= spec.labels.items()
+    assert {key: value for key, value in spec.labels.items() if key not in ours}.items() <= SPAWN.labels.items()
+    for mount in spec.mounts:
+        assert (mount.kind, mount.volume in OWN[user], mount.source) == ("volume", True, "")
+        assert mount.target.startswith(("/home/jovyan", "/work"))
+        assert ".." not in mount.target
+    assert 6 * 1024**2 <= spec.memory <= SPAWN.max_memory
+    assert 0 < spec.cpus <= SPAWN.max_cpus
+    assert 0 < spec.pids <= SPAWN.max_pids
+    assert spec.publish_address == "127.0.0.1"
+    checked = {"name", "image", "network", "labels", "mounts", "memory", "cpus", "pids", "publish_address"}
+    # Of the container's own, within it; `published` are ports of it, at that address and the engine's choice of port.
+    checked |= {"environment", "command", "auto_remove", "exposed_ports", "published"}
+    for other in fields(spec):
+        if other.name not in checked:  # what the policy has keys for and this one does not name
+            default = other.default_factory() if other.default_factory is not MISSING else other.default
+            assert getattr(spec, other.name) == default, other.name
+
+
+def _shuffled(value: Any, random: Any) -> Any:
+    if isinstance(value, dict):
+        pairs = [(key, _shuffled(item, random)) for key, item in value.items()]
+        random.shuffle(pairs)
+        return dict(pairs)
+    return [_shuffled(item, random) for item in value] if isinstance(value, list) else value
