@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from logging import Logger
+from typing import Any
 
 from hubwarden_hub.agent import Agent, AgentClient
 from hubwarden_hub.operations import Turns
+from hubwarden_hub.records import Records
 from hubwarden_hub.reset import Resets
 from hubwarden_hub.settings import Hubwarden
+from hubwarden_hub.witnesses import EventWitness, LogWitness, MetricsWitness
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,9 +26,10 @@ class Plugin:
     agent: Agent
     turns: Turns
     resets: Resets
+    records: Records
 
     @classmethod
-    def of(cls, settings: Hubwarden, log: Logger) -> Plugin:
+    def of(cls, settings: Hubwarden, log: Logger, eventlog: Any) -> Plugin:
         """Wire the parts. Connects nothing yet: the channel belongs to the Hub's event loop.
 
         Raises:
@@ -33,4 +37,5 @@ class Plugin:
         """
         agent = AgentClient(settings.agent_address, settings.deadlines, settings.tls_files, log)
         turns = Turns()
-        return cls(settings, agent, turns, Resets(agent, turns, settings.turn_wait, log))
+        records = Records([LogWitness(log), MetricsWitness(), EventWitness(eventlog)], log)
+        return cls(settings, agent, turns, Resets(agent, turns, settings.turn_wait, log, records), records)

@@ -14,6 +14,7 @@ from hubwarden_hub.agent import Agent
 from hubwarden_hub.commands import Home, ResetCommand
 from hubwarden_hub.errors import OUTCOME_UNKNOWN, AgentError, Reason
 from hubwarden_hub.operations import Operation, Phase, Turns
+from hubwarden_hub.records import Records
 
 
 class Resets:
@@ -24,10 +25,12 @@ class Resets:
         turns: shared with the Spawners.
         turn_wait: seconds to wait for the user's turn at most.
         log: the Hub's.
+        records: told of each reset.
     """
 
-    def __init__(self, agent: Agent, turns: Turns, turn_wait: float, log: Logger) -> None:
+    def __init__(self, agent: Agent, turns: Turns, turn_wait: float, log: Logger, records: Records) -> None:
         self._log = log
+        self._records = records
         self._agent = agent
         self._turns = turns
         self._turn_wait = turn_wait
@@ -46,6 +49,7 @@ class Resets:
                 raise AgentError(Reason.OPERATION_IN_PROGRESS)
             return operation
         operation = self._latest[user_id] = Operation(command.request_id)
+        self._records.follow(operation, command)
         self._running[user_id] = (operation, asyncio.create_task(self._carry_out(user_id, operation, command)))
         return operation
 

@@ -177,6 +177,7 @@ class RestartableSpawnerMixin(_Base):  # type: ignore[misc]  # JupyterHub is not
             expected_container=self.object_name,
             stop_timeout=self._plugin.settings.stop_timeout,
         )
+        self._plugin.records.follow(operation, command)
         self._restarting = self._last_restart = operation
         self._generation += 1
         # With these, JupyterHub's pending page and progress API follow the restart as they follow a spawn.
@@ -191,7 +192,6 @@ class RestartableSpawnerMixin(_Base):  # type: ignore[misc]  # JupyterHub is not
             async with plugin.turns.take(self.user.id, plugin.settings.turn_wait):
                 outcome = await restart.carry_out(SpawnedServer(self), plugin.agent, command, operation.enter)
         except AgentError as error:
-            self.log.warning("Restart %s of %s: %s", command.request_id, self._log_name, error)
             self._end_restart()
             operation.fail(error)
         except Exception:  # ServerGone; and a server in an unforeseen state is better stopped than misrouted
@@ -201,7 +201,6 @@ class RestartableSpawnerMixin(_Base):  # type: ignore[misc]  # JupyterHub is not
             self._spawn_future = operation.outcome  # JupyterHub's pages then say what went wrong
             operation.fail(AgentError(Reason.RESTART_FAILED))
         else:
-            self.log.info("Restarted %s (%s)", self._log_name, command.request_id)
             self._end_restart()
             operation.succeed(outcome)
 

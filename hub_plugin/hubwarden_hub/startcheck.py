@@ -49,7 +49,7 @@ def install(app: Any, handlers: list[tuple[Any, ...]]) -> None:
     mistakes += scopes.mistakes_in(held, users_reset_own_home=settings.users_reset_own_home)
     if mistakes:
         raise HubwardenNotInstalled(mistakes)
-    app.tornado_settings["hubwarden"] = Plugin.of(settings, app.log)
+    app.tornado_settings["hubwarden"] = Plugin.of(settings, app.log, app.eventlog)
 
 
 def spawner_mistakes(spawner_class: type) -> list[str]:

@@ -43,7 +43,15 @@ c.JupyterHub.services = [
 c.JupyterHub.load_roles = [
     {
         "name": "operator",
-        "scopes": ["admin:users", "admin:servers", "tokens", "proxy", "custom:hubwarden:reset", "access:servers"],
+        "scopes": [
+            "admin:users",
+            "admin:servers",
+            "tokens",
+            "proxy",
+            "custom:hubwarden:reset",
+            "access:servers",
+            "read:metrics",
+        ],
         "services": ["operator"],
     },
     {"name": "culler", "scopes": ["list:users", "read:servers", "delete:servers"], "services": ["culler"]},

@@ -10,12 +10,14 @@ from hubwarden_hub import marker
 from hubwarden_hub.commands import Home, RequestId, ResetCommand, RestartCommand, Restarted
 from hubwarden_hub.errors import AgentError, Reason
 from hubwarden_hub.operations import Operation, Phase, Turns
+from hubwarden_hub.records import Records
 from hubwarden_hub.reset import Resets
 from hypothesis import given
 from hypothesis import strategies as st
 from tornado import web
 
 HOME = Home("volume", (), None, None)
+UNWATCHED = Records([], logging.getLogger())
 
 
 def command(request_id: RequestId | None = None) -> ResetCommand:
@@ -106,7 +108,7 @@ async def test_turns_are_a_users_own() -> None:
 async def test_one_reset_a_user() -> None:
     """The same id is the same reset, another id is refused; afterwards there may be another."""
     agent = SlowAgent()
-    resets = Resets(agent, Turns(), 1, logging.getLogger())
+    resets = Resets(agent, Turns(), 1, logging.getLogger(), UNWATCHED)
     first = resets.request(1, command())
     assert resets.request(1, command(first.request_id)) is first
     with pytest.raises(AgentError) as caught:
@@ -123,7 +125,7 @@ async def test_a_reset_without_an_agent_fails_before_it_begins() -> None:
     agent = SlowAgent()
     agent.unreachable = True
     with pytest.raises(AgentError) as caught:
-        await Resets(agent, Turns(), 1, logging.getLogger()).request(1, command()).result()
+        await Resets(agent, Turns(), 1, logging.getLogger(), UNWATCHED).request(1, command()).result()
     assert caught.value.reason is Reason.AGENT_UNREACHABLE
     assert agent.resets == []
 
@@ -133,7 +135,7 @@ async def test_a_reset_waits_for_a_start() -> None:
     agent, turns = SlowAgent(), Turns()
     agent.may_end.set()
     async with turns.take(1, 1):
-        operation = Resets(agent, turns, 1, logging.getLogger()).request(1, command())
+        operation = Resets(agent, turns, 1, logging.getLogger(), UNWATCHED).request(1, command())
         await asyncio.sleep(0.01)
         assert agent.resets == []
     assert await operation.result() == HOME

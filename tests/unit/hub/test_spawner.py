@@ -15,6 +15,7 @@ from hubwarden_hub.commands import Home, RequestId, ResetCommand, RestartCommand
 from hubwarden_hub.errors import AgentError, Reason
 from hubwarden_hub.operations import Turns
 from hubwarden_hub.plugin import Plugin
+from hubwarden_hub.records import Records
 from hubwarden_hub.reset import Resets
 from hubwarden_hub.settings import Hubwarden
 from hubwarden_hub.spawner import BUSY_MESSAGE, RestartableSpawnerMixin
@@ -118,7 +119,8 @@ class PlainSpawner:
     def __init__(self, world: World) -> None:
         settings = Hubwarden(turn_wait=0.5)
         turns = Turns()
-        plugin = Plugin(settings, world, turns, Resets(world, turns, 0.5, self.log))
+        records = Records([], self.log)
+        plugin = Plugin(settings, world, turns, Resets(world, turns, 0.5, self.log, records), records)
         self.user = SimpleNamespace(
             id=1, name="alice", db=world, stop=world.stop, settings={"hubwarden": plugin, "proxy": world}
         )

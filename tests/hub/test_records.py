@@ -1,0 +1,40 @@
+"""What a real Hub's log and metrics say about operations."""
+
+from __future__ import annotations
+
+import uuid
+
+from hub.people import Person
+from hub.stack import Hub, wait_for
+from prometheus_client.parser import text_string_to_metric_families
+
+
+def count(hub: Hub, name: str, **labels: str) -> float:
+    """One sample of /hub/metrics, 0 before there is one."""
+    answer = hub.client().get("../metrics")
+    answer.raise_for_status()
+    families = text_string_to_metric_families(answer.text)
+    return sum(
+        sample.value
+        for family in families
+        for sample in family.samples
+        if sample.name == name and labels.items() <= sample.labels.items()
+    )
+
+
+def test_operations_show_in_the_hubs_metrics_and_log(hub: Hub, person: Person) -> None:
+    """A restart and a refused reset count by kind, result and reason, and have their request ids in the Hub's log."""
+    ids = [str(uuid.uuid4()), str(uuid.uuid4())]
+    refused = {"kind": "reset", "result": "failed", "reason": "VOLUME_NOT_FOUND"}
+    done = {"kind": "restart", "result": "done", "reason": ""}
+    before = [count(hub, "hubwarden_hub_operations_total", **labels) for labels in (refused, done)]
+    assert person.reset(headers={"X-Request-ID": ids[0]}).status_code == 404
+    person.start()
+    assert person.restart(headers={"X-Request-ID": ids[1]}).status_code == 200
+    after = [count(hub, "hubwarden_hub_operations_total", **labels) for labels in (refused, done)]
+    assert after == [value + 1 for value in before]
+    assert count(hub, "hubwarden_hub_operations_in_flight", kind="restart") == 0
+    assert count(hub, "hubwarden_hub_operation_seconds_count", kind="restart", result="done") >= 1
+    log = wait_for(lambda: text if ids[1] in (text := hub.process.log.read_text()) else "", "the log")
+    assert f"reset of {person.name!r} for 'service:operator' failed: VOLUME_NOT_FOUND ({ids[0]})" in log
+    assert f"restart of {person.name!r} for 'service:operator' done" in log
