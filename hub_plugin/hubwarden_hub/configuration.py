@@ -17,6 +17,7 @@ from traitlets.config.loader import LazyConfigValue
 from traitlets.utils.importstring import import_item
 
 from hubwarden_hub import scopes, startcheck
+from hubwarden_hub.history_api import EverybodysHistoryHandler, UserHistoryHandler
 from hubwarden_hub.home_api import HomeVolumeHandler, ResetHomeVolumeHandler
 from hubwarden_hub.progress_api import ResetProgressHandler, RestartProgressHandler
 from hubwarden_hub.server_api import RestartServerHandler
@@ -34,6 +35,8 @@ HANDLERS: list[tuple[Any, ...]] = [
     (r"/api/users/([^/]+)/servers/([^/]+)/restart-server/progress", RestartProgressHandler),
     (r"/api/users/([^/]+)/reset-home-volume/progress", ResetProgressHandler),
     (r"/api/users/([^/]+)/hubwarden-state", StateHandler),
+    (r"/api/users/([^/]+)/hubwarden-history", UserHistoryHandler),
+    (r"/api/hubwarden/history", EverybodysHistoryHandler),
     (r"/hubwarden/static/(.*)", CacheControlStaticFilesHandler, {"path": str(TEMPLATES / "static")}),
 ]
 

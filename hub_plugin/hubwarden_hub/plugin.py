@@ -11,6 +11,7 @@ from logging import Logger
 from typing import Any
 
 from hubwarden_hub.agent import Agent, AgentClient
+from hubwarden_hub.history import History
 from hubwarden_hub.operations import Turns
 from hubwarden_hub.records import Records
 from hubwarden_hub.reset import Resets
@@ -27,6 +28,7 @@ class Plugin:
     turns: Turns
     resets: Resets
     records: Records
+    history: History
 
     @classmethod
     def of(cls, settings: Hubwarden, log: Logger, eventlog: Any) -> Plugin:
@@ -37,5 +39,6 @@ class Plugin:
         """
         agent = AgentClient(settings.agent_address, settings.deadlines, settings.tls_files, log)
         turns = Turns()
-        records = Records([LogWitness(log), MetricsWitness(), EventWitness(eventlog)], log)
-        return cls(settings, agent, turns, Resets(agent, turns, settings.turn_wait, log, records), records)
+        history = History(settings.history_url, settings.history_entries, log)
+        records = Records([LogWitness(log), MetricsWitness(), EventWitness(eventlog), history], log)
+        return cls(settings, agent, turns, Resets(agent, turns, settings.turn_wait, log, records), records, history)

@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from traitlets import Bool, Float, TraitError, Unicode, validate
+from traitlets import Bool, Float, Integer, TraitError, Unicode, validate
 from traitlets.config import Configurable
 
 from hubwarden_hub.agent import Deadlines
@@ -115,6 +115,17 @@ class Hubwarden(Configurable):
         It asks under the same request id, so nothing is done twice.
         """,
     )
+
+    history_url = Unicode(
+        "sqlite:///hubwarden_history.sqlite",
+        config=True,
+        help="""The database of the history, as SQLAlchemy writes it. Never JupyterHub's own.
+
+        By default a file in the Hub's working directory, made when it is first needed. While it cannot be written,
+        operations go on, and the log and `hubwarden_hub_history_failures_total` say so.
+        """,
+    )
+    history_entries = Integer(100_000, min=1, config=True, help="""Operations that the history keeps; the oldest go.""")
 
     @validate("agent_address")
     def _is_an_address(self, proposal: Any) -> str:

@@ -13,6 +13,7 @@ import pytest
 from hubwarden_hub import marker
 from hubwarden_hub.commands import Home, RequestId, ResetCommand, RestartCommand, Restarted
 from hubwarden_hub.errors import AgentError, Reason
+from hubwarden_hub.history import History
 from hubwarden_hub.operations import Turns
 from hubwarden_hub.plugin import Plugin
 from hubwarden_hub.records import Records
@@ -120,7 +121,8 @@ class PlainSpawner:
         settings = Hubwarden(turn_wait=0.5)
         turns = Turns()
         records = Records([], self.log)
-        plugin = Plugin(settings, world, turns, Resets(world, turns, 0.5, self.log, records), records)
+        history = History("sqlite://", 1, self.log)
+        plugin = Plugin(settings, world, turns, Resets(world, turns, 0.5, self.log, records), records, history)
         self.user = SimpleNamespace(
             id=1, name="alice", db=world, stop=world.stop, settings={"hubwarden": plugin, "proxy": world}
         )

@@ -1,0 +1,151 @@
+"""The plugin's own history: who did what to whom, when, and how it ended.
+
+What holds here: the database is never JupyterHub's; one thread of its own reads and writes it, so that the Hub's loop
+never waits; a history that is broken or too slow loses entries, which the log and a metric say, and never blocks or
+fails an operation. It is for people to look at: the agent's audit is the record that counts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from logging import Logger
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+from prometheus_client import Counter
+
+from hubwarden_hub.commands import RequestId
+from hubwarden_hub.records import Deed, End
+
+Answer = TypeVar("Answer")
+FAILURES = Counter("hubwarden_hub_history_failures", "Entries of the history that were lost.")
+_WAITING = 1000
+"""Entries that may wait for the database; beyond that new ones are lost."""
+
+_OPERATIONS = sa.Table(
+    "hubwarden_operations",
+    sa.MetaData(),
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("kind", sa.String(16), nullable=False),
+    sa.Column("username", sa.String(255), nullable=False, index=True),
+    sa.Column("server_name", sa.String(255), nullable=False),
+    sa.Column("actor", sa.String(300), nullable=False, index=True),
+    sa.Column("request_id", sa.String(36), nullable=False),
+    sa.Column("began_at", sa.Float, nullable=False),
+    sa.Column("seconds", sa.Float),
+    sa.Column("result", sa.String(16)),
+    sa.Column("reason", sa.String(64)),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which entries; unset fields do not matter. `before` is an entry's id: the page after it."""
+
+    username: str | None = None
+    actor: str | None = None
+    kind: str | None = None
+    result: str | None = None
+    before: int | None = None
+
+
+class History:
+    """A witness that writes to a database, and answers from it.
+
+    Args:
+        url: SQLAlchemy's, with a synchronous driver.
+        keep: entries to keep, 1 or more; the oldest go.
+        log: told about entries that are lost.
+        clock: seconds since the epoch.
+    """
+
+    def __init__(self, url: str, keep: int, log: Logger, clock: Callable[[], float] = time.time) -> None:
+        self._url, self._keep, self._log, self._clock = url, keep, log, clock
+        self._thread = ThreadPoolExecutor(1, "hubwarden-history")
+        self._opened: sa.Engine | None = None
+        self._inserts: dict[RequestId, Future[int]] = {}
+        self._waiting = 0
+
+    def begun(self, deed: Deed) -> None:
+        """See `Witness`."""
+        values = asdict(deed) | {"request_id": str(deed.request_id), "kind": deed.kind.value}
+        values["began_at"] = self._clock()
+        if insert := self._later(lambda: self._insert(values)):
+            self._inserts[deed.request_id] = insert
+
+    def ended(self, deed: Deed, end: End) -> None:
+        """See `Witness`."""
+        values = {"result": end.result, "reason": end.reason and end.reason.value, "seconds": end.seconds}
+        if insert := self._inserts.pop(deed.request_id, None):
+            self._later(lambda: self._update(insert.result(), values))
+
+    async def entries(self, wanted: Filter, limit: int) -> list[dict[str, Any]]:
+        """The newest entries that fit, newest first.
+
+        Args:
+            wanted: which.
+            limit: how many at most.
+
+        Raises:
+            sqlalchemy.exc.SQLAlchemyError: the database does not answer.
+        """
+        return await asyncio.wrap_future(self._thread.submit(self._select, wanted, limit))
+
+    def close(self) -> None:
+        """Write what waits, and let go of the database."""
+        self._thread.shutdown()
+        if self._opened is not None:
+            self._opened.dispose()
+
+    def _later(self, write: Callable[[], Answer]) -> Future[Answer] | None:
+        if self._waiting >= _WAITING:
+            self._lost("too many entries wait for the database")
+            return None
+        self._waiting += 1
+        future = self._thread.submit(write)
+        future.add_done_callback(self._written)
+        return future
+
+    def _written(self, future: Future[Any]) -> None:
+        self._waiting -= 1
+        if error := future.exception():
+            self._lost(repr(error))
+
+    def _lost(self, why: str) -> None:
+        FAILURES.inc()
+        self._log.error("Hubwarden: an entry of the history is lost: %s", why)
+
+    # --- in the thread --------------------------------------------------------------------------------------------
+
+    def _engine(self) -> sa.Engine:
+        if self._opened is None:
+            engine = sa.create_engine(self._url)
+            _OPERATIONS.metadata.create_all(engine)
+            self._opened = engine
+        return self._opened
+
+    def _insert(self, values: dict[str, Any]) -> int:
+        with self._engine().begin() as connection:
+            key: Any = connection.execute(sa.insert(_OPERATIONS).values(**values)).inserted_primary_key
+            identifier = int(key[0])
+            connection.execute(sa.delete(_OPERATIONS).where(_OPERATIONS.c.id <= identifier - self._keep))
+        return identifier
+
+    def _update(self, identifier: int, values: dict[str, Any]) -> None:
+        with self._engine().begin() as connection:
+            connection.execute(sa.update(_OPERATIONS).where(_OPERATIONS.c.id == identifier).values(**values))
+
+    def _select(self, wanted: Filter, limit: int) -> list[dict[str, Any]]:
+        columns = _OPERATIONS.c
+        query = sa.select(_OPERATIONS).order_by(columns.id.desc()).limit(limit)
+        for name in ("username", "actor", "kind", "result"):
+            if (value := getattr(wanted, name)) is not None:
+                query = query.where(columns[name] == value)
+        if wanted.before is not None:
+            query = query.where(columns.id < wanted.before)
+        with self._engine().connect() as connection:
+            return [dict(row) for row in connection.execute(query).mappings()]

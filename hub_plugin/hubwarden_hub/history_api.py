@@ -1,0 +1,84 @@
+"""`GET /hub/api/users/{name}/hubwarden-history` and `GET /hub/api/hubwarden/history`.
+
+What holds here: who acted on a user is shown to whoever may reset that user's home; everybody's history only to who may
+reset everybody's. A query is understood completely, or refused. Nothing here may act.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import Any
+
+from jupyterhub.scopes import needs_scope
+from jupyterhub.utils import isoformat
+from sqlalchemy.exc import SQLAlchemyError
+from tornado import web
+
+from hubwarden_hub import scopes
+from hubwarden_hub.api import OperationHandler
+from hubwarden_hub.errors import AgentError, Reason
+from hubwarden_hub.history import Filter
+from hubwarden_hub.records import Kind
+
+_LIMIT, _MOST = 50, 200
+_ALLOWED = {
+    "kind": re.compile("|".join(Kind)),
+    "result": re.compile("done|failed"),
+    "actor": re.compile(r"(user|service):[^\x00-\x1f\x7f]{1,255}"),
+    "before": re.compile("[0-9]{1,15}"),
+    "limit": re.compile("[1-9][0-9]{0,2}"),
+}
+
+
+class HistoryHandler(OperationHandler):
+    """What the two endpoints share."""
+
+    async def answer(self, username: str | None) -> None:
+        """Answer the newest entries that fit the query."""
+        query = self._query()
+        before, limit = query.pop("before", None), int(query.pop("limit", _LIMIT))
+        wanted = Filter(username=username, before=None if before is None else int(before), **query)
+        try:
+            entries = await self.plugin.history.entries(wanted, min(limit, _MOST))
+        except SQLAlchemyError as error:
+            self.log.exception("Hubwarden: the history cannot be read")
+            raise web.HTTPError(HTTPStatus.SERVICE_UNAVAILABLE, "The history cannot be read now.") from error
+        self.finish({"entries": [_shown(entry) for entry in entries]})
+
+    def _query(self) -> dict[str, str]:
+        """The query's values. Raises `AgentError` (`INVALID_REQUEST`)."""
+        query = {}
+        for name in self.request.query_arguments:
+            values = self.get_query_arguments(name, strip=False)
+            if name == "_xsrf":
+                continue
+            if len(values) != 1 or name not in _ALLOWED or not _ALLOWED[name].fullmatch(values[0]):
+                raise AgentError(Reason.INVALID_REQUEST)
+            query[name] = values[0]
+        return query
+
+
+def _shown(entry: dict[str, Any]) -> dict[str, Any]:
+    return entry | {"began_at": isoformat(datetime.fromtimestamp(entry["began_at"], UTC))}
+
+
+class UserHistoryHandler(HistoryHandler):
+    """One user's."""
+
+    @needs_scope(scopes.RESET)  # type: ignore[untyped-decorator]  # JupyterHub is not typed
+    async def get(self, user_name: str) -> None:
+        """Answer `{"entries": […]}`, newest first."""
+        await self.answer(self.user_named(user_name).name)
+
+
+class EverybodysHistoryHandler(HistoryHandler):
+    """Everybody's."""
+
+    @needs_scope(scopes.RESET)  # type: ignore[untyped-decorator]  # JupyterHub is not typed
+    async def get(self) -> None:
+        """Answer `{"entries": […]}`, newest first."""
+        if not self.acts_for_everybody:
+            raise web.HTTPError(HTTPStatus.FORBIDDEN, "Only for those who may reset everybody's home.")
+        await self.answer(None)

@@ -1,0 +1,89 @@
+"""The history's database: what is written, found, forgotten, and what a broken one does."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hubwarden_hub.commands import RequestId
+from hubwarden_hub.errors import Reason
+from hubwarden_hub.history import FAILURES, Filter, History
+from hubwarden_hub.records import Deed, End, Kind
+
+LOG = logging.getLogger("test-history")
+
+
+@pytest.fixture
+def history(tmp_path: Path) -> Iterator[History]:
+    """One that keeps three entries."""
+    history = History(f"sqlite:///{tmp_path}/history.sqlite", 3, LOG, lambda: 1000.0)
+    yield history
+    history.close()
+
+
+def note(history: History, username: str, kind: Kind = Kind.RESTART, reason: Reason | None = None) -> Deed:
+    """One finished operation."""
+    deed = Deed(kind, username, "", "user:root", RequestId.new())
+    history.begun(deed)
+    history.ended(deed, End(reason, 1.5))
+    return deed
+
+
+async def test_an_operation_is_found_with_who_what_when_and_result(history: History) -> None:
+    """With the request id of the agent's audit; before its end it has no result."""
+    done = note(history, "alice", reason=Reason.TOO_BUSY)
+    running = Deed(Kind.RESET, "bob", "", "user:bob", RequestId.new())
+    history.begun(running)
+    newest, oldest = await history.entries(Filter(), 10)
+    assert (newest["username"], newest["result"], newest["request_id"]) == ("bob", None, str(running.request_id))
+    assert oldest == {
+        "id": 1,
+        "kind": "restart",
+        "username": "alice",
+        "server_name": "",
+        "actor": "user:root",
+        "request_id": str(done.request_id),
+        "began_at": 1000.0,
+        "seconds": 1.5,
+        "result": "failed",
+        "reason": "TOO_BUSY",
+    }
+
+
+@pytest.mark.parametrize(
+    ("wanted", "found"),
+    [
+        (Filter(username="alice"), ["alice"]),
+        (Filter(kind="reset"), ["bob"]),
+        (Filter(result="failed"), ["carol"]),
+        (Filter(actor="user:nobody"), []),
+        (Filter(before=3), ["bob", "alice"]),
+        (Filter(username="' OR 1=1 --"), []),
+    ],
+)
+async def test_filters(history: History, wanted: Filter, found: list[str]) -> None:
+    """Each field narrows what is found; newest first."""
+    note(history, "alice")
+    note(history, "bob", Kind.RESET)
+    note(history, "carol", reason=Reason.DOCKER_ERROR)
+    assert [entry["username"] for entry in await history.entries(wanted, 10)] == found
+
+
+async def test_only_so_many_are_kept(history: History) -> None:
+    """The oldest go, whoever's they are; a limit takes the newest."""
+    for number in range(5):
+        note(history, f"user{number}")
+    assert [entry["username"] for entry in await history.entries(Filter(), 10)] == ["user4", "user3", "user2"]
+    assert [entry["username"] for entry in await history.entries(Filter(), 1)] == ["user4"]
+
+
+def test_a_broken_database_is_said_and_harms_nobody(caplog: pytest.LogCaptureFixture) -> None:
+    """Neither telling it nor closing it raises; the log and the metric have the loss."""
+    before = FAILURES._value.get()
+    history = History("sqlite:////no/such/folder/history.sqlite", 3, LOG)
+    note(history, "alice")
+    history.close()
+    assert FAILURES._value.get() > before
+    assert "an entry of the history is lost" in caplog.text
