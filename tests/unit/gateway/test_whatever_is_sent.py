@@ -40,10 +40,12 @@ anything = st.recursive(
     max_leaves=6,
 )
 volumes = st.sampled_from(("jupyterlab-alice_home", "jupyterlab-alice_workspace", "jupyterlab-bob_home", "/etc", ""))
-targets = st.sampled_from(("/home/jovyan", "/work", "/work/inner", "/proc/sys", "/a/../etc", "/"))
+targets = st.sampled_from(("/home/jovyan", "/work")) | st.sampled_from(("/work/inner", "/proc/sys", "/a/../etc", "/"))
 bindings = st.fixed_dictionaries({"HostIp": texts, "HostPort": st.sampled_from(("", "0", "22", "80-90"))})
 plausible = {
-    "Binds": st.lists(st.builds("{}:{}:{}".format, volumes, targets, st.sampled_from(("rw", "ro", "z"))), max_size=3),
+    "Binds": st.lists(
+        st.builds("{}:{}:{}".format, volumes, targets, st.sampled_from(("rw", "rw", "ro", "z"))), max_size=2
+    ),
     "Mounts": st.lists(
         st.fixed_dictionaries({"Type": st.sampled_from(("volume", "bind")), "Source": volumes, "Target": targets}),
         max_size=3,
@@ -58,16 +60,16 @@ plausible = {
     ),
     **dict.fromkeys(("Memory", "CpuQuota", "CpuPeriod", "PidsLimit"), numbers),
 }
-keys = st.sampled_from(
-    sorted({*create_body.BODY, *create_body.HOST_CONFIG, "Privileged", "privileged", "Devices", "binds"})
-)
+every = sorted({*create_body.BODY, *create_body.HOST_CONFIG, "Privileged", "privileged", "Devices", "binds"})
+keys = st.sampled_from(sorted(plausible)) | st.sampled_from(every)
 
 
 @st.composite
 def documents(draw: st.DrawFn) -> dict[str, Any]:
-    """A sound body with up to four values replaced, by ones that could be there or by anything."""
-    body = copy.deepcopy(spawner_body(draw(st.sampled_from(USERS))))
-    for key in draw(st.lists(keys, max_size=4)):
+    """Alice's sound body with up to four values replaced, by ones that could be there or by anything."""
+    body = copy.deepcopy(spawner_body("alice", Labels={}))
+    del body["Volumes"]  # which would have to go with every other list of mounts
+    for key in draw(st.lists(keys, max_size=3)):
         in_host = key not in create_body.BODY or (draw(st.booleans()) and draw(st.booleans()))
         value = draw(plausible.get(key, anything) if draw(st.integers(0, 3)) else anything)
         (body["HostConfig"] if in_host and isinstance(body["HostConfig"], dict) else body)[key] = value
@@ -90,8 +92,8 @@ class Recording(FakeEngine):
 SEEN: Counter[bool] = Counter()
 
 
-@settings(max_examples=600, deadline=None)
-@given(documents() | anything, st.sampled_from(USERS))
+@settings(max_examples=500, deadline=None)
+@given(documents() | documents() | documents() | anything, st.sampled_from(("alice", "alice", "alice", "bob")))
 def test_what_reaches_the_engine_is_what_the_policy_allows(document: object, user: str) -> None:
     """Refused before the engine, or a specification that the policy's own words allow."""
     engine = asyncio.run(_sent(document, user))
@@ -108,13 +110,11 @@ def test_both_were_seen() -> None:
     assert min(SEEN[True], SEEN[False]) > 20
 
 
-@settings(max_examples=600, deadline=None)
-@given(documents(), st.booleans(), st.sampled_from((None, 1)), st.randoms(use_true_random=False))
-def test_what_was_accepted_is_accepted_again_and_equal(
-    document: Any, ascii_only: Any, indent: Any, random: Any
-) -> None:
-    """However its JSON is spelt, and in whatever order, a body is decoded to the same value or refused each time."""
-    again = json.dumps(_shuffled(document, random), ensure_ascii=ascii_only, indent=indent).encode("utf-8", "replace")
+@settings(max_examples=300, deadline=None)
+@given(documents(), st.booleans(), st.sampled_from((None, 1)))
+def test_what_was_accepted_is_accepted_again_and_equal(document: Any, ascii_only: Any, indent: Any) -> None:
+    """However its JSON is spelt, a body is decoded to the same value or refused each time."""
+    again = json.dumps(document, ensure_ascii=ascii_only, indent=indent).encode("utf-8", "replace")
     first, second = (
         result_or_refusal(lambda data=data: create_body.decode(strict_json.loads(data)))  # type: ignore[misc] # bound at once
         for data in (json.dumps(document).encode(), again)
@@ -158,11 +158,3 @@ def _assert_allowed(spec: ContainerSpec, user: str) -> None:
         if other.name not in checked:  # what the policy has keys for and this one does not name
             default = other.default_factory() if other.default_factory is not MISSING else other.default
             assert getattr(spec, other.name) == default, other.name
-
-
-def _shuffled(value: Any, random: Any) -> Any:
-    if isinstance(value, dict):
-        pairs = [(key, _shuffled(item, random)) for key, item in value.items()]
-        random.shuffle(pairs)
-        return dict(pairs)
-    return [_shuffled(item, random) for item in value] if isinstance(value, list) else value
