@@ -98,8 +98,8 @@ export class OperationDialog {
   #showProgress(running) {
     this.#parts.question.classList.toggle("hidden", running);
     this.#parts.progress.classList.toggle("hidden", !running);
-    // Invisible, not gone: the second half of a double click would meet Close in its place.
-    this.#parts.confirm.classList.toggle("hubwarden-invisible", running);
+    this.#element.classList.toggle("hubwarden-dialog-running", running);
+    this.#parts.confirm.classList.toggle("hidden", running);
     if (running) this.#parts.confirm.disabled = true;
     this.#parts.title.textContent = running ? this.#text.progressTitle : this.#text.title;
     this.#parts.cancel.textContent = running ? words.close : words.cancel;

@@ -55,7 +55,11 @@ def test_every_phase_of_a_restart_is_accessible(person_with_server: Person) -> N
     confirm = person.ask_to_restart()
     assert_accessible(person.page, "question")
     held: list[Route] = []
-    person.page.route("**/restart-server", held.append)
+
+    def hold(route: Route) -> None:
+        held.append(route)
+
+    person.page.route("**/restart-server", hold)
     confirm.click()
     expect(person.dialog).to_contain_text("Restarting your server")
     assert_accessible(person.page, "progress")

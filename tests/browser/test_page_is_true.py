@@ -92,12 +92,16 @@ def test_an_admins_reset_is_told(make_person: PersonFactory, person_with_home: P
 def test_nothing_is_asked_while_the_page_is_hidden(person: Person) -> None:
     """A hidden page is silent, and one that is shown again asks at once."""
     expect(person.reset_button).to_be_visible()
-    asked: list[Request] = []
+    asked: list[str] = []
+
+    def note(request: Request) -> None:
+        asked.append(request.url)
+
     hide = "hidden => { Object.defineProperty(document, 'hidden', { value: hidden, configurable: true });"
     hide += " document.dispatchEvent(new Event('visibilitychange')); }"
     person.page.evaluate(hide, True)  # noqa: FBT003 - the script's argument
     person.page.wait_for_load_state("networkidle")
-    person.page.on("request", asked.append)
+    person.page.on("request", note)
     person.page.wait_for_timeout(5_000)  # three beats: only time shows that nothing comes
     assert asked == []
     with person.page.expect_request("**/hubwarden-state"):
