@@ -39,6 +39,7 @@ c.JupyterHub.services = [
     {"name": "operator", "api_token": settings["token"]},
     {"name": "culler", "api_token": settings["token"] + "-culler"},
     {"name": "restarter", "api_token": settings["token"] + "-restarter"},
+    {"name": "assistant", "api_token": settings["token"] + "-assistant"},
 ]
 c.JupyterHub.load_roles = [
     {
@@ -51,11 +52,17 @@ c.JupyterHub.load_roles = [
             "custom:hubwarden:reset",
             "access:servers",
             "read:metrics",
+            "admin:groups",
         ],
         "services": ["operator"],
     },
     {"name": "culler", "scopes": ["list:users", "read:servers", "delete:servers"], "services": ["culler"]},
     {"name": "restarter", "scopes": ["servers"], "services": ["restarter"]},
+    {
+        "name": "assistant",
+        "scopes": ["servers!group=course", "custom:hubwarden:reset!group=course"],
+        "services": ["assistant"],
+    },
 ]
 c.Spawner.poll_interval = 1
 c.Spawner.http_timeout = 20
