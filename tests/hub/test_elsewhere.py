@@ -46,7 +46,7 @@ def test_a_slow_server_is_answered_for_with_202(
     person.start()
     answer = person.restart()
     assert (answer.status_code, answer.json()["ready"]) == (202, False)
-    assert answer.headers["Location"] == f"/hub/api/{person.path}/server/progress"
+    assert answer.headers["Location"] == f"/hub/api/{person.path}/restart-server/progress"
     wait_for(person.is_ready, "the server")
     assert person.visit().json()["user"] == person.name
 
