@@ -121,6 +121,7 @@ class SpawnPolicy:
     max_creates: RateLimitItem = field(default_factory=lambda: parse_rate("60/minute"))
     labels: Mapping[str, str] = field(default_factory=dict)
     publish: str = ""
+    adopt: Literal["off", "by-name"] = "off"
 
 
 @dataclass(frozen=True, slots=True)

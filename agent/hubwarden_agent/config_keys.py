@@ -221,7 +221,7 @@ TABLES: Mapping[str, Key] = MappingProxyType(
         "spawn.max_creates": Key("60/minute", _rate),
         "spawn.labels": Key({}, _labels),
         "spawn.publish": Key("", _empty_or(_address)),
-        "spawn.adopt": Key("off", _only("off", "adopting containers"), in_values=False),
+        "spawn.adopt": Key("off", _text("off|by-name", '"off" or "by-name"')),
     }
 )
 """Key -> default and check. The one list of what may stand in `agent.toml`."""

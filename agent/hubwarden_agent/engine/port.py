@@ -12,7 +12,7 @@ import datetime as dt
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from hubwarden_agent.names import ContainerId, ContainerName, VolumeName
 
@@ -71,7 +71,8 @@ class Container:
     """A container as the engine shows it. `name` is text, since others' containers are called what others like.
 
     `image` is the reference it was created from, `image_id` what that was at the time. `environment` holds secrets:
-    only the gateway may pass it on, and only of the Hub's own containers.
+    only the gateway may pass it on, and only of the Hub's own containers. `host_config` is what it asks of the host, in
+    Docker's own words: empty values, what Docker sets of its own accord, and limits are left out. It is never shown.
     """
 
     id: ContainerId
@@ -93,6 +94,7 @@ class Container:
     addresses: Mapping[str, str] = field(default_factory=dict)
     exposed_ports: tuple[str, ...] = ()
     ports: tuple[PublishedPort, ...] = ()
+    host_config: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,10 @@
 """How many containers there may be: the bound on numbers, which holds under parallel creates.
 
 What holds here: nobody but this agent makes containers with its labels, so `ceiling` (what the engine counted once,
-plus what was created since) plus `reserved` (what is being created) is never below what there is. Only when that
-reaches the maximum is the engine asked again: a count takes a call a container, and no create should wait for 200.
+plus what was created since) plus `reserved` (what is being created) is never below what there is. (What is adopted is
+counted with the others; it only becomes more while an old Hub still holds the raw socket, until the next count.)
+Only when that reaches the maximum is the engine asked again: a count takes a call a container, and no create should
+wait for 200.
 """
 
 from __future__ import annotations

@@ -141,7 +141,7 @@ WRONG: dict[str, list[str]] = {
     "spawn.max_pids": ["0", "-1"],
     "spawn.labels": ['{"hubwarden.owner" = "bob"}', "{a = 1}", "[]"],
     "spawn.publish": ['"localhost"', '"127.0.0.1:80"'],
-    "spawn.adopt": ['"by-name"'],
+    "spawn.adopt": ['"by-label"', '""', "true"],
 }
 
 
