@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
+from hubwarden_agent.engine.options import DeviceRequest, HealthCheck, Options
 from hubwarden_agent.engine.port import (
     Container,
     ContainerSpec,
@@ -186,7 +187,9 @@ def create_body(spec: ContainerSpec) -> dict[str, Any]:
         "Cmd": list(spec.command),
         "Labels": dict(spec.labels),
         "ExposedPorts": {port: {} for port in spec.exposed_ports},
+        **_asked_for(_options(spec.options)),
         "HostConfig": {
+            **_asked_for(_host_options(spec.options)),
             "NetworkMode": spec.network,
             "Mounts": [_mount_body(mount) for mount in spec.mounts],
             "Memory": spec.memory,
@@ -201,7 +204,61 @@ def create_body(spec: ContainerSpec) -> dict[str, Any]:
     }
 
 
+def _asked_for(fields: dict[str, Any]) -> dict[str, Any]:
+    """Without what nobody asked for: there the engine, or the image, decides."""
+    return {key: value for key, value in fields.items() if value}
+
+
+def _options(options: Options) -> dict[str, Any]:
+    return {
+        "User": options.user,
+        "Hostname": options.hostname,
+        "WorkingDir": options.working_dir,
+        "Entrypoint": list(options.entrypoint),
+        "Healthcheck": _health_check(options.health_check),
+    }
+
+
+def _host_options(options: Options) -> dict[str, Any]:
+    restart, log = options.restart_policy, options.log_config
+    return {
+        "ShmSize": options.shm_size,
+        "Ulimits": [{"Name": one.name, "Soft": one.soft, "Hard": one.hard} for one in options.ulimits],
+        "RestartPolicy": restart.name and {"Name": restart.name, "MaximumRetryCount": restart.maximum_retry_count},
+        "LogConfig": log.type and {"Type": log.type, "Config": dict(log.config)},
+        "DeviceRequests": [_device_request(one) for one in options.device_requests],
+    }
+
+
+def _health_check(check: HealthCheck) -> dict[str, Any]:
+    return _asked_for(
+        {
+            "Test": list(check.test),
+            "Interval": check.interval,
+            "Timeout": check.timeout,
+            "Retries": check.retries,
+            "StartPeriod": check.start_period,
+        }
+    )
+
+
+def _device_request(request: DeviceRequest) -> dict[str, Any]:
+    return {
+        "Driver": request.driver,
+        "Count": request.count,
+        "DeviceIDs": list(request.device_ids),
+        "Capabilities": [list(all_of) for all_of in request.capabilities],
+    }
+
+
 def _mount_body(mount: Mount) -> dict[str, Any]:
-    if mount.kind != "volume" or not mount.volume:
-        raise EngineError("only named volumes are mounted")
-    return {"Type": "volume", "Source": mount.volume, "Target": mount.target, "ReadOnly": mount.read_only}
+    """A mount. Of a host path, neither what is mounted below it nor what is mounted there later comes with it."""
+    body = {"Type": mount.kind, "Target": mount.target, "ReadOnly": mount.read_only}
+    if mount.kind == "volume" and mount.volume:
+        return body | {"Source": mount.volume}
+    if mount.kind == "bind" and mount.source:
+        options = {"Propagation": "rprivate", "NonRecursive": True}
+        return body | {"Source": mount.source, "BindOptions": options}
+    if mount.kind == "tmpfs" and mount.size:
+        return body | {"TmpfsOptions": _asked_for({"SizeBytes": mount.size, "Mode": mount.mode})}
+    raise EngineError("only named volumes, host paths and bounded file systems in memory are mounted")

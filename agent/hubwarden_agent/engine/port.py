@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from hubwarden_agent.engine.options import Options
 from hubwarden_agent.names import ContainerId, ContainerName, VolumeName
 
 
@@ -57,13 +58,18 @@ class PublishedPort:
 
 @dataclass(frozen=True, slots=True)
 class Mount:
-    """A mount of a container. `volume` is set for named volumes; `source` is the host path of a bind."""
+    """A mount of a container.
+
+    `volume` is set for named volumes; `source` is the host path of a bind; `size` (bytes) and `mode` are a tmpfs's.
+    """
 
     kind: str
     target: str
     read_only: bool = False
     volume: str = ""
     source: str = ""
+    size: int = 0
+    mode: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +158,7 @@ class ContainerSpec:
     exposed_ports: tuple[str, ...] = ()
     published: tuple[str, ...] = ()
     publish_address: str = ""
+    options: Options = field(default_factory=Options)
 
 
 class Engine(Protocol):
@@ -189,8 +196,23 @@ class Engine(Protocol):
     async def create_container(self, spec: ContainerSpec) -> ContainerId:
         """Create a container. Raises `NotFound` (image or network), `Conflict` (the name is taken)."""
 
+    async def run_in_container(self, container: ContainerId, command: tuple[str, ...], seconds: float) -> int | None:
+        """Run a command in a running container, as its user; what it prints goes nowhere.
+
+        Returns:
+            its exit status, or None if it has not ended after so many seconds: it runs on.
+
+        Raises:
+            NotFound: there is no such container.
+            Conflict: it does not run.
+            EngineError: the command cannot be started.
+        """
+
     async def volume(self, name: VolumeName) -> Volume | None:
         """One volume; None when there is none."""
+
+    async def volume_names(self) -> tuple[str, ...]:
+        """What all volumes of the engine are called, whoever's they are."""
 
     async def create_volume(
         self, name: VolumeName, driver: str, options: Mapping[str, str], labels: Mapping[str, str]
