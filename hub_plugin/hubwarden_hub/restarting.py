@@ -125,5 +125,5 @@ class Restarting:
             operation.fail(error)
         else:
             operation.succeed(outcome)
-        SpawnedServer(spawner).conclude(None, end_sessions=True)
+        await SpawnedServer(spawner).conclude(None, end_sessions=True)
         self._asking = None

@@ -44,6 +44,8 @@ class World:
     routes: dict[str, str] = field(default_factory=dict)
     lost: AgentError | None = None
     commits: int = 0
+    rounds: int = 0
+    committed: list[int] = field(default_factory=list)
     stopped: list[str] = field(default_factory=list)
     told: list[tuple[str, RequestId]] = field(default_factory=list)
 
@@ -90,10 +92,11 @@ class World:
     def commit(self) -> None:
         """See SQLAlchemy's Session."""
         self.commits += 1
+        self.committed.append(self.rounds)
 
     def query(self, _table: Any) -> Any:
         """See SQLAlchemy's Session: no sessions of anybody's."""
-        return SimpleNamespace(filter_by=lambda **_: [])
+        return SimpleNamespace(filter_by=lambda **_: SimpleNamespace(delete=lambda **_: 0))
 
     async def stop(self, name: str) -> None:
         """See JupyterHub's User."""
@@ -332,6 +335,29 @@ async def test_a_restart_that_nobody_knows_the_end_of_is_asked_about_again(
     again = await spawner.request_restart("user:alice", operation.request_id)
     await again.wait(5)
     assert [command.request_id for command in world.commands] == [operation.request_id] * asked
+
+
+async def test_restarts_that_end_together_leave_the_loop_free_between_their_commits(world: World) -> None:
+    """However many there are, whoever else wants the Hub's loop waits for one commit and not for all of them."""
+    spawners = [Spawner(world) for _ in range(5)]
+    shared = spawners[0].user.settings["hubwarden"]
+    for number, each in enumerate(spawners):
+        each.user.id, each.user.settings["hubwarden"] = number, shared
+        each.proxy_spec = f"/user/{number}/"
+        world.routes[each.proxy_spec] = "http://10.0.0.1:8888"
+
+    async def count_rounds() -> None:
+        while True:
+            world.rounds += 1
+            await asyncio.sleep(0)
+
+    counting = asyncio.create_task(count_rounds())
+    operations = [await each.request_restart("user:alice", RequestId.new()) for each in spawners]
+    await world.reached.wait()
+    world.may_restart.set()
+    await asyncio.gather(*(operation.result() for operation in operations))
+    counting.cancel()
+    assert len(set(world.committed)) == len(world.committed) == 10
 
 
 async def test_a_start_waits_for_the_users_turn(spawner: Any) -> None:
