@@ -40,6 +40,11 @@ export class HistoryView {
     this.#ask(null);
   }
 
+  /** Shows what is new, unless somebody is reading older entries. */
+  refresh() {
+    if (this.#parts.rows.children.length <= LIMIT) this.show();
+  }
+
   async #ask(before) {
     const turn = (this.#turn += 1);
     const { username, query } = this.#query();

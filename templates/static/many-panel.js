@@ -11,21 +11,24 @@ import { phrase, words } from "./words.js";
 const text = words.others.many;
 const NAMES_SHOWN = 5;
 
-/** `parts`: panel, sentence, bar, stop, again, failures; `dialog` asks; `changed()` at every step. */
+/** `parts`: panel, sentence, bar, stop, again, close, failures; `dialog` asks; `began()` once confirmed; `changed()` at every step. */
 export class ManyPanel {
   #parts;
   #dialog;
   #restart;
+  #began;
   #changed;
   #many = null;
 
-  constructor(parts, dialog, restart, changed) {
+  constructor(parts, dialog, restart, { began, changed }) {
     this.#parts = parts;
     this.#dialog = dialog;
     this.#restart = restart;
+    this.#began = began;
     this.#changed = changed;
     parts.stop.addEventListener("click", () => this.#many.stop());
     parts.again.addEventListener("click", () => this.ask(this.#many.in("failed", "skipped").map(({ target }) => target)));
+    parts.close.addEventListener("click", () => this.#close());
     window.addEventListener("beforeunload", (event) => this.running && event.preventDefault());
   }
 
@@ -56,8 +59,14 @@ export class ManyPanel {
     this.#parts.panel.classList.remove("hidden");
     this.#dialog.close(this);
     this.#parts.panel.focus();
+    this.#began();
     this.#many.run();
-    this.#show();
+  }
+
+  #close() {
+    this.#many = null;
+    this.#parts.panel.classList.add("hidden");
+    this.#changed();
   }
 
   #show() {
@@ -72,7 +81,8 @@ export class ManyPanel {
     this.#parts.stop.classList.toggle("hidden", many.ended);
     this.#parts.stop.disabled = many.stopped;
     this.#parts.again.classList.toggle("hidden", !many.ended || failed + skipped === 0);
-    if (many.ended && document.activeElement === document.body) this.#parts.panel.focus();
+    this.#parts.close.classList.toggle("hidden", !many.ended);
+    if (many.ended && document.activeElement === document.body) this.#parts.panel.focus(); // Stop had it, and is gone
     this.#parts.failures.replaceChildren(...many.in("failed").map(failureLine));
     this.#changed();
   }

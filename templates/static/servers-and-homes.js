@@ -51,10 +51,10 @@ function start(root) {
     "everybodysHistory" in root.dataset,
   );
   const many = new ManyPanel(
-    parts({ panel: "many", sentence: "many-sentence", bar: "many-bar", stop: "many-stop", again: "many-again", failures: "many-failures" }),
+    parts({ panel: "many", sentence: "many-sentence", bar: "many-bar", stop: "many-stop", again: "many-again", close: "many-close", failures: "many-failures" }),
     dialog("restart-many", text.many),
     ({ user, server }, requestId) => restartUntilReady(hubOf(user), server, requestId),
-    changed,
+    { began: () => list.clearSelection(), changed },
   );
   const list = new UserList(
     parts({ rows: "rows", count: "count", page: "page", previous: "previous", next: "next" }),
@@ -84,7 +84,9 @@ function start(root) {
   function changed() {
     list.render();
     showSelection();
-    if (!many.running) watch.refresh();
+    if (many.running) return;
+    watch.refresh();
+    history.refresh();
   }
 
   function learn(listing) {
@@ -124,6 +126,7 @@ function start(root) {
   part("clear-selection").addEventListener("click", () => list.clearSelection());
   part("restart-selected").addEventListener("click", () => many.ask([...list.selected.values()]));
   showSelection();
+  document.title = `${text.text.title} – ${document.title}`;
   root.classList.remove("hidden");
   watch.listen(learn);
   watch.start();
