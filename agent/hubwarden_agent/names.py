@@ -102,6 +102,12 @@ class VolumeName(_Text):
     pattern = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{1,254}")
 
 
+class BackupId(_Text):
+    """A backup's id: when, a hash of the volume's name, a hash of its manifest."""
+
+    pattern = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}-[0-9a-f]{16}")
+
+
 def _dockerspawner_escape(text: str) -> str:
     """DockerSpawner 14's default: a byte that is not a lower-case letter or digit becomes `-` and two hex digits."""
     return str(escape(text, set(string.ascii_lowercase + string.digits), escape_char="-")).lower()
