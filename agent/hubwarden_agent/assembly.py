@@ -141,7 +141,7 @@ def assemble(settings: Config, engine: Engine, clock: Clock, metrics: Metrics, k
         metrics.certificates(lambda: keyring.current.not_after, lambda: bool(keyring.problem))
         remote = Remote(settings.listen.tcp, keyring, serving(callers), RemoteHealth(health.servicer, callers))
     gateway = _gateway(settings, engine, names, locks, audit, clock, metrics) if settings.listen.gateway else None
-    recovery = Recovery(engine, audit, runner, clock)
+    recovery = Recovery(engine, audit, runner, locks, clock)
     return Agent(settings, health, audit, runner, recovery, serving(SocketCallers()), metrics, gateway, remote)
 
 

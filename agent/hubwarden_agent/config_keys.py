@@ -194,6 +194,7 @@ TABLES: Mapping[str, Key] = MappingProxyType(
         "limits.max_concurrent": Key(256, _number(1, 10000)),
         "reset.stopped_container": Key("remove", _text("remove|refuse", '"remove" or "refuse"')),
         "reset.allow_non_local": Key(default=False, check=_flag),
+        "reset.start_timeout": Key(60, _number(1, 86400)),
         "reset.backup": Key("off", _only("off", "backup"), in_values=False),
         "state.directory": Key("/var/lib/hubwarden", _path),
         "audit.file": Key("audit.jsonl", _text(r"[a-zA-Z0-9][a-zA-Z0-9._-]{0,99}", "a file name without a directory")),

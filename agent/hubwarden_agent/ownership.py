@@ -1,4 +1,4 @@
-"""Whose a container is.
+"""Whose a container is, and whether a volume can be a user's at all.
 
 What holds here: a container that carries our labels belongs to whom they say, if they are whole and its name is the one
 that we derive from them. One without them belongs to a user only if its name is exactly what we derive for that user
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from hubwarden_agent.engine.port import Container
+from hubwarden_agent.engine.port import Container, Volume
 from hubwarden_agent.errors import Refusal
 from hubwarden_agent.names import Names, ServerName, Username
 
@@ -18,6 +18,7 @@ SERVER_LABEL = "hubwarden.server"
 AGENT_LABEL = "hubwarden.agent"
 RESERVED_LABEL_PREFIX = "hubwarden."
 
+_PLAIN_OPTIONS = frozenset({"size"})
 _SERVER_NAME_VARIABLE = "JUPYTERHUB_SERVER_NAME="
 
 
@@ -52,6 +53,14 @@ def owns(username: Username, container: Container, names: Names) -> bool:
         owner = claimed(container, names)
         return owner is not None and owner[0] == username
     return any(_derives(username, server_name, container, names) for server_name in _server_names(container))
+
+
+def is_local(volume: Volume) -> bool:
+    """Whether a volume lies where Docker keeps volumes, so that removing it erases what a user sees in it.
+
+    With another driver, or the local one's `type`, `o` and `device`, a "volume" is a host folder, a device or a share.
+    """
+    return volume.driver == "local" and volume.scope == "local" and set(volume.options) <= _PLAIN_OPTIONS
 
 
 def _server_names(container: Container) -> Iterable[str]:

@@ -18,17 +18,16 @@ from hubwarden_agent.engine.port import Conflict, Container, Engine, EngineError
 from hubwarden_agent.errors import Detail, Reason, Refusal
 from hubwarden_agent.locks import UserLocks
 from hubwarden_agent.names import Names, Username, VolumeName
-from hubwarden_agent.operations.commands import Reset, WasReset, answer, fingerprint
+from hubwarden_agent.operations.commands import Reset, WasReset, answer, entry
 from hubwarden_agent.operations.holders import Holder, Removing, removable
 from hubwarden_agent.operations.runner import Run, Runner
-from hubwarden_agent.ownership import owns
-from hubwarden_agent.recording import engine_errors_refused, recorded
+from hubwarden_agent.ownership import is_local, owns
+from hubwarden_agent.recording import considered, engine_errors_refused, recorded
 
 REMOVING_PATIENCE = 10.0
 """Seconds that a container which is being removed gets to go away."""
 REMOVING_INTERVAL = 0.2
 
-_PLAIN_OPTIONS = frozenset({"size"})
 _log = logging.getLogger(__name__)
 
 
@@ -72,28 +71,14 @@ class Resetter:
         return self._result(target)
 
     async def _reset(self, run: Run, command: Reset, name: VolumeName) -> WasReset:
-        entry = Entry(
-            operation="reset",
-            username=command.username.value,
-            server_name="",
-            client=command.client,
-            actor=command.actor.value,
-            request_id=str(command.request_id),
-            object=name.value,
-            object_id="",
-            fingerprint=fingerprint(command),
-        )
-        try:
-            with engine_errors_refused():
-                target = await self._target_when_removed(command.username, name)
-            spend_together(*self._budgets(command.username))
-        except Refusal as refusal:
-            await self.audit.denied(entry, refusal.reason)
-            raise
-        if not self.total_budget.left(""):
-            await self._say_spent(entry)
-        async with recorded(self.audit, _with_objects(entry, target), self.clock) as outcome:
+        said, spent = entry(command, name.value), self._budgets(command.username)
+        async with considered(self.audit, said):
+            target = await self._target_when_removed(command.username, name)
+            spend_together(*spent)
+        async with recorded(self.audit, _with_objects(said, target), self.clock, spent) as outcome:
             run.acted = True
+            if not self.total_budget.left(""):
+                await self._say_spent(said)
             await self._remove(target)
             result = self._result(target)
             outcome.answer = answer(result)
@@ -134,8 +119,7 @@ class Resetter:
             raise Refusal(Reason.VOLUME_NOT_LOCAL, detail=Detail(volume=name.value))
         containers = await self.engine.containers_holding(name)
         holders = [Holder(container, owns(username, container, self.names)) for container in containers]
-        keep = self.policy.stopped_container == "refuse"
-        return Target(volume, removable(name.value, holders, self.clock.now(), keep=keep))
+        return Target(volume, removable(name.value, holders, self.clock.now(), self.policy))
 
     async def _remove(self, target: Target) -> None:
         name = target.volume.name
@@ -177,14 +161,6 @@ class Resetter:
             removed_containers=tuple(container.name for container in target.containers),
             completed_at=self.clock.now(),
         )
-
-
-def is_local(volume: Volume) -> bool:
-    """Whether removing the volume erases what a user sees in it.
-
-    With the local driver's `type`, `o` and `device` options a "volume" is a host folder, a device or a network share.
-    """
-    return volume.driver == "local" and volume.scope == "local" and set(volume.options) <= _PLAIN_OPTIONS
 
 
 def _with_objects(entry: Entry, target: Target) -> Entry:
