@@ -94,11 +94,23 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class ResetPolicy:
-    """What a reset may remove. A container not started `start_timeout` seconds after its creation never will be."""
+    """What a reset may remove, and what is kept of it.
+
+    A container not started `start_timeout` seconds after its creation never will be. `backup_dir` is only used where
+    backups are; `max_bytes` are of an uncompressed tar. `sizes_interval` in seconds; 0: sizes are not counted.
+    """
 
     stopped_container: Literal["remove", "refuse"] = "remove"
     allow_non_local: bool = False
     start_timeout: int = 60
+    backup: Literal["off", "required"] = "off"
+    backup_dir: Path = Path("/var/lib/hubwarden-backups")
+    keep: int = 3
+    keep_days: int = 30
+    max_bytes: int = 10**12
+    protect_labels: tuple[str, ...] = ()
+    helper_image: str = ""
+    sizes_interval: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,6 +46,13 @@ stopped_container = "remove"
 allow_non_local   = false
 start_timeout     = 60
 backup            = "off"
+backup_dir        = "/var/lib/hubwarden-backups"
+keep              = 3
+keep_days         = 30
+max_bytes         = 1000000000000
+protect_labels    = []
+helper_image      = ""
+sizes_interval    = 0
 [state]
 directory = "/var/lib/hubwarden"
 [audit]
@@ -141,7 +148,14 @@ WRONG: dict[str, list[str]] = {
     "reset.stopped_container": ['"keep"', "true"],
     "reset.allow_non_local": ['"yes"', "1"],
     "reset.start_timeout": ["0", "86401", "true"],
-    "reset.backup": ['"required"'],
+    "reset.backup": ['"on"', "true"],
+    "reset.backup_dir": ['"backups"', '""', "1"],
+    "reset.keep": ["0", "1.5"],
+    "reset.keep_days": ["-1", "true"],
+    "reset.max_bytes": ["0", '"1g"'],
+    "reset.protect_labels": ['"backup"', '[""]', '["a b"]', '["a", "a"]'],
+    "reset.helper_image": ['"hubwarden/agent:latest"', '"sha256:1"'],
+    "reset.sizes_interval": ["-1", "86401"],
     "state.directory": ['"var/lib"', '""', "1"],
     "audit.file": ['"../audit"', '"/audit"', '""', '".hidden"'],
     "audit.max_bytes": ["1", "-1"],
