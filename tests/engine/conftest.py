@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import agent_image as image_of_agent
 import agent_process
 import private_engine
 import pytest
@@ -25,6 +26,13 @@ def engine_socket() -> str:
 def busybox(engine_socket: str) -> str:
     """A tiny image on the private engine."""
     return private_engine.base_image("busybox", engine_socket)
+
+
+@pytest.fixture(scope="session")
+def agent_image(engine_socket: str) -> Iterator[image_of_agent.Image]:
+    """The agent's image, built."""
+    with image_of_agent.built(engine_socket) as image:
+        yield image
 
 
 @pytest.fixture
