@@ -24,8 +24,14 @@ REQUESTS = {
     "reset": r"^DELETE /v[^/]+/volumes/",
 }
 """What an operation asks of Docker when it is in its middle."""
-_LONGEST = 25
-"""Seconds after which a held request passes whatever the test does: the agent gives up on Docker after 30."""
+_LONGEST = 55
+"""Seconds after which a held request passes whatever the test does: DockerSpawner gives up on Docker after 60."""
+_PATIENCE = (
+    "c.ConfigurableHTTPProxy.check_running_interval = 1",
+    "c.Hubwarden.turn_wait = 90",
+    "c.Spawner.start_timeout = 120",
+)
+"""Nobody who waits gives up while something is held; a proxy that ends is soon noticed."""
 
 
 @dataclass
@@ -112,7 +118,7 @@ def gated_stack(directory: Path, engine: str, image: str, **options: Any) -> Ite
     """A stack whose operations a test can hold in their middle."""
     for name in ("agent", "hub"):
         (directory / name).mkdir()
-    options["lines_before"] = ["c.ConfigurableHTTPProxy.check_running_interval = 1"]
+    options["lines_before"] = list(_PATIENCE)
     with (
         opened(directory / "gate.sock", engine) as gate,
         running(Agent(directory / "agent", str(directory / "gate.sock"), image)) as agent,
