@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-from jupyterhub.utils import AnyTimeoutError, make_ssl_context
+from jupyterhub.utils import AnyTimeoutError, make_ssl_context, url_path_join, wait_for_http_server
 
 from hubwarden_hub.errors import AgentError, Reason
 from hubwarden_hub.restart import Address, Unanswered
@@ -117,12 +117,13 @@ class SpawnedServer:
         settings = self._settings
         key, cert, ca = (settings.get(f"internal_ssl_{name}") for name in ("key", "cert", "ca"))
         context = make_ssl_context(key, cert, cafile=ca)
+        url = url_path_join(self._spawner.server.url, "api")
         clock = asyncio.get_running_loop().time
         give_up_at = clock() + seconds
         while clock() < give_up_at:
             try:
                 # A second at a time: within one wait, JupyterHub looks less and less often.
-                await self._spawner.server.wait_up(http=True, timeout=1, ssl_context=context, extra_path="api")
+                await wait_for_http_server(url, timeout=1, ssl_context=context)
             except AnyTimeoutError:
                 continue
             return True
