@@ -17,6 +17,9 @@ from typing import Any
 from limits import RateLimitItem
 from limits import parse as parse_rate
 
+from hubwarden_agent import host_paths
+from hubwarden_agent.engine.options import DeviceRequest, HealthCheck, LogConfig, RestartPolicy, Tmpfs, Ulimit
+
 TCP = "tcp://"
 """What begins the addresses in `listen.grpc` that need `[tls]`."""
 _MAX_PORT = 65535
@@ -67,6 +70,17 @@ def _several(check: Check) -> Check:
         if len(set(items)) != len(items):
             raise ValueError("holds the same value twice")
         return items
+
+    return check_all
+
+
+def _words(check: Check) -> Check:
+    """A list in which order counts, and the same may stand twice."""
+
+    def check_all(value: Any) -> tuple[Any, ...]:
+        if not isinstance(value, list) or not value:
+            raise ValueError("must be a list of at least one")
+        return tuple(check(item) for item in value)
 
     return check_all
 
@@ -161,11 +175,52 @@ def _labels(value: Any) -> Mapping[str, str]:
     return MappingProxyType(dict(value))
 
 
+def _table(
+    kind: type[Any], required: Mapping[str, Check], optional: Mapping[str, Check] = MappingProxyType({})
+) -> Check:
+    """A table such as {name = "nofile", soft = 1024, hard = 1024}, in docker-py's words."""
+    checks = {**required, **optional}
+
+    def check(value: Any) -> Any:
+        if not isinstance(value, dict) or not required.keys() <= value.keys() <= checks.keys():
+            raise ValueError(
+                f"must be tables of {', '.join(required)} and if need be {', '.join(optional) or 'no more'}"
+            )
+        try:
+            return kind(**{key: checks[key](item) for key, item in value.items()})
+        except ValueError as error:
+            raise ValueError(f"has a value that does not fit: {error}") from error
+
+    return check
+
+
+def _log_options(value: Any) -> tuple[tuple[str, str], ...]:
+    if not isinstance(value, dict) or not all(isinstance(option, str) for option in value.values()):
+        raise ValueError('must be a table of texts such as {"max-size" = "10m"}')
+    return tuple(sorted(value.items()))
+
+
+def _inner_path(value: Any) -> str:
+    if not isinstance(value, str) or not host_paths.is_clean(value):
+        raise ValueError("must be an absolute path in the container")
+    if host_paths.is_below(value, host_paths.KERNEL_PATHS):
+        raise ValueError("must not be below /proc, /sys or /dev")
+    return value
+
+
+def _host_path(value: Any) -> host_paths.HostPath:
+    return host_paths.parse(_text(r".{1,4096}", 'paths such as "/srv/shared:ro"')(value))
+
+
 _client = _text(
     r"dns:[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?|uri:[a-z][a-z0-9+.-]*:[!-~]{1,2000}",
     'an alternative name of a client certificate, exact: "dns:hub.example.org" or "uri:spiffe://example.org/hub"',
 )
 _template = _text(r"[^\x00-\x20]{1,200}", "a template such as 'jupyterlab-{username}'")
+_any_text = _text(r"[^\x00-\x1f]{1,4096}", "text")
+_command = _words(_any_text)
+_unbounded = _number(-1, 2**63 - 1)
+_nanoseconds = _number(10**9, 10**15)
 _image = _text(r"[a-zA-Z0-9][a-zA-Z0-9._/:@-]{0,254}", "an exact image reference")
 
 TABLES: Mapping[str, Key] = MappingProxyType(
@@ -194,7 +249,15 @@ TABLES: Mapping[str, Key] = MappingProxyType(
         "limits.max_concurrent": Key(256, _number(1, 10000)),
         "reset.stopped_container": Key("remove", _text("remove|refuse", '"remove" or "refuse"')),
         "reset.allow_non_local": Key(default=False, check=_flag),
-        "reset.backup": Key("off", _only("off", "backup"), in_values=False),
+        "reset.start_timeout": Key(60, _number(1, 86400)),
+        "reset.backup": Key("off", _text("off|required", '"off" or "required"')),
+        "reset.backup_dir": Key("/var/lib/hubwarden-backups", _path),
+        "reset.keep": Key(3, _number(1, 10000)),
+        "reset.keep_days": Key(30, _number(0, 36500)),
+        "reset.max_bytes": Key(10**12, _number(1, 2**60)),
+        "reset.protect_labels": Key([], _several(_text(r"[!-~]{1,255}", "a label's key"))),
+        "reset.helper_image": Key("", _text(r"sha256:[0-9a-f]{64}|", "an image's full id, sha256:...")),
+        "reset.sizes_interval": Key(0, _number(0, 86400)),
         "state.directory": Key("/var/lib/hubwarden", _path),
         "audit.file": Key("audit.jsonl", _text(r"[a-zA-Z0-9][a-zA-Z0-9._-]{0,99}", "a file name without a directory")),
         "audit.max_bytes": Key(67108864, _number(65536, 2**40)),
@@ -212,44 +275,81 @@ TABLES: Mapping[str, Key] = MappingProxyType(
             ],
             _several(_template),
         ),
-        "spawn.host_paths": Key([], _only([], "mounting host paths"), in_values=False),
+        "spawn.host_paths": Key([], _several(_host_path)),
+        "spawn.tmpfs": Key(
+            [], _several(_table(Tmpfs, {"target": _inner_path, "size": _size}, {"mode": _number(0, 0o1777)}))
+        ),
         "spawn.max_memory": Key("4g", _size),
         "spawn.max_cpus": Key(2.0, _number(0.01, 1024, float)),
         "spawn.max_pids": Key(1024, _number(1, 4194304)),
         "spawn.max_containers": Key(200, _number(1, 100000)),
+        "spawn.max_volumes": Key(1000, _number(1, 1000000)),
         "spawn.max_creates": Key("60/minute", _rate),
         "spawn.labels": Key({}, _labels),
         "spawn.publish": Key("", _empty_or(_address)),
-        "spawn.adopt": Key("off", _only("off", "adopting containers"), in_values=False),
+        "spawn.users": Key(
+            [], _several(_text(r"[a-z0-9_][a-z0-9_.-]*(:[a-z0-9_][a-z0-9_.-]*)?", "users such as 1000:100"))
+        ),
+        "spawn.hostnames": Key([], _several(_text(r"[a-zA-Z0-9][a-zA-Z0-9.-]{0,62}", "host names"))),
+        "spawn.working_dirs": Key([], _several(_inner_path)),
+        "spawn.entrypoints": Key([], _several(_command)),
+        "spawn.exec": Key([], _several(_command)),
+        "spawn.healthchecks": Key(
+            [],
+            _several(
+                _table(
+                    HealthCheck,
+                    {"test": _command},
+                    {
+                        "interval": _nanoseconds,
+                        "timeout": _nanoseconds,
+                        "retries": _number(1, 1000),
+                        "start_period": _nanoseconds,
+                    },
+                )
+            ),
+        ),
+        "spawn.shm_sizes": Key([], _several(_size)),
+        "spawn.ulimits": Key(
+            [],
+            _several(
+                _table(
+                    Ulimit,
+                    {"name": _text("[a-z]{2,16}", "a limit's name"), "soft": _unbounded, "hard": _unbounded},
+                )
+            ),
+        ),
+        "spawn.restart_policies": Key(
+            [],
+            _several(
+                _table(
+                    RestartPolicy,
+                    {"name": _text("on-failure|always|unless-stopped", "on-failure, always or unless-stopped")},
+                    {"maximum_retry_count": _number(0, 1000)},
+                )
+            ),
+        ),
+        "spawn.log_configs": Key(
+            [],
+            _several(
+                _table(LogConfig, {"type": _text(r"[a-z][a-z0-9/:._-]{0,99}", "a driver")}, {"config": _log_options})
+            ),
+        ),
+        "spawn.device_requests": Key(
+            [],
+            _several(
+                _table(
+                    DeviceRequest,
+                    {"capabilities": _words(_command)},
+                    {
+                        "driver": _any_text,
+                        "count": _number(-1, 1024),
+                        "device_ids": _words(_text(r"[a-zA-Z0-9][a-zA-Z0-9._:/=-]{0,99}", "a device's id")),
+                    },
+                )
+            ),
+        ),
+        "spawn.adopt": Key("off", _text("off|by-name", '"off" or "by-name"')),
     }
 )
 """Key -> default and check. The one list of what may stand in `agent.toml`."""
-
-
-class Reader:
-    """A document held against the table: `values` for every key of the table, or `mistakes`."""
-
-    def __init__(self, document: Mapping[str, Any], tables: Mapping[str, Key]) -> None:
-        self.values: dict[str, Any] = {}
-        self.mistakes: list[str] = []
-        given = self._flatten(document, {key.partition(".")[0] for key in tables})
-        self.mistakes.extend(f"{key}: unknown key" for key in given if key not in tables)
-        for name, key in tables.items():
-            try:
-                value = key.check(given.get(name, key.default))
-            except ValueError as error:
-                self.mistakes.append(f"{name}: {error}")
-                continue
-            if key.in_values:
-                self.values[name] = value
-
-    def _flatten(self, document: Mapping[str, Any], known: set[str]) -> dict[str, Any]:
-        given: dict[str, Any] = {}
-        for table, content in document.items():
-            if table not in known:
-                self.mistakes.append(f"{table}: unknown {'table' if isinstance(content, dict) else 'key'}")
-            elif isinstance(content, dict):
-                given |= {f"{table}.{key}": value for key, value in content.items()}
-            else:
-                self.mistakes.append(f"{table}: must be a table")
-        return given

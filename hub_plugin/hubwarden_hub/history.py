@@ -34,12 +34,17 @@ _OPERATIONS = sa.Table(
     sa.Column("username", sa.String(255), nullable=False, index=True),
     sa.Column("server_name", sa.String(255), nullable=False),
     sa.Column("actor", sa.String(300), nullable=False, index=True),
-    sa.Column("request_id", sa.String(36), nullable=False),
+    sa.Column("request_id", sa.String(36), nullable=False, index=True),
     sa.Column("began_at", sa.Float, nullable=False),
     sa.Column("seconds", sa.Float),
     sa.Column("result", sa.String(16)),
     sa.Column("reason", sa.String(64)),
 )
+
+
+def _left_open(request_id: str) -> sa.Select[Any]:
+    """The entry of an operation that a killed Hub saw begin, and that begins again under its id to learn its end."""
+    return sa.select(_OPERATIONS.c.id).where(_OPERATIONS.c.request_id == request_id, _OPERATIONS.c.result.is_(None))
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +151,8 @@ class History:
 
     def _insert(self, values: dict[str, Any]) -> int:
         with self._engine().begin() as connection:
+            if (left_open := connection.execute(_left_open(values["request_id"])).first()) is not None:
+                return int(left_open[0])
             key: Any = connection.execute(sa.insert(_OPERATIONS).values(**values)).inserted_primary_key
             identifier = int(key[0])
             connection.execute(sa.delete(_OPERATIONS).where(_OPERATIONS.c.id <= identifier - self._keep))

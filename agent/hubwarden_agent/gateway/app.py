@@ -29,6 +29,7 @@ from hubwarden_agent.gateway.deeds import Answer, Deed
 from hubwarden_agent.gateway.gateway import Gateway
 from hubwarden_agent.gateway.listener import header_arrived
 from hubwarden_agent.gateway.refusals import GatewayRefusal
+from hubwarden_agent.gateway.routes import Call, Operation
 from hubwarden_agent.locks import UserLocks
 from hubwarden_agent.metrics import Metrics
 from hubwarden_agent.names import Names
@@ -44,6 +45,7 @@ _LENGTH = re.compile(r"0|[1-9][0-9]{0,17}")
 _JSON = re.compile(r"application/json(?:; ?charset=utf-8)?", re.IGNORECASE)
 _SERVER = {"Server": "hubwarden"}
 _SHOWN = 200
+_SHOWN_VALUE = 1000
 
 _log = logging.getLogger(__name__)
 
@@ -107,18 +109,20 @@ class _Front:
         with self._metrics.operation(deed.operation) as measured:
             call = routes.resolve(request.method, request.raw_path)
             deed.operation = measured.operation = call.operation.value
-            return await self._gateway.answer(call, deed, await _body(request, expected=call.takes_body))
+            return await self._gateway.answer(call, deed, await _body(request, call))
 
 
-async def _body(request: web.Request, *, expected: bool) -> bytes:
-    """The whole body of a create; nothing, and nothing may be there, for anything else."""
+async def _body(request: web.Request, call: Call) -> bytes:
+    """The whole body of a call that takes one; nothing, and nothing may be there, for anything else."""
+    # docker-py offers to take a command's output as a raw stream. It gets HTTP to the end, which it reads as well.
+    offers = call.operation is Operation.EXEC and request.headers.getall("Upgrade", []) == ["tcp"]
     for header in _SUSPICIOUS_HEADERS:
-        if header in request.headers:
+        if header in request.headers and not (offers and header == "Upgrade"):
             raise GatewayRefusal(f"hubwarden: the header {header} is not supported")
     length = _single(request, "Content-Length", "0")
     if not _LENGTH.fullmatch(length):
         raise GatewayRefusal("hubwarden: the length of the body is malformed")
-    if length != "0" and not expected:
+    if length != "0" and not call.takes_body:
         raise GatewayRefusal("hubwarden: this request takes no body")
     if length == "0":
         return b""
@@ -141,9 +145,14 @@ def _single(request: web.Request, header: str, default: str) -> str:
 
 
 def _response(answer: Answer) -> web.Response:
-    if not answer.text:
-        return web.Response(status=answer.status, headers=_SERVER)
-    return web.Response(status=answer.status, text=answer.text, content_type=answer.content_type, headers=_SERVER)
+    response = web.Response(status=answer.status, headers=_SERVER)
+    if answer.text:
+        response.text = answer.text
+    if answer.text or answer.last:
+        response.content_type = answer.content_type
+    if answer.last:
+        response.force_close()
+    return response
 
 
 def _refused(status: int, message: str, retry_after: float | None) -> web.Response:
@@ -161,6 +170,7 @@ def _log_refusal(request: web.Request, deed: Deed, refusal: Refusal) -> None:
             "request": _shown(request),
             "reason": refusal.reason.value,
             "username": deed.username,
+            "value": ascii(getattr(refusal, "value", None) or "")[:_SHOWN_VALUE],
             "cause": str(refusal.__cause__ or ""),
         },
     )
