@@ -21,12 +21,20 @@ if TYPE_CHECKING:
     from hubwarden_hub.spawner import RestartableSpawnerMixin
 
 
+_PAUSE = 0.05
+"""Seconds between two attempts to reach a server that starts, if it is the only one."""
+_LONGEST_PAUSE = 0.5
+"""The same when so many start at once that all attempts together would cost the Hub more than they find."""
+
+
 class SpawnedServer:
     """`restart.Server` for a Spawner.
 
     Args:
         spawner: with a server on record.
     """
+
+    _awaited = 0  # servers whose first answer is waited for
 
     def __init__(self, spawner: RestartableSpawnerMixin) -> None:
         self._spawner = spawner
@@ -104,11 +112,16 @@ class SpawnedServer:
         context = make_ssl_context(key, cert, cafile=ca)
         clock = asyncio.get_running_loop().time
         give_up_at = clock() + seconds
-        while clock() < give_up_at:
-            try:
-                # A second at a time: within one wait, JupyterHub looks less and less often.
-                await self._spawner.server.wait_up(http=True, timeout=1, ssl_context=context, extra_path="api")
-            except AnyTimeoutError:
-                continue
-            return True
-        return False
+        SpawnedServer._awaited += 1
+        try:
+            while clock() < give_up_at:
+                try:
+                    # One attempt: within one wait, JupyterHub looks less and less often.
+                    await self._spawner.server.wait_up(http=True, timeout=0, ssl_context=context, extra_path="api")
+                except AnyTimeoutError:
+                    await asyncio.sleep(min(_PAUSE * SpawnedServer._awaited, _LONGEST_PAUSE))
+                else:
+                    return True
+            return False
+        finally:
+            SpawnedServer._awaited -= 1
