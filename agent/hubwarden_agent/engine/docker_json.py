@@ -204,6 +204,7 @@ def _device_request(request: DeviceRequest) -> dict[str, Any]:
         "Count": request.count,
         "DeviceIDs": list(request.device_ids),
         "Capabilities": [list(all_of) for all_of in request.capabilities],
+        "Options": {},
     }
 
 

@@ -13,6 +13,7 @@ class FakeStage:
 
     image = "hubwarden-standin/busybox:test"
     network = "bridge"
+    folder = "/srv/shared"
 
     def __init__(self, engine: FakeEngine) -> None:
         self._engine = engine
