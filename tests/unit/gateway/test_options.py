@@ -18,7 +18,7 @@ from hubwarden_agent.engine.options import (
     Tmpfs,
     Ulimit,
 )
-from hubwarden_agent.engine.port import Mount
+from hubwarden_agent.engine.port import EngineError, Mount
 from hubwarden_agent.gateway.create_body import decode
 from hubwarden_agent.gateway.policy import plan
 from hubwarden_agent.gateway.refusals import GatewayRefusal
@@ -243,7 +243,7 @@ def test_a_listed_file_system_in_memory() -> None:
 def test_the_engines_side_refuses_a_mount_that_is_nothing(mount: Mount) -> None:
     """A bind without a path, a file system without a bound, another kind: an error of ours, and nothing is asked."""
     spec = plan(decode(spawner_body()), ContainerName("jupyterlab-alice"), NAMED, NAMES).spec
-    with pytest.raises(docker_json.EngineError, match="only named volumes"):
+    with pytest.raises(EngineError, match="only named volumes"):
         docker_json.create_body(replace(spec, mounts=(mount,)))
 
 
