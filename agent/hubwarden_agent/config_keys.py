@@ -249,7 +249,15 @@ TABLES: Mapping[str, Key] = MappingProxyType(
         "limits.max_concurrent": Key(256, _number(1, 10000)),
         "reset.stopped_container": Key("remove", _text("remove|refuse", '"remove" or "refuse"')),
         "reset.allow_non_local": Key(default=False, check=_flag),
-        "reset.backup": Key("off", _only("off", "backup"), in_values=False),
+        "reset.start_timeout": Key(60, _number(1, 86400)),
+        "reset.backup": Key("off", _text("off|required", '"off" or "required"')),
+        "reset.backup_dir": Key("/var/lib/hubwarden-backups", _path),
+        "reset.keep": Key(3, _number(1, 10000)),
+        "reset.keep_days": Key(30, _number(0, 36500)),
+        "reset.max_bytes": Key(10**12, _number(1, 2**60)),
+        "reset.protect_labels": Key([], _several(_text(r"[!-~]{1,255}", "a label's key"))),
+        "reset.helper_image": Key("", _text(r"sha256:[0-9a-f]{64}|", "an image's full id, sha256:...")),
+        "reset.sizes_interval": Key(0, _number(0, 86400)),
         "state.directory": Key("/var/lib/hubwarden", _path),
         "audit.file": Key("audit.jsonl", _text(r"[a-zA-Z0-9][a-zA-Z0-9._-]{0,99}", "a file name without a directory")),
         "audit.max_bytes": Key(67108864, _number(65536, 2**40)),
@@ -341,7 +349,7 @@ TABLES: Mapping[str, Key] = MappingProxyType(
                 )
             ),
         ),
-        "spawn.adopt": Key("off", _only("off", "adopting containers"), in_values=False),
+        "spawn.adopt": Key("off", _text("off|by-name", '"off" or "by-name"')),
     }
 )
 """Key -> default and check. The one list of what may stand in `agent.toml`."""

@@ -90,10 +90,22 @@ class ContainerId(_Text):
     pattern = re.compile(r"[0-9a-f]{64}")
 
 
+class ImageId(_Text):
+    """An image's full id. Unlike a reference, it is one image and no other."""
+
+    pattern = re.compile(r"sha256:[0-9a-f]{64}")
+
+
 class VolumeName(_Text):
     """A named volume's name, as Docker accepts it. Never a path."""
 
     pattern = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{1,254}")
+
+
+class BackupId(_Text):
+    """A backup's id: when, a hash of the volume's name, a hash of its manifest."""
+
+    pattern = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}-[0-9a-f]{16}")
 
 
 def _dockerspawner_escape(text: str) -> str:

@@ -14,6 +14,7 @@ from hubwarden_hub import scopes
 from hubwarden_hub.api import OperationHandler
 from hubwarden_hub.commands import ResetCommand
 from hubwarden_hub.errors import AgentError, Reason
+from hubwarden_hub.home_note import HomeNote
 
 # These say something about the home; any other refusal is an answer to the request itself.
 _ABOUT_THE_HOME = frozenset(
@@ -78,7 +79,7 @@ class ResetHomeVolumeHandler(HomeHandler):
         """Delete everything in the home, and answer when that is done."""
         user = self.user_named(user_name)
         self.refuse_while_active(user)
-        operation = self.plugin.resets.request(user.id, self.command_for(user))
+        operation = self.plugin.resets.request(user.id, self.command_for(user), HomeNote(user))
         home = await operation.result()
         self.finish(
             {

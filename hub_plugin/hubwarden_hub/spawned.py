@@ -1,13 +1,16 @@
 """A Spawner's server, as the restart needs it: JupyterHub's database, proxy and Spawner behind one narrow port.
 
 What holds here: a change to the database is committed before anything is awaited, because the Hub has one session and
-every request's end rolls back what is dirty in it. This file must never call `User.stop`, nor `User._wait_up`, which
-stops servers that are slow to answer.
+every request's end rolls back what is dirty in it; of many restarts that end together one at a time has the database,
+and the Hub's loop is free in between, because a commit keeps it from everybody. This file must never call `User.stop`,
+nor `User._wait_up`, which stops servers that are slow to answer.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from jupyterhub.utils import AnyTimeoutError, make_ssl_context
@@ -40,13 +43,18 @@ class SpawnedServer:
         """See `restart.Server`: what JupyterHub grants a server that it spawned."""
         return float(self._spawner.http_timeout)
 
-    def remember(self, command: RestartCommand) -> None:
+    async def remember(self, command: RestartCommand) -> None:
         """See `restart.Server`."""
-        self._spawner.marker = command
-        self._commit_state()
+        async with self._alone():
+            self._spawner.marker = command
+            self._commit_state()
 
-    def conclude(self, address: Address | None, *, end_sessions: bool) -> None:
+    async def conclude(self, address: Address | None, *, end_sessions: bool) -> None:
         """See `restart.Server`."""
+        async with self._alone():
+            self._conclude(address, end_sessions=end_sessions)
+
+    def _conclude(self, address: Address | None, *, end_sessions: bool) -> None:
         spawner = self._spawner
         if address is not None and spawner.server is not None:
             spawner.server.ip, spawner.server.port = address.ip, address.port
@@ -55,6 +63,13 @@ class SpawnedServer:
             spawner.log.debug("Ended %i browser sessions at %s", ended, spawner._log_name)  # noqa: SLF001 - log name
         spawner.marker = None
         self._commit_state()
+
+    @asynccontextmanager
+    async def _alone(self) -> AsyncIterator[None]:
+        """Have the database, and let everything else that waits for the loop come before the next restart has it."""
+        async with self._spawner.plugin.commits:
+            yield
+            await asyncio.sleep(0)
 
     def _commit_state(self) -> None:
         self._spawner.orm_spawner.state = self._spawner.get_state()

@@ -15,7 +15,7 @@ const STOPPED_REASON = "RESTART_FAILED";
 /**
  * The notice for `error`.
  *
- * @param {{failedSentence: string, startUrl: string, loginUrl: string, requestId: string, retry: Function}} context
+ * @param {{failedSentence: string, startUrl: string, startLabel?: string, loginUrl: string, requestId: string, retry: Function}} context
  */
 export function failureNotice(error, context) {
   if (error instanceof SessionEnded) return signedOutNotice(context, error);
@@ -38,7 +38,7 @@ function refusalNotice(refusal, context) {
   sentences.push(reference(context));
   const next =
     reason === STOPPED_REASON
-      ? { label: words.startServer, href: context.startUrl }
+      ? { label: context.startLabel ?? words.startServer, href: context.startUrl }
       : { label: words.tryAgain, run: context.retry };
   return failure(sentences, next);
 }

@@ -33,25 +33,36 @@ export class SessionEnded extends Error {
   }
 }
 
-/** The requests that a page of `user` makes. */
+/** The requests that a page of `user` makes about `whose` servers and home: their own, unless another is given. */
 export class HubApi {
   #baseUrl;
   #user;
+  #whose;
   #xsrfToken;
-  #state = { etag: null, body: null };
+  #latest = { path: null, etag: null, body: null };
 
-  constructor({ base_url: baseUrl, user, xsrf_token: xsrfToken }) {
+  constructor({ base_url: baseUrl, user, xsrf_token: xsrfToken }, whose = user) {
     this.#baseUrl = baseUrl;
     this.#user = user;
+    this.#whose = whose;
     this.#xsrfToken = xsrfToken;
   }
 
   /** How the user's servers and home stand, `{servers, reset}`, from the Hub's memory; an unchanged answer is empty. */
-  async state() {
-    const options = { signal: AbortSignal.timeout(READ_TIMEOUT_MILLISECONDS), etag: this.#state.etag };
-    const { status, body, etag } = await this.#request("GET", this.#userPath("/hubwarden-state"), options);
-    if (status !== 304) this.#state = { etag, body };
-    return this.#state.body;
+  state() {
+    return this.#readIfChanged(this.#userPath("/hubwarden-state"));
+  }
+
+  /** A page of users: total, offset, limit, history_readable, users; an unchanged answer is empty. */
+  users(query) {
+    return this.#readIfChanged(`hubwarden/users?${new URLSearchParams(query)}`);
+  }
+
+  /** The newest entries of the history that fit; of one user, or of everybody with null. */
+  async history(username, query) {
+    const path = username === null ? "hubwarden/history" : `users/${encodeURIComponent(username)}/hubwarden-history`;
+    const signal = AbortSignal.timeout(READ_TIMEOUT_MILLISECONDS);
+    return (await this.#request("GET", `${path}?${new URLSearchParams(query)}`, { signal })).body.entries;
   }
 
   /** What a reset would meet: volume, exists, size_bytes, resettable, reason, message, holders. */
@@ -104,7 +115,16 @@ export class HubApi {
   }
 
   #userPath(rest) {
-    return `users/${encodeURIComponent(this.#user)}${rest}`;
+    return `users/${encodeURIComponent(this.#whose)}${rest}`;
+  }
+
+  async #readIfChanged(path) {
+    const known = this.#latest.path === path ? this.#latest : { etag: null };
+    const options = { signal: AbortSignal.timeout(READ_TIMEOUT_MILLISECONDS), etag: known.etag };
+    const { status, body, etag } = await this.#request("GET", path, options);
+    if (status === 304) return known.body;
+    this.#latest = { path, etag, body };
+    return body;
   }
 
   async #read(rest) {

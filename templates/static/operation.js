@@ -55,7 +55,8 @@ export class Operation {
     report({ sentence: this.#steps.progress() });
     const stopFollowing = this.#follow(report);
     try {
-      const answer = await this.#sendUntilAnswered(report);
+      const send = () => this.#steps.send(this.#requestId, report);
+      const answer = await untilAnswered(send, () => report({ sentence: words.askingAgain }));
       this.#requestId = null;
       stopFollowing();
       this.#end(this.#steps.succeeded(answer, report));
@@ -73,19 +74,6 @@ export class Operation {
       const sentence = this.#steps.phases[phase];
       if (told === requestId && sentence) report({ sentence, phase, progress });
     });
-  }
-
-  async #sendUntilAnswered(report) {
-    for (const pause of PAUSES_MILLISECONDS) {
-      try {
-        return await this.#steps.send(this.#requestId, report);
-      } catch (error) {
-        if (!(error instanceof HubUnreachable)) throw error;
-        report({ sentence: words.askingAgain });
-        await new Promise((resolve) => setTimeout(resolve, pause));
-      }
-    }
-    return this.#steps.send(this.#requestId, report);
   }
 
   #fail(error) {
@@ -110,4 +98,18 @@ export class Operation {
     this.running = running;
     this.#steps.changed();
   }
+}
+
+/** What `send` resolves to, sent again, within bounds, while the Hub is not reached; `again` is told each time. */
+export async function untilAnswered(send, again) {
+  for (const pause of PAUSES_MILLISECONDS) {
+    try {
+      return await send();
+    } catch (error) {
+      if (!(error instanceof HubUnreachable)) throw error;
+      again();
+      await new Promise((resolve) => setTimeout(resolve, pause));
+    }
+  }
+  return send();
 }

@@ -7,15 +7,17 @@
 
 const INTERVAL_MILLISECONDS = 1_500;
 
-/** Watches what `read` resolves to; `read` must not reject. */
+/** Watches what `read` resolves to; `read` must not reject. `interval()`: milliseconds until the next read. */
 export class ServerWatch {
   #read;
   #listeners = new Set();
   #turn = 0;
   #timer = null;
+  #interval;
 
-  constructor(read) {
+  constructor(read, interval = () => INTERVAL_MILLISECONDS) {
     this.#read = read;
+    this.#interval = interval;
   }
 
   start() {
@@ -36,7 +38,7 @@ export class ServerWatch {
     const state = await this.#read();
     if (turn !== this.#turn) return;
     for (const listener of [...this.#listeners]) listener(state);
-    if (state.kind !== "signed-out") this.#timer = setTimeout(() => this.refresh(), INTERVAL_MILLISECONDS);
+    if (state.kind !== "signed-out") this.#timer = setTimeout(() => this.refresh(), this.#interval());
   }
 
   #pause() {

@@ -21,13 +21,13 @@ ANIMATIONS_END = """() => Promise.allSettled(document.getAnimations()
     .map((animation) => animation.finished))"""
 
 
-def violations(page: Page) -> list[dict[str, Any]]:
+def violations(page: Page, ours: list[str]) -> list[dict[str, Any]]:
     """What axe-core has to say about our markup, in both themes."""
     found = []
     for theme in THEMES:
         page.evaluate("theme => document.documentElement.setAttribute('data-bs-theme', theme)", theme)
         page.evaluate(ANIMATIONS_END)
-        result = page.evaluate("ours => axe.run({ include: ours.map((one) => [one]) })", OURS)
+        result = page.evaluate("ours => axe.run({ include: ours.map((one) => [one]) })", ours)
         found += [
             {"theme": theme, "rule": violation["id"], "nodes": [node["html"] for node in violation["nodes"]]}
             for violation in result["violations"]
@@ -35,19 +35,20 @@ def violations(page: Page) -> list[dict[str, Any]]:
     return found
 
 
-def assert_accessible(page: Page, phase: str) -> None:
+def assert_accessible(page: Page, phase: str, ours: list[str] = OURS) -> None:
     """No violation; nothing of ours is wider than the page, on a phone, on a desktop, and at 200 % zoom."""
     if not page.evaluate("() => 'axe' in window"):
         # A script of the test's own: the Hub's content policy does not apply to what the debugger evaluates.
         page.evaluate(AXE.read_text())
     for size in (PHONE, DESKTOP, {"width": DESKTOP["width"] // 2, "height": DESKTOP["height"] // 2}):
         page.set_viewport_size(ViewportSize(width=size["width"], height=size["height"]))
-        found = violations(page)
+        found = violations(page, ours)
         assert not found, f"{phase} at {size}:\n{json.dumps(found, indent=2)}"
         wide = page.evaluate(
-            """() => [...document.querySelectorAll("#hubwarden *, #hubwarden-messages *, #hubwarden-buttons *")]
+            """ours => [...document.querySelectorAll(ours.map((one) => `${one} *`).join())]
                 .filter((element) => element.getBoundingClientRect().right > window.innerWidth + 1)
-                .map((element) => element.outerHTML)"""
+                .map((element) => element.outerHTML)""",
+            ours,
         )
         assert not wide, f"{phase} at {size}"
 

@@ -1,8 +1,8 @@
 """The Hub's own containers: finding, showing, starting, stopping and removing them.
 
-What holds here: a container is shown or touched only if `ownership.claimed` says whose it is; all others do not exist.
-A reference is resolved once, and from then on the id is used. Whatever changes something holds the user's lock and is
-on the record; looking does neither.
+What holds here: a container is shown or touched only if `Owners` says whose it is; all others do not exist. A reference
+is resolved once, and from then on the id is used. Whatever changes something holds the user's lock and is on the
+record; looking does neither.
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from hubwarden_agent import ownership
 from hubwarden_agent.budgets import Window
 from hubwarden_agent.engine.port import Conflict, Container, Engine, NotFound
-from hubwarden_agent.errors import Reason
-from hubwarden_agent.gateway import refusals, views
+from hubwarden_agent.errors import Reason, Refusal
+from hubwarden_agent.gateway import refusals, views, volumes
 from hubwarden_agent.gateway.deeds import Answer, Deed, Recorder, json_answer
+from hubwarden_agent.gateway.owners import Owners
 from hubwarden_agent.gateway.routes import Call
 from hubwarden_agent.locks import UserLocks
-from hubwarden_agent.names import ContainerId, ContainerName, Names, Username
+from hubwarden_agent.names import ContainerId, ContainerName, Username
 
 STOP_SECONDS = 10
 """Between SIGTERM and SIGKILL: what Docker takes when, as DockerSpawner does, nobody says anything else."""
@@ -34,15 +34,15 @@ class Containers:
 
     Args:
         engine: the container engine.
-        names: shared with the RPCs.
+        owners: says whose a container is.
         locks: the users' locks, shared with the RPCs.
         recorder: puts what is done on the record.
         changes: how often one user's containers may be changed.
     """
 
-    def __init__(self, engine: Engine, names: Names, locks: UserLocks, recorder: Recorder, changes: Window) -> None:
+    def __init__(self, engine: Engine, owners: Owners, locks: UserLocks, recorder: Recorder, changes: Window) -> None:
         self._engine = engine
-        self._names = names
+        self._owners = owners
         self._locks = locks
         self._recorder = recorder
         self._changes = changes
@@ -55,6 +55,7 @@ class Containers:
     async def start(self, call: Call, deed: Deed) -> Answer:
         """`POST /containers/{reference}/start`; no effect on a running one."""
         async with self.changing(call.reference, deed) as container:
+            await volumes.check_plain(self._engine, container.mounts)
             try:
                 await self._engine.start_container(container.id)
             except Conflict as error:
@@ -89,9 +90,10 @@ class Containers:
         # Docker also finds containers by the beginning of their id; here a reference is a whole name or a whole id.
         if container is None or reference not in (container.id.value, container.name):
             raise refusals.no_such_container(reference)
-        owner = ownership.claimed(container, self._names)
-        if owner is None:
-            raise refusals.no_such_container(reference)
+        try:
+            owner = await self._owners.owner(container)
+        except Refusal as refusal:
+            raise refusals.no_such_container(reference) from refusal
         deed.concerns(*owner, container.name, container.id.value)
         return container, owner[0]
 

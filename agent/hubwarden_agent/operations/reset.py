@@ -1,7 +1,8 @@
 """What a reset is, step by step (DESIGN, "What a reset is").
 
 What holds here: one volume can be removed, the one that is derived from the user name; no request can name another. The
-intent is on disk before anything is removed. Nothing is removed with force, and no volume together with a container.
+intent is on disk before anything is removed, and where policy wants one so is a backup. Nothing is removed with force,
+and no volume together with a container.
 """
 
 from __future__ import annotations
@@ -11,24 +12,26 @@ import logging
 from dataclasses import dataclass, replace
 
 from hubwarden_agent.audit import AuditTrail, Entry
+from hubwarden_agent.backup_manifest import Manifest
 from hubwarden_agent.budgets import Window, check_together, spend_together
 from hubwarden_agent.clock import Clock
 from hubwarden_agent.config import ResetPolicy
 from hubwarden_agent.engine.port import Conflict, Container, Engine, EngineError, NotFound, Volume
 from hubwarden_agent.errors import Detail, Reason, Refusal
 from hubwarden_agent.locks import UserLocks
-from hubwarden_agent.names import Names, Username, VolumeName
-from hubwarden_agent.operations.commands import Reset, WasReset, answer, fingerprint
+from hubwarden_agent.names import Names, RequestId, Username, VolumeName
+from hubwarden_agent.operations.backup import Backups
+from hubwarden_agent.operations.commands import Reset, WasReset, answer, entry
 from hubwarden_agent.operations.holders import Holder, Removing, removable
 from hubwarden_agent.operations.runner import Run, Runner
-from hubwarden_agent.ownership import owns
-from hubwarden_agent.recording import engine_errors_refused, recorded
+from hubwarden_agent.operations.sizes import Sizes
+from hubwarden_agent.ownership import is_helper, is_local, owns
+from hubwarden_agent.recording import considered, engine_errors_refused, recorded
 
 REMOVING_PATIENCE = 10.0
 """Seconds that a container which is being removed gets to go away."""
 REMOVING_INTERVAL = 0.2
 
-_PLAIN_OPTIONS = frozenset({"size"})
 _log = logging.getLogger(__name__)
 
 
@@ -53,6 +56,8 @@ class Resetter:
     total_budget: Window
     policy: ResetPolicy
     clock: Clock
+    backups: Backups
+    sizes: Sizes
 
     async def reset(self, command: Reset) -> WasReset:
         """Delete a user's home volume, or with no request id only say what would happen.
@@ -69,35 +74,25 @@ class Resetter:
         with engine_errors_refused():
             target = await self._target(command.username, name)
         check_together(*self._budgets(command.username))
-        return self._result(target)
+        await self.backups.check(name)
+        return self._result(target, None)
 
     async def _reset(self, run: Run, command: Reset, name: VolumeName) -> WasReset:
-        entry = Entry(
-            operation="reset",
-            username=command.username.value,
-            server_name="",
-            client=command.client,
-            actor=command.actor.value,
-            request_id=str(command.request_id),
-            object=name.value,
-            object_id="",
-            fingerprint=fingerprint(command),
-        )
-        try:
-            with engine_errors_refused():
-                target = await self._target_when_removed(command.username, name)
-            spend_together(*self._budgets(command.username))
-        except Refusal as refusal:
-            await self.audit.denied(entry, refusal.reason)
-            raise
-        if not self.total_budget.left(""):
-            await self._say_spent(entry)
-        async with recorded(self.audit, _with_objects(entry, target), self.clock) as outcome:
+        said, spent = entry(command, name.value), self._budgets(command.username)
+        async with considered(self.audit, said):
+            target = await self._target_when_removed(command.username, name)
+            spend_together(*spent)
+        async with recorded(self.audit, _with_objects(said, target), self.clock, spent) as outcome:
             run.acted = True
+            if not self.total_budget.left(""):
+                await self._say_spent(said)
+            kept = await self.backups.take(target.volume, command.username, RequestId(said.request_id))
+            outcome.answer = {"backup_id": kept.backup_id.value} if kept else {}  # also said when no removal follows
             await self._remove(target)
-            result = self._result(target)
+            result = self._result(target, kept)
             outcome.answer = answer(result)
-            return result
+        await self.backups.prune(name)
+        return result
 
     def _budgets(self, username: Username) -> tuple[tuple[Window, str], tuple[Window, str]]:
         return (self.user_budget, username.value), (self.total_budget, "")
@@ -132,10 +127,13 @@ class Resetter:
             raise Refusal(Reason.VOLUME_NOT_FOUND, detail=Detail(volume=name.value))
         if not (is_local(volume) or self.policy.allow_non_local):
             raise Refusal(Reason.VOLUME_NOT_LOCAL, detail=Detail(volume=name.value))
-        containers = await self.engine.containers_holding(name)
+        if not volume.labels.keys().isdisjoint(self.policy.protect_labels):
+            raise Refusal(Reason.VOLUME_IN_USE, "Another tool depends on the home volume.", detail=Detail(name.value))
+        holding = await self.engine.containers_holding(name)
+        # Under the user's lock, a helper is what a crash left behind; the next one of the volume takes it away.
+        containers = [container for container in holding if not is_helper(container, self.names)]
         holders = [Holder(container, owns(username, container, self.names)) for container in containers]
-        keep = self.policy.stopped_container == "refuse"
-        return Target(volume, removable(name.value, holders, self.clock.now(), keep=keep))
+        return Target(volume, removable(name.value, holders, self.clock.now(), self.policy))
 
     async def _remove(self, target: Target) -> None:
         name = target.volume.name
@@ -171,20 +169,14 @@ class Resetter:
             _log.error("reset: volume %s came back with other labels or options", old.name)
             raise Refusal(Reason.DOCKER_ERROR, detail=Detail(volume=old.name.value))
 
-    def _result(self, target: Target) -> WasReset:
+    def _result(self, target: Target, kept: Manifest | None) -> WasReset:
         return WasReset(
             volume=target.volume.name.value,
             removed_containers=tuple(container.name for container in target.containers),
             completed_at=self.clock.now(),
+            backup_id=kept.backup_id.value if kept else "",
+            size_bytes=kept.tar_bytes if kept else self.sizes.of(target.volume),
         )
-
-
-def is_local(volume: Volume) -> bool:
-    """Whether removing the volume erases what a user sees in it.
-
-    With the local driver's `type`, `o` and `device` options a "volume" is a host folder, a device or a network share.
-    """
-    return volume.driver == "local" and volume.scope == "local" and set(volume.options) <= _PLAIN_OPTIONS
 
 
 def _with_objects(entry: Entry, target: Target) -> Entry:
