@@ -207,12 +207,12 @@ async def test_every_option_that_the_policy_names(spawn: Spawn, bench: Workbench
     container = bench.client.containers.get(spawner.container_name)
     assert await spawner.poll() is None
     where = "id -u; id -g; hostname; pwd; ulimit -n; df -m /dev/shm /fast | tail -n 2; touch /shared/x || echo refused"
-    status, output = container.exec_run(["/bin/sh", "-c", where])
-    assert (status, output.decode().split()[:5]) == (0, ["1000", "100", "lab", "/tmp", "1024"])
-    assert "refused" in output.decode()
-    sizes = {
-        line.split()[-1]: line.split()[1] for line in output.decode().splitlines() if line.endswith(("shm", "fast"))
-    }
+    status, raw = container.exec_run(["/bin/sh", "-c", where])
+    output = raw.decode() if isinstance(raw, bytes) else ""
+    assert (status, output.split()[:5]) == (0, ["1000", "100", "lab", "/tmp", "1024"])
+    assert "refused" in output
+    rows = [line.split() for line in output.splitlines() if line.endswith(("shm", "fast"))]
+    sizes = {row[-1]: row[1] for row in rows}
     assert sizes == {"/dev/shm": "128", "/fast": "1"}
     host = container.attrs["HostConfig"]
     assert (host["RestartPolicy"]["Name"], host["LogConfig"]["Config"]["max-size"]) == ("on-failure", "10m")

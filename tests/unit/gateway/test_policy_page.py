@@ -27,7 +27,7 @@ def listed(heading: str) -> set[str]:
 
 def test_every_option_of_dockerspawner_is_on_the_page() -> None:
     """A trait that somebody adds has to be decided; one that is gone has to go."""
-    assert listed("Options of DockerSpawner") == set(DockerSpawner.class_trait_names(config=True)) - {"links"}
+    assert listed("Options of DockerSpawner") == set(DockerSpawner.class_trait_names(config=True))
 
 
 @pytest.mark.parametrize("kind", [HostConfig, ContainerConfig])
