@@ -40,6 +40,9 @@ MAX_BODY_BYTES = 256 * 1024
 BODY_SECONDS = 10.0
 """From the header's end to the body's; then 408."""
 
+REQUEST_ID = "X-Request-ID"
+"""Part of the contract: the Hub's mixin knows a refusal of the gateway's by it."""
+
 _SUSPICIOUS_HEADERS = ("Content-Encoding", "Transfer-Encoding", "Upgrade", "Trailer", "Expect")
 _LENGTH = re.compile(r"0|[1-9][0-9]{0,17}")
 _JSON = re.compile(r"application/json(?:; ?charset=utf-8)?", re.IGNORECASE)
@@ -97,13 +100,13 @@ class _Front:
             _log_refusal(request, deed, refusal)
             await self._gateway.denied(deed, refusal, reading=reading)
             status, message = refusals.status_and_message(refusal, deed.request_id, reading=reading)
-            return _refused(status, message, refusal.retry_after)
+            return _refused(status, message, deed.request_id, refusal.retry_after)
         except Exception:  # noqa: BLE001 - whatever it is, it goes to the log and not to the client
             _log.exception("a request failed unforeseen", extra={"request": _shown(request)})
             status, message = refusals.status_and_message(
                 Refusal(Reason.DOCKER_ERROR), deed.request_id, reading=reading
             )
-            return _refused(status, message, None)
+            return _refused(status, message, deed.request_id)
 
     async def _answer(self, request: web.Request, deed: Deed) -> Answer:
         with self._metrics.operation(deed.operation) as measured:
@@ -155,8 +158,13 @@ def _response(answer: Answer) -> web.Response:
     return response
 
 
-def _refused(status: int, message: str, retry_after: float | None) -> web.Response:
-    headers = _SERVER | ({"Retry-After": str(max(1, math.ceil(retry_after)))} if retry_after is not None else {})
+def _refused(status: int, message: str, request_id: str, retry_after: float | None = None) -> web.Response:
+    """A refusal as Docker words it. Its id is in the agent's log, and the Hub's plugin tells it to the user."""
+    headers = (
+        _SERVER
+        | {REQUEST_ID: request_id}
+        | ({"Retry-After": str(max(1, math.ceil(retry_after)))} if retry_after is not None else {})
+    )
     text = json.dumps({"message": message}) + "\n"
     return web.Response(status=status, text=text, content_type="application/json", headers=headers)
 
