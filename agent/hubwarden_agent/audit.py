@@ -31,7 +31,8 @@ class Entry:
 
     `client` is who the transport says called (`unix`), `actor` who the caller says asked. `object` and `object_id` are
     the name and id (or creation time) of the container or volume that is acted on. `fingerprint` stands for the
-    parameters of a request whose id is remembered; it is empty for any other.
+    parameters of a request whose id is remembered; it is empty for any other. `backup_id` is the backup that an
+    operator restores or removes.
     """
 
     operation: str
@@ -43,6 +44,7 @@ class Entry:
     object: str
     object_id: str
     fingerprint: str = ""
+    backup_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,13 +148,13 @@ class AuditFile:
     ) -> Mapping[str, Any]:
         """A line's fields but for the chain's, in the order in which they are written."""
         said = asdict(entry)
-        fingerprint = said.pop("fingerprint")
+        more = {key: value for key in ("fingerprint", "backup_id") if (value := said.pop(key))} | more
         first = {
             key: said.pop(key) for key in ("request_id", "client", "actor", "username", "server_name", "operation")
         }
         time = self._clock.now().isoformat(timespec="milliseconds").replace("+00:00", "Z")
         ended = {"phase": phase, "result": result, "reason": reason, **said, "duration_ms": duration_ms}
-        return {"time": time, **first, **ended, **({"fingerprint": fingerprint} if fingerprint else {}), **more}
+        return {"time": time, **first, **ended, **more}
 
     async def _append(self, line: Mapping[str, Any], *, owed: bool = False) -> None:
         # Shielded: a caller that is cancelled must not leave half a thought; the line is written or refused as a whole.

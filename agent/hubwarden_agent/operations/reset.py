@@ -145,7 +145,7 @@ class Resetter:
             except NotFound:
                 _log.info("reset: container %s was gone already", container.name)
             except Conflict as error:
-                raise _in_use(name, container.name) from error
+                raise in_use(name, container.name) from error
         present = await self.engine.volume(name)
         if present is None or present.created != target.volume.created:
             raise Refusal(
@@ -154,7 +154,7 @@ class Resetter:
         try:
             await self.engine.remove_volume(name)
         except Conflict as error:
-            raise _in_use(name) from error
+            raise in_use(name) from error
         except EngineError as error:
             # The answer can be lost where the deed was done: what is there now decides, as after a restart.
             if await self.engine.volume(name) is not None:
@@ -194,5 +194,6 @@ def _with_objects(entry: Entry, target: Target) -> Entry:
     return replace(entry, object=" ".join(names), object_id=" ".join(ids))
 
 
-def _in_use(volume: VolumeName, *holders: str) -> Refusal:
+def in_use(volume: VolumeName, *holders: str) -> Refusal:
+    """What a volume or container that somebody took meanwhile is refused with."""
     return Refusal(Reason.VOLUME_IN_USE, detail=Detail(volume=volume.value, holders=holders))
