@@ -9,8 +9,17 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 import pytest
-from hubwarden_agent.engine.port import Conflict, ContainerSpec, ContainerState, Engine, Mount, NotFound
-from hubwarden_agent.names import ContainerId, ContainerName, VolumeName
+from hubwarden_agent.engine.port import (
+    HELPER_LABEL,
+    Conflict,
+    ContainerSpec,
+    ContainerState,
+    Engine,
+    Helper,
+    Mount,
+    NotFound,
+)
+from hubwarden_agent.names import ContainerId, ContainerName, ImageId, VolumeName
 
 NOBODY = ContainerId("f" * 64)
 Change = Callable[[Engine], Awaitable[None]]
@@ -27,15 +36,29 @@ class Stage(Protocol):
 
     image: str
     network: str
+    helper_image: ImageId
+    number: int
 
     def name(self, suffix: str = "") -> str:
         """A name nobody else uses; the same for the same suffix within a test."""
 
-    def container(self, suffix: str = "", *, volume: str = "", start: bool = True, auto_remove: bool = False) -> str:
+    def container(
+        self,
+        suffix: str = "",
+        *,
+        volume: str = "",
+        start: bool = True,
+        auto_remove: bool = False,
+        labels: dict[str, str] | None = None,
+        name: str = "",
+    ) -> str:
         """A container that runs until it is stopped. Returns its id."""
 
     def volume(self, suffix: str = "", *, labels: dict[str, str] | None = None) -> str:
         """A plain volume. Returns its name."""
+
+    def filled_volume(self) -> str:
+        """A volume with a file called `thesis`. Returns its name."""
 
 
 class EngineContract:
@@ -192,6 +215,49 @@ class EngineContract:
         found = await engine.containers_labelled(spec.labels)
         assert [one.id for one in found] == [container]
         assert not await engine.containers_labelled({**spec.labels, "hubwarden.test": "another"})
+
+    async def test_what_was_archived_is_extracted(self, engine: Engine, stage: Stage) -> None:
+        """A tar of a volume, written into another, gives the same tar there; no helper stays behind."""
+        volume, other = VolumeName(stage.filled_volume()), VolumeName(stage.volume("other"))
+        first, second = list[bytes](), list[bytes]()
+        helper = Helper(stage.helper_image, stage.name())
+        await engine.archive_volume(volume, helper, first.append)
+        await engine.extract_volume(other, helper, iter(first))
+        await engine.archive_volume(other, helper, second.append)
+        assert b"thesis" in b"".join(first)
+        assert b"".join(first) == b"".join(second)
+        assert await engine.containers_holding(volume) == await engine.containers_holding(other) == ()
+
+    async def test_what_the_taker_raises_ends_the_archive(self, engine: Engine, stage: Stage) -> None:
+        """A full disk on this side is raised as it is, and no helper stays behind."""
+        volume = VolumeName(stage.filled_volume())
+
+        def take(_: bytes) -> None:
+            raise OSError("no space left")
+
+        with pytest.raises(OSError, match="no space left"):
+            await engine.archive_volume(volume, Helper(stage.helper_image, stage.name()), take)
+        assert await engine.containers_holding(volume) == ()
+
+    async def test_helpers_are_removed_by_label_and_name(self, engine: Engine, stage: Stage) -> None:
+        """Only this scheme's helpers go: a container with the label and another name, or another scheme, stays."""
+        labels = {HELPER_LABEL: stage.name()}
+        helper = stage.container(name=f"hubwarden-helper-{stage.number:016x}", labels=labels)
+        named_otherwise = stage.container("other", labels=labels)
+        await engine.remove_helpers(stage.name("another"))
+        assert await engine.container(ContainerId(helper)) is not None
+        await engine.remove_helpers(stage.name())
+        assert await engine.container(ContainerId(helper)) is None
+        assert await engine.container(ContainerId(named_otherwise)) is not None
+
+    async def test_a_volumes_size_is_counted(self, engine: Engine, stage: Stage) -> None:
+        """A volume is listed once, with its creation, and is as large as what is in it."""
+        volume = VolumeName(stage.filled_volume())
+        seen = await engine.volume(volume)
+        assert seen is not None
+        [size] = [one for one in await engine.volume_sizes() if one.name == volume]
+        assert size.created == seen.created
+        assert size.size_bytes >= len(b"thesis")
 
     def _spec(self, stage: Stage) -> ContainerSpec:
         name = stage.name("made")

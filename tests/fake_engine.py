@@ -9,22 +9,26 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 from hubwarden_agent.engine.port import (
+    HELPER_LABEL,
+    HELPER_NAME,
     Conflict,
     Container,
     ContainerSpec,
     ContainerState,
     EngineError,
     EngineUnavailable,
+    Helper,
     Image,
     Mount,
     NotFound,
     PublishedPort,
     Version,
     Volume,
+    VolumeSize,
 )
 from hubwarden_agent.names import ContainerId, ContainerName, VolumeName
 
@@ -38,6 +42,7 @@ class FakeEngine:
     def __init__(self) -> None:
         self.containers: dict[ContainerId, Container] = {}
         self.volumes: dict[VolumeName, Volume] = {}
+        self.contents: dict[VolumeName, tuple[bytes, ...]] = {}
         self.images: dict[str, Image] = {}
         self.networks: set[str] = {"bridge"}
         self.available = True
@@ -181,7 +186,41 @@ class FakeEngine:
         await self._change("pull_image", reference)
         raise NotFound("there is no registry")
 
+    async def archive_volume(self, volume: VolumeName, helper: Helper, take: Callable[[bytes], object]) -> None:
+        """A volume's content here is the pieces of its tar. The helper holds it until the end."""
+        await self._help(volume, helper, lambda: [take(piece) for piece in self.contents.get(volume, ())])
+
+    async def extract_volume(self, volume: VolumeName, helper: Helper, pieces: Iterable[bytes]) -> None:
+        await self._help(volume, helper, lambda: self.contents.update({volume: tuple(pieces)}))
+
+    async def remove_helpers(self, scheme: str) -> None:
+        await self._enter("remove_helpers", scheme)
+        self._remove_helpers(scheme)
+
+    async def volume_sizes(self) -> tuple[VolumeSize, ...]:
+        await self._enter("volume_sizes", "")
+        return tuple(
+            VolumeSize(one.name, one.created, sum(map(len, self.contents.get(one.name, ()))))
+            for one in self.volumes.values()
+        )
+
     # How it fails, waits and races.
+
+    async def _help(self, volume: VolumeName, helper: Helper, work: Callable[[], object]) -> None:
+        self._remove_helpers(helper.scheme, volume)
+        number = next(self._numbers)
+        mount, labels = Mount("volume", "/home-volume", volume=volume.value), {HELPER_LABEL: helper.scheme}
+        held = self.add_container(f"hubwarden-helper-{number:016x}", mounts=(mount,), labels=labels)
+        try:
+            await self._change("help", volume.value)
+            work()
+        finally:
+            del self.containers[held.id]
+
+    def _remove_helpers(self, scheme: str, volume: VolumeName | None = None) -> None:
+        for one in self._holding(volume) if volume else tuple(self.containers.values()):
+            if one.labels.get(HELPER_LABEL) == scheme and HELPER_NAME.fullmatch(one.name):
+                del self.containers[one.id]
 
     async def _change(self, method: str, name: str) -> None:
         await self._enter(method, name)

@@ -90,6 +90,12 @@ class ContainerId(_Text):
     pattern = re.compile(r"[0-9a-f]{64}")
 
 
+class ImageId(_Text):
+    """An image's full id. Unlike a reference, it is one image and no other."""
+
+    pattern = re.compile(r"sha256:[0-9a-f]{64}")
+
+
 class VolumeName(_Text):
     """A named volume's name, as Docker accepts it. Never a path."""
 

@@ -9,50 +9,34 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeVar
 
 import docker  # noqa: TID251 - this is the module that talks to Docker
-import requests
 from docker import errors as docker_errors  # noqa: TID251 - as above
 
 from hubwarden_agent.engine import docker_json
+from hubwarden_agent.engine.docker_archive import Helpers, remove_helpers
+from hubwarden_agent.engine.docker_http import asked_json, translated
 from hubwarden_agent.engine.port import (
-    Conflict,
     Container,
     ContainerSpec,
-    EngineError,
-    EngineUnavailable,
+    Helper,
     Image,
     NotFound,
     Version,
     Volume,
+    VolumeSize,
 )
-from hubwarden_agent.errors import Refusal
 from hubwarden_agent.names import ContainerId, ContainerName, VolumeName
 
 QUICK_THREADS = 16
-HTTP_CONFLICT = 409
+API_THAT_SIZES_VOLUMES = (1, 42)
+"""Before it, Docker cannot count volumes without images, containers and build cache."""
 
 Result = TypeVar("Result")
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    """Docker's client's errors as the port's. What Docker said stays in the text, which is for the log."""
-    try:
-        yield
-    except docker_errors.NotFound as error:
-        raise NotFound(str(error)) from error
-    except docker_errors.APIError as error:
-        kind = Conflict if error.status_code == HTTP_CONFLICT else EngineError
-        raise kind(str(error)) from error
-    except (requests.RequestException, docker_errors.DockerException, OSError) as error:
-        raise EngineUnavailable(str(error)) from error
-    except (KeyError, TypeError, ValueError, AttributeError, Refusal) as error:
-        raise EngineError(f"Docker answered something that we cannot read: {error!r}") from error
 
 
 class DockerEngine:
@@ -80,6 +64,9 @@ class DockerEngine:
         self._timeouts = {False: timeout, True: slow_timeout}
         self._quick = ThreadPoolExecutor(QUICK_THREADS, "docker")
         self._slow = ThreadPoolExecutor(slow_threads, "docker-slow")
+        self._counting = ThreadPoolExecutor(1, "docker-sizes")
+        self._socket = host.removeprefix("unix://")
+        self._helpers = Helpers(self._socket, slow_timeout)
         self._connecting = threading.Lock()
         self._connected: dict[bool, docker.APIClient] = {}
 
@@ -87,6 +74,8 @@ class DockerEngine:
         """Ask nothing more, and close every connection. What Docker was asked for, Docker goes on with."""
         self._quick.shutdown(wait=False, cancel_futures=True)
         self._slow.shutdown(wait=False, cancel_futures=True)
+        self._counting.shutdown(wait=False, cancel_futures=True)
+        self._helpers.close()
         for api in self._connected.values():
             api.close()
 
@@ -158,9 +147,35 @@ class DockerEngine:
         """See `Engine.pull_image`."""
         await self._ask(lambda api: _pull(api, reference), slow=True)
 
+    async def archive_volume(self, volume: VolumeName, helper: Helper, take: Callable[[bytes], object]) -> None:
+        """See `Engine.archive_volume`."""
+        body = docker_json.helper_body(volume, helper, writes=False)
+        await self._helpers.run(lambda: self._api(slow=True), body, volume, lambda streams: streams.archive(take))
+
+    async def extract_volume(self, volume: VolumeName, helper: Helper, pieces: Iterable[bytes]) -> None:
+        """See `Engine.extract_volume`."""
+        body = docker_json.helper_body(volume, helper, writes=True)
+        await self._helpers.run(lambda: self._api(slow=True), body, volume, lambda streams: streams.extract(pieces))
+
+    async def remove_helpers(self, scheme: str) -> None:
+        """See `Engine.remove_helpers`."""
+        await self._ask(lambda api: remove_helpers(api, scheme, None), slow=True)
+
+    async def volume_sizes(self) -> tuple[VolumeSize, ...]:
+        """See `Engine.volume_sizes`."""
+        return await asyncio.get_running_loop().run_in_executor(self._counting, self._counted)
+
+    def _counted(self) -> tuple[VolumeSize, ...]:
+        with translated():
+            version = self._api(slow=True).api_version
+            if tuple(map(int, version.split("."))) < API_THAT_SIZES_VOLUMES:
+                return ()
+            url = f"/v{version}/system/df?type=volume"
+            return docker_json.volume_sizes(asked_json(self._socket, url, self._timeouts[True]))
+
     async def _ask(self, question: Callable[[docker.APIClient], Result], *, slow: bool = False) -> Result:
         def answer() -> Result:
-            with _translated():
+            with translated():
                 return question(self._api(slow=slow))
 
         pool = self._slow if slow else self._quick

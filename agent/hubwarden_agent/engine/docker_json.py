@@ -1,6 +1,7 @@
 """Docker's JSON to and from the port's value types. Pure, and the only place that knows Docker's field names.
 
-What holds here: what is sent to Docker is built from a `ContainerSpec` alone, field by field. A field that Docker does
+What holds here: what is sent to Docker is built from a `ContainerSpec` alone, field by field, or is the one body of a
+helper container, in which only the volume, the image and the direction vary. A field that Docker does
 not send is the type's empty value; one that makes no sense is an `EngineError`.
 """
 
@@ -12,20 +13,51 @@ from collections.abc import Mapping
 from typing import Any
 
 from hubwarden_agent.engine.port import (
+    HELPER_LABEL,
     Container,
     ContainerSpec,
     ContainerState,
     EngineError,
+    Helper,
     Image,
     Mount,
     PublishedPort,
     Version,
     Volume,
+    VolumeSize,
 )
 from hubwarden_agent.names import ContainerId, VolumeName
 
 CPU_PERIOD = 100_000
 """Microseconds of a scheduling period (`HostConfig.CpuPeriod`, Docker's own default)."""
+
+HOME = "/home-volume"
+"""Where a helper sees the one volume that it is given."""
+_TAR = (
+    "/usr/bin/tar",
+    f"--directory={HOME}",
+    "--file=-",
+    "--blocking-factor=128",  # 64 KiB, what a pipe holds
+    "--totals",
+    "--numeric-owner",
+    "--acls",
+    "--xattrs",
+    "--xattrs-include=*",
+)
+_ARCHIVE = (
+    *_TAR,
+    "--create",
+    "--format=posix",
+    "--pax-option=delete=atime,delete=ctime",  # reading would make every backup another one, and neither comes back
+    "--sparse",
+    "--one-file-system",
+    ".",
+)
+_EXTRACT = (*_TAR, "--extract", "--same-owner", "--same-permissions", "--delay-directory-restore")
+_READS = ("DAC_READ_SEARCH",)
+_WRITES = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "MKNOD", "SETFCAP")
+_HELPER_MEMORY = 256 * 1024**2
+_HELPER_PIDS = 8
 
 _TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[+-]\d\d:\d\d)")
 
@@ -155,6 +187,45 @@ def create_body(spec: ContainerSpec) -> dict[str, Any]:
             "SecurityOpt": ["no-new-privileges"],
         },
     }
+
+
+def helper_body(volume: VolumeName, helper: Helper, *, writes: bool) -> dict[str, Any]:
+    """The body of a helper container: one fixed command, one volume, and no more rights than the command needs.
+
+    Nothing of it is logged by Docker: its output is the user's files.
+    """
+    mount = _mount_body(Mount("volume", HOME, read_only=not writes, volume=volume.value))
+    return {
+        "Image": helper.image.value,
+        "Entrypoint": list(_EXTRACT if writes else _ARCHIVE),
+        "Cmd": [],
+        "Env": ["LC_ALL=C"],
+        "User": "0:0",
+        "WorkingDir": "/",
+        "Labels": {HELPER_LABEL: helper.scheme},
+        "Healthcheck": {"Test": ["NONE"]},
+        "OpenStdin": writes,
+        "StdinOnce": writes,
+        "HostConfig": {
+            "NetworkMode": "none",
+            "IpcMode": "none",
+            "ReadonlyRootfs": True,
+            "CapDrop": ["ALL"],
+            "CapAdd": list(_WRITES if writes else _READS),
+            "SecurityOpt": ["no-new-privileges"],
+            "Mounts": [mount | {"VolumeOptions": {"NoCopy": True}}],
+            "Memory": _HELPER_MEMORY,
+            "MemorySwap": _HELPER_MEMORY,
+            "PidsLimit": _HELPER_PIDS,
+            "LogConfig": {"Type": "none"},
+        },
+    }
+
+
+def volume_sizes(data: Mapping[str, Any]) -> tuple[VolumeSize, ...]:
+    """`GET /system/df?type=volume`. Volumes that are not Docker's own (their size is -1) are left out."""
+    found = [(one["Name"], one.get("CreatedAt", ""), one["UsageData"]["Size"]) for one in data["Volumes"] or ()]
+    return tuple(VolumeSize(VolumeName(name), created, size) for name, created, size in found if size >= 0)
 
 
 def _mount_body(mount: Mount) -> dict[str, Any]:

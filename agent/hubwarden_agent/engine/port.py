@@ -10,11 +10,16 @@ from __future__ import annotations
 
 import datetime as dt
 import enum
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from hubwarden_agent.names import ContainerId, ContainerName, VolumeName
+from hubwarden_agent.names import ContainerId, ContainerName, ImageId, VolumeName
+
+HELPER_LABEL = "hubwarden.helper"
+"""On helper containers: the scheme of the agent that made them."""
+HELPER_NAME = re.compile("hubwarden-helper-[0-9a-f]{16}")
 
 
 class EngineError(Exception):
@@ -152,6 +157,23 @@ class ContainerSpec:
     publish_address: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Helper:
+    """What a helper container is made of: the agent's own image, by id, and the agent's naming scheme as its label."""
+
+    image: ImageId
+    scheme: str
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeSize:
+    """How long all files of a volume are together, holes included, in bytes; `created` as in `Volume`."""
+
+    name: VolumeName
+    created: str
+    size_bytes: int
+
+
 class Engine(Protocol):
     """A container engine. Every method raises `EngineUnavailable` or `EngineError` beside what it names."""
 
@@ -203,3 +225,23 @@ class Engine(Protocol):
 
     async def pull_image(self, reference: str) -> None:
         """Fetch an image. Raises `NotFound`."""
+
+    async def archive_volume(self, volume: VolumeName, helper: Helper, take: Callable[[bytes], object]) -> None:
+        """Hand all of a volume to `take`, as a tar, piece after piece, in a thread of its own and at its own pace.
+
+        Raises:
+            EngineError: the tar is not whole. Also what `take` raises, which ends it.
+        """
+
+    async def extract_volume(self, volume: VolumeName, helper: Helper, pieces: Iterable[bytes]) -> None:
+        """Write what is in a tar of `archive_volume` into an empty volume; it is asked for in a thread of its own.
+
+        Raises:
+            EngineError: not all of it was written. Also what `pieces` raises.
+        """
+
+    async def remove_helpers(self, scheme: str) -> None:
+        """Remove, by force, every helper container that an agent of this scheme has left behind."""
+
+    async def volume_sizes(self) -> tuple[VolumeSize, ...]:
+        """The size of every volume, for which the engine may have to walk all their files; empty if it cannot say."""
