@@ -13,7 +13,7 @@ import json
 import logging
 import os
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from hubwarden_agent.errors import Refusal
@@ -38,7 +38,7 @@ def note(state: Path, restore: Unfinished) -> None:
     path = _path(state, restore.volume)
     part = path.with_suffix(".part")
     with part.open("w", encoding="utf-8") as file:
-        json.dump({key: getattr(value, "value", value) for key, value in asdict(restore).items()}, file)
+        json.dump({one.name: str(getattr(restore, one.name)) for one in fields(restore)}, file)
         file.flush()
         os.fsync(file.fileno())
     part.rename(path)
