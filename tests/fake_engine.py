@@ -202,6 +202,8 @@ class FakeEngine:
 
     async def volume_sizes(self) -> tuple[VolumeSize, ...]:
         await self._enter("volume_sizes", "")
+        if event := self.stall.get("volume_sizes"):
+            await event.wait()
         return tuple(
             VolumeSize(one.name, one.created, sum(map(len, self.contents.get(one.name, ()))))
             for one in self.volumes.values()

@@ -69,7 +69,18 @@ class Pipe:
     about: About
 
 
-ODD = [b"-rf", b"--checkpoint-action=exec=id", b"a\nb", b"\xff\xfe", b" ", b"*", b"...", b"\\012", b"x" * 255, b"\x1b[2J"]
+ODD = [
+    b"-rf",
+    b"--checkpoint-action=exec=id",
+    b"a\nb",
+    b"\xff\xfe",
+    b" ",
+    b"*",
+    b"...",
+    b"\\012",
+    b"x" * 255,
+    b"\x1b[2J",
+]
 names = st.one_of(
     st.sampled_from(ODD),
     st.binary(min_size=1, max_size=12).map(lambda name: name.replace(b"/", b"_").replace(b"\0", b"0")),
@@ -178,7 +189,13 @@ def _describe(path: bytes, about: About) -> None:
 
 def _acl(others: int) -> bytes:
     """The kernel's form of an access list with one named user: owner, user 1000, group, mask, others."""
-    entries = [(0x01, 6, 2**32 - 1), (0x02, others, 1000), (0x04, 4, 2**32 - 1), (0x10, 7, 2**32 - 1), (0x20, 0, 2**32 - 1)]
+    entries = [
+        (0x01, 6, 2**32 - 1),
+        (0x02, others, 1000),
+        (0x04, 4, 2**32 - 1),
+        (0x10, 7, 2**32 - 1),
+        (0x20, 0, 2**32 - 1),
+    ]
     return struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in entries)
 
 

@@ -1,9 +1,8 @@
-"""Restores that have begun and not ended, a file each in the state directory: from before a volume is touched until it
-is whole again.
+"""Restores that have begun and not ended: a file each in the state directory, until the volume is whole again.
 
-What holds here: such a file is there, on disk, whenever a volume may be half filled, whatever was killed at whatever
-moment. The agent does nothing for a user who has one (`users`), so that nobody works in half a home; the next restore
-of that volume takes it up, and only a volume that the file describes is ever replaced without asking.
+What holds here: such a file is on disk, from before a volume is touched, whenever one may be half filled, whatever was
+killed at whatever moment. The agent does nothing for a user who has one (`users`), so that nobody works in half a home;
+the next restore of that volume takes it up, and only a volume that the file describes is replaced without asking.
 """
 
 from __future__ import annotations

@@ -159,7 +159,7 @@ class DockerEngine:
 
     async def remove_helpers(self, scheme: str) -> None:
         """See `Engine.remove_helpers`."""
-        await self._ask(lambda api: remove_helpers(api, scheme, None), slow=True)
+        await self._ask(lambda api: remove_helpers(api, scheme, None))
 
     async def volume_sizes(self) -> tuple[VolumeSize, ...]:
         """See `Engine.volume_sizes`."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from hubwarden_agent import ownership
 from hubwarden_agent.budgets import Window
 from hubwarden_agent.config import SpawnPolicy
-from hubwarden_agent.engine.port import Conflict, ContainerSpec, Engine, NotFound, Volume
+from hubwarden_agent.engine.port import Conflict, ContainerSpec, Engine, NotFound
 from hubwarden_agent.errors import Reason
 from hubwarden_agent.gateway import create_body, policy, refusals, strict_json
 from hubwarden_agent.gateway.deeds import Answer, Deed, Recorder, json_answer
@@ -71,7 +71,7 @@ class Creation:
             raise refusals.name_in_use(spec.name.value)
         for name in {mount.volume for mount in spec.mounts}:
             volume = await self._engine.volume(VolumeName(name))
-            if volume is not None and not _plain(volume):
+            if volume is not None and not ownership.is_local(volume):
                 message = "hubwarden: HostConfig.Binds or Mounts names a volume that is not a plain local one"
                 raise refusals.GatewayRefusal(message, Reason.VOLUME_NOT_LOCAL)
 
@@ -83,8 +83,3 @@ class Creation:
         except NotFound as error:
             message = "hubwarden: the image or the network is not there"
             raise refusals.GatewayRefusal(message, status=refusals.NOT_FOUND) from error
-
-
-def _plain(volume: Volume) -> bool:
-    """Whether it lies where Docker keeps volumes. Driver and options can make it any folder of this or another host."""
-    return volume.driver == "local" and volume.scope == "local" and not volume.options

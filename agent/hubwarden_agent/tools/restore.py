@@ -10,6 +10,7 @@ import argparse
 import asyncio
 import uuid
 from collections.abc import Sequence
+from dataclasses import replace
 
 from hubwarden_agent.audit import AuditFile
 from hubwarden_agent.backup_manifest import BadBackup
@@ -20,6 +21,9 @@ from hubwarden_agent.engine.docker_engine import DockerEngine
 from hubwarden_agent.engine.port import EngineError
 from hubwarden_agent.errors import Refusal
 from hubwarden_agent.names import BackupId, Names, RequestId, Username, VolumeName
+from hubwarden_agent.operations.backup import Backups
+from hubwarden_agent.operations.removal import Removal
+from hubwarden_agent.own_image import helper, own_container
 from hubwarden_agent.server import AlreadyRunning
 from hubwarden_agent.tools.offline import add_operator, argument, audited, complain, say
 from hubwarden_agent.tools.restoring import NotRestored, Order, Restorer
@@ -50,22 +54,26 @@ def main(arguments: Sequence[str], settings: Config) -> int:
 
 async def _restore(options: argparse.Namespace, settings: Config, audit: AuditFile) -> None:
     clock, names, docker = SystemClock(), Names(settings.names), settings.docker
+    policy = replace(settings.reset, backup="required")  # what is set aside is a backup, whatever resets do
     home = names.home_volume(options.user)
     order = Order(
         request_id=RequestId(str(uuid.uuid4())),
-        operator=options.operator.value,
+        operator=options.operator,
         username=options.user,
         volume=options.volume or home,
         aside=options.aside,
     )
     if order.volume != home:
         complain(f"warning: {order.volume} is not {order.username}'s home: whose it is can read what is restored there")
-    store = Store(settings.reset.backup_dir)
-    store.sweep()
     engine = DockerEngine(docker.host, docker.timeout, HELPER_SECONDS, slow_threads=1)
+    backups = Backups(engine, names, policy, clock)
     try:
-        with store.open(options.backup) as backup:
-            await Restorer(...).restore(order, backup)
+        await backups.sweep()
+        made_of = await helper(engine, names, policy.helper_image, own_container())
+        removal = Removal(engine, names, policy, clock)
+        restorer = Restorer(engine, made_of, removal, backups, audit, settings.state_directory, clock, say)
+        with Store(policy.backup_dir).open(options.backup) as backup:
+            await restorer.restore(order, backup)
     finally:
         engine.close()
     say(f"restored {options.backup} into {order.volume}; the agent can be started again")

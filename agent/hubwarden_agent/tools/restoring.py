@@ -12,8 +12,8 @@ from __future__ import annotations
 import io
 import logging
 import tarfile
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,49 +22,43 @@ from hubwarden_agent.audit import AuditTrail, Entry
 from hubwarden_agent.backup_file import Reader
 from hubwarden_agent.backup_manifest import Manifest
 from hubwarden_agent.clock import Clock
-from hubwarden_agent.config import ResetPolicy
-from hubwarden_agent.engine.port import Conflict, Container, Engine, EngineError, Helper, NotFound, Volume
-from hubwarden_agent.errors import Detail, Reason, Refusal
-from hubwarden_agent.names import Names, RequestId, Username, VolumeName
-from hubwarden_agent.operations.holders import Holder, Removing, removable
-from hubwarden_agent.operations.reset import in_use, is_local
-from hubwarden_agent.ownership import owns
+from hubwarden_agent.engine.port import Engine, EngineError, Helper, Volume
+from hubwarden_agent.errors import Reason, Refusal
+from hubwarden_agent.names import RequestId, Username, VolumeName
+from hubwarden_agent.operations.backup import Backups
+from hubwarden_agent.operations.holders import Removing
+from hubwarden_agent.operations.removal import Removal, Target, create_alike
+from hubwarden_agent.ownership import is_local
 from hubwarden_agent.recording import engine_errors_refused, recorded
 from hubwarden_agent.unfinished import Unfinished
 
 EMPTY_TAR_BYTES = 512 * 1024
 """No empty folder's tar is longer: its attributes have room for 64 KiB each, and are few."""
-
-SetAside = Callable[[Username, Volume, RequestId], Awaitable[Manifest]]
 _log = logging.getLogger(__name__)
 
 
 class NotRestored(Exception):  # noqa: N818 - that is what it says
-    """Why a restore was not begun, or not ended, in a sentence for the operator."""
+    """Why a restore was not begun, in a sentence for the operator. Nothing was changed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What an operator asks for: the backup of a user into a volume, setting aside what is there or not."""
+    """What an operator asks for: a backup of this user into this volume, setting aside what is there or not."""
 
     request_id: RequestId
-    operator: str
+    operator: Username
     username: Username
     volume: VolumeName
     aside: bool
 
 
-@dataclass(slots=True)
-class Target:
-    """The volume as it was found, and the user's own stopped containers that hold it."""
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What is there before: no target when there is no volume; half filled by an earlier restore that was killed."""
 
-    volume: Volume | None = None
-    containers: tuple[Container, ...] = ()
+    target: Target | None = None
     holds_something: bool = False
     is_half_filled: bool = False
-    """By an earlier restore, which was killed."""
-    made: Volume | None = field(default=None, init=False)
-    """The volume that took its place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,73 +68,70 @@ class Restorer:
     Args:
         engine: where the volume is.
         helper: what reads and writes volumes.
-        names: whose a container is.
-        audit: of the agent whose state directory this holds.
+        removal: removes volumes, as a reset does.
+        backups: makes a backup of what is set aside.
+        audit: of the agent whose state directory this process holds.
         state: that directory.
-        policy: what a reset may remove, which is what a restore may.
         clock: for records.
-        set_aside: makes a backup of a volume for a request, and returns its manifest; raises `Refusal`.
         say: tells the operator.
     """
 
     engine: Engine
     helper: Helper
-    names: Names
+    removal: Removal
+    backups: Backups
     audit: AuditTrail
     state: Path
-    policy: ResetPolicy
     clock: Clock
-    set_aside: SetAside
     say: Callable[[str], None]
 
     async def restore(self, order: Order, backup: Reader) -> Mapping[str, Any]:
         """Restore a backup. Returns what the audit says of it.
 
         Raises:
-            NotRestored: with what to do; nothing was changed, or it was undone, or the next run does it.
-            Refusal: the same, in the words that a reset has for it.
-            BadBackup, OSError: the backup is not sound or cannot be read; nothing was changed.
+            NotRestored: with what to do; nothing was changed.
+            Refusal: nothing was changed, or it was undone, or the next run begins it anew.
+            BadBackup, OSError: the backup is not sound or cannot be read.
         """
-        check_fits(order, backup.manifest, self.policy)
-        self.say(f"checking {backup.manifest.backup_id}")
+        manifest = backup.manifest
+        self._check_fits(order, manifest)
+        self.say(f"checking {manifest.backup_id}")
         backup.verify()
-        if earlier := unfinished.of(self.state, order.volume):
-            self.say(f"a restore of {earlier.backup_id} into {order.volume} was interrupted: beginning anew")
         with engine_errors_refused():
-            target = await self._look(order)
-        if target.holds_something and not order.aside:
+            found = await self._look(order)
+        if found.holds_something and not order.aside:
             raise NotRestored(
                 f"{order.volume} is not empty: restore with --aside, which first makes a backup of what is in it"
             )
-        async with recorded(self.audit, _entry(order, backup.manifest, target), self.clock) as outcome:
-            answer = {"backup_id": backup.manifest.backup_id.value, "volume": order.volume.value, "set_aside": ""}
-            if target.volume and target.holds_something:
-                self.say(f"setting aside what is in {order.volume}")
-                aside = await self.set_aside(order.username, target.volume, order.request_id)
-                answer["set_aside"] = aside.backup_id.value
-                self.say(f"set aside as {aside.backup_id}")
-            await self._replace(order, backup, target)
-            outcome.answer = answer
-        return answer
+        async with recorded(self.audit, _entry(order, manifest, found.target), self.clock) as outcome:
+            outcome.answer = {"volume": order.volume.value}
+            if found.target and found.holds_something:
+                aside = await self._set_aside(order, found.target.volume)
+                outcome.answer |= {"set_aside": aside.backup_id.value}
+            await self._replace(order, backup, found)
+        return outcome.answer
 
-    async def _look(self, order: Order) -> Target:
-        await self.engine.remove_helpers(self.names.scheme)
-        volume = await self.engine.volume(order.volume)
-        if volume is None:
-            return Target()
-        if not (is_local(volume) or self.policy.allow_non_local):
-            raise Refusal(Reason.VOLUME_NOT_LOCAL, detail=Detail(volume=order.volume.value))
-        containers = await self.engine.containers_holding(order.volume)
-        holders = [Holder(container, owns(order.username, container, self.names)) for container in containers]
-        keep = self.policy.stopped_container == "refuse"
+    def _check_fits(self, order: Order, manifest: Manifest) -> None:
+        if manifest.username != order.username:
+            raise NotRestored(f"{manifest.backup_id} is a backup of {manifest.username}, not of {order.username}")
+        if not (is_local(_volume(manifest)) or self.removal.policy.allow_non_local):
+            raise NotRestored("its volume would only point to files elsewhere; see reset.allow_non_local")
+
+    async def _look(self, order: Order) -> Found:
+        earlier = unfinished.of(self.state, order.volume)
+        if earlier:
+            self.say(f"a restore of {earlier.backup_id} into {order.volume} was interrupted: beginning anew")
         try:
-            stopped = removable(order.volume.value, holders, self.clock.now(), keep=keep)
+            target = await self.removal.look(order.username, order.volume)
         except Removing:
             raise Refusal(Reason.OPERATION_IN_PROGRESS, "The server's container is being removed.") from None
-        earlier = unfinished.of(self.state, order.volume)
-        if earlier is not None and earlier.created == volume.created:
-            return Target(volume, stopped, is_half_filled=True)
-        return Target(volume, stopped, holds_something=not await self._is_empty(volume.name))
+        except Refusal as refusal:
+            if refusal.reason is not Reason.VOLUME_NOT_FOUND:
+                raise
+            return Found()
+        if earlier and earlier.created == target.volume.created:
+            return Found(target, is_half_filled=True)
+        return Found(target, holds_something=not await self._is_empty(order.volume))
 
     async def _is_empty(self, volume: VolumeName) -> bool:
         held = bytearray()
@@ -157,100 +148,79 @@ class Restorer:
         with tarfile.open(fileobj=io.BytesIO(held)) as tar:
             return all(member.name == "." for member in tar)
 
-    async def _replace(self, order: Order, backup: Reader, target: Target) -> None:
+    async def _set_aside(self, order: Order, volume: Volume) -> Manifest:
+        self.say(f"setting aside what is in {order.volume}")
+        aside = await self.backups.take(volume, order.username, order.request_id)
+        if aside is None:
+            raise AssertionError("the tool's policy always wants a backup")
+        self.say(f"set aside as {aside.backup_id}")
+        return aside
+
+    async def _replace(self, order: Order, backup: Reader, found: Found) -> None:
         """Everything that changes the volume; what fails half way is undone."""
-        found = target.volume.created if target.volume and target.is_half_filled else ""
-        mark = Unfinished(order.request_id, order.username, order.volume, backup.manifest.backup_id, found)
+        half = found.target.volume.created if found.target and found.is_half_filled else ""
+        mark = Unfinished(order.request_id, order.username, order.volume, backup.manifest.backup_id, half)
         unfinished.note(self.state, mark)
+        made: Volume | None = None
         try:
-            await self._remove(order.volume, target)
-            target.made = await self._create(order.volume, backup)
-            unfinished.note(self.state, replace(mark, created=target.made.created))
+            if found.target:
+                await self.removal.remove(found.target)
+                self._say_removed(found.target)
+            made = await self._create(order.volume, backup.manifest)
+            unfinished.note(self.state, replace(mark, created=made.created))
             self.say(f"restoring into {order.volume}")
             await self.engine.extract_volume(order.volume, self.helper, backup.chunks())
         except BaseException:
-            await self._undo(order.volume, target)
+            await self._undo(order.volume, found, made)
             raise
         unfinished.forget(self.state, order.volume)
 
-    async def _remove(self, name: VolumeName, target: Target) -> None:
-        for container in target.containers:
-            try:
-                await self.engine.remove_container(container.id, anonymous_volumes=False)
-                self.say(f"removed the stopped container {container.name}")
-            except NotFound:
-                pass
-            except Conflict as error:
-                raise in_use(name, container.name) from error
-        if target.volume is None:
-            return
-        if not _is_same(target.volume, await self.engine.volume(name)):
-            raise NotRestored(f"{name} changed meanwhile")
-        try:
-            await self.engine.remove_volume(name)
-        except Conflict as error:
-            raise in_use(name) from error
-
-    async def _create(self, name: VolumeName, backup: Reader) -> Volume:
-        asked = backup.manifest
+    async def _create(self, name: VolumeName, manifest: Manifest) -> Volume:
         if await self.engine.volume(name) is not None:
-            raise NotRestored(f"somebody else created {name} meanwhile")
-        made = await self.engine.create_volume(name, asked.driver, asked.options, asked.labels)
-        if (made.driver, made.options, made.labels) != (asked.driver, asked.options, asked.labels):
-            raise NotRestored(f"{name} was created with other labels or options than were asked for")
-        return made
+            raise Refusal(Reason.VOLUME_IN_USE, "Somebody else created the volume meanwhile.")
+        return await create_alike(self.engine, name, _volume(manifest))
 
-    async def _undo(self, name: VolumeName, target: Target) -> None:
+    async def _undo(self, name: VolumeName, found: Found, made: Volume | None) -> None:
         """Back to an empty volume, or none, as it was; where that fails, the next run finds what is noted."""
+        old = found.target.volume if found.target else None
         try:
-            untouched = target.volume is not None and _is_same(target.volume, await self.engine.volume(name))
-            if untouched and target.is_half_filled:
+            present = await self.engine.volume(name)
+            untouched = old is not None and present is not None and present.created == old.created
+            if untouched and found.is_half_filled:
                 return
-            if target.made is not None:
+            if made is not None:
                 await self.engine.remove_volume(name)
-            if target.volume is not None and not untouched:
-                old = target.volume
+            if old is not None and not untouched:
                 await self.engine.create_volume(name, old.driver, old.options, old.labels)
         except EngineError as error:
-            _log.error("a restore that failed could not be undone: repeat it", extra={"cause": str(error)})  # noqa: TRY400 - the failure itself follows
+            _log.error("what was begun could not be undone: restore again (%s)", error)
             return
         unfinished.forget(self.state, name)
+
+    def _say_removed(self, target: Target) -> None:
+        for container in target.containers:
+            self.say(f"removed the stopped container {container.name}")
 
 
 class _HoldsSomething(Exception):  # noqa: N818 - that is what it says
     """Enough was read of a volume to know."""
 
 
-def check_fits(order: Order, manifest: Manifest, policy: ResetPolicy) -> None:
-    """Refuse a backup that is another user's, or whose volume would be a pointer to somewhere else.
-
-    Raises:
-        NotRestored: it is.
-    """
-    if manifest.username != order.username:
-        raise NotRestored(f"{manifest.backup_id} is a backup of {manifest.username}, not of {order.username}")
-    volume = Volume(manifest.volume, manifest.driver, "local", "", manifest.labels, manifest.options)
-    if not (is_local(volume) or policy.allow_non_local):
-        raise NotRestored("its volume would only point to files elsewhere; see reset.allow_non_local")
+def _volume(manifest: Manifest) -> Volume:
+    """The volume that a backup would be restored into, as far as the backup says."""
+    return Volume(manifest.volume, manifest.driver, "local", "", manifest.labels, manifest.options)
 
 
-def _is_same(volume: Volume, found: Volume | None) -> bool:
-    return found is not None and found.created == volume.created
-
-
-def _entry(order: Order, manifest: Manifest, target: Target) -> Entry:
-    """Names and ids of everything that will be replaced or removed, as a reset has them."""
-    names = [order.volume.value, *(container.name for container in target.containers)]
-    created = target.volume.created if target.volume else ""
-    ids = [created, *(container.id.value for container in target.containers)]
-    return Entry(
+def _entry(order: Order, manifest: Manifest, target: Target | None) -> Entry:
+    entry = Entry(
         operation="restore",
         username=order.username.value,
         server_name="",
         client="tool",
         actor=f"operator:{order.operator}",
         request_id=order.request_id.value,
-        object=" ".join(names),
-        object_id=" ".join(ids),
+        object=order.volume.value,
+        object_id="",
         backup_id=manifest.backup_id.value,
     )
+    return target.named_in(entry) if target else entry

@@ -81,7 +81,7 @@ def test_one_of_everything(tmp_path: Path) -> None:
     before, after = through_the_store(tree, tmp_path)
     assert isinstance(before, dict)
     assert after == before
-    assert before[b"holes"][:5] == (0o100000, 0o4770, 1000, 65534, 1234567890_123456789)
+    assert before[b"holes"][:5] == (0o100000, 0o4670, 1000, 65534, 1234567890_123456789)
     assert set(before[b"holes"][6]) == {"user.a", "security.capability", "system.posix_acl_access"}
     assert before[b"holes"][7:9] == (2**24 + 3, True)
     assert before[b"."][1:5] == (0o751, 1000, 1000, 42)

@@ -12,7 +12,7 @@ from hubwarden_agent import config
 from hubwarden_agent.config_keys import TABLES
 from limits import parse as parse_rate
 
-# A copy of DESIGN's block, comments left out, and [tls], which has none there.
+# DESIGN's block, comments left out, with [tls], which has none there, and reset.start_timeout, which is newer.
 DESIGN = """
 [tls]
 certificate = ""
@@ -44,7 +44,15 @@ max_concurrent    = 256
 [reset]
 stopped_container = "remove"
 allow_non_local   = false
+start_timeout     = 60
 backup            = "off"
+backup_dir        = "/var/lib/hubwarden-backups"
+keep              = 3
+keep_days         = 30
+max_bytes         = 1000000000000
+protect_labels    = []
+helper_image      = ""
+sizes_interval    = 0
 [state]
 directory = "/var/lib/hubwarden"
 [audit]
@@ -126,7 +134,15 @@ WRONG: dict[str, list[str]] = {
     "limits.max_concurrent": ["0", "true"],
     "reset.stopped_container": ['"keep"', "true"],
     "reset.allow_non_local": ['"yes"', "1"],
-    "reset.backup": ['"required"'],
+    "reset.start_timeout": ["0", "86401", "true"],
+    "reset.backup": ['"on"', "true"],
+    "reset.backup_dir": ['"backups"', '""', "1"],
+    "reset.keep": ["0", "1.5"],
+    "reset.keep_days": ["-1", "true"],
+    "reset.max_bytes": ["0", '"1g"'],
+    "reset.protect_labels": ['"backup"', '[""]', '["a b"]', '["a", "a"]'],
+    "reset.helper_image": ['"hubwarden/agent:latest"', '"sha256:1"'],
+    "reset.sizes_interval": ["-1", "86401"],
     "state.directory": ['"var/lib"', '""', "1"],
     "audit.file": ['"../audit"', '"/audit"', '""', '".hidden"'],
     "audit.max_bytes": ["1", "-1"],
@@ -189,6 +205,24 @@ class TestMistakes:
             "names.container",
             "names.named_container",
         ]
+
+    @pytest.mark.parametrize(
+        ("text", "key", "other"),
+        [
+            ('grpc = ["unix:///a"]\ngateway = "unix:///a"', "listen.gateway", "listen.grpc"),
+            ('grpc = ["unix:///a"]\nmetrics = "unix:///a"', "listen.metrics", "listen.grpc"),
+            ('gateway = "unix:///a"\nmetrics = "unix:///b/../a"', "listen.metrics", "listen.gateway"),
+            ('grpc = ["unix:///var/run//docker.sock"]', "listen.grpc", "docker.host"),
+            ('gateway = "unix:///var/run/docker.sock"', "listen.gateway", "docker.host"),
+            ('gateway = "unix:///var/lib/hubwarden/health.sock"', "listen.gateway", "the health socket"),
+            ('grpc = ["tcp://127.0.0.1:9464"]\nmetrics = "127.0.0.1:9464"', "listen.metrics", "listen.grpc"),
+        ],
+    )
+    def test_two_things_at_one_address(self, text: str, key: str, other: str) -> None:
+        """However the path is spelt, and whatever the two are: the later one is named, with the one that it meets."""
+        tls = '[tls]\ncertificate = "/c"\nkey = "/k"\nclient_ca = "/a"\nclients = ["dns:hub.example.org"]\n'
+        (mistake,) = _mistakes(f"{tls}[listen]\n{text}\n")
+        assert mistake.startswith(f"{key}: must not be the address of {other}")
 
     def test_volumes_are_looked_at_with_the_gateway_only(self) -> None:
         """Templates that nobody uses stop nobody."""
