@@ -29,7 +29,7 @@ class Image:
         Raises:
             docker.errors.ContainerError: it failed.
         """
-        settings = {"network_mode": "none", "read_only": True, "cap_drop": ["ALL"], "remove": True} | options
+        settings: dict[str, Any] = {"network_mode": "none", "read_only": True, "cap_drop": ["ALL"], "remove": True} | options
         return bytes(self.client.containers.run(self.tag, list(arguments), entrypoint=entrypoint, **settings))
 
 
