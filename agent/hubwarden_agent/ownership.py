@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from hubwarden_agent.engine.port import Container, Volume
+from hubwarden_agent.engine.port import HELPER_LABEL, HELPER_NAME, Container, Volume
 from hubwarden_agent.errors import Refusal
 from hubwarden_agent.names import Names, ServerName, Username
 
@@ -45,6 +45,11 @@ def claimed(container: Container, names: Names) -> tuple[Username, ServerName] |
 def is_labelled(container: Container) -> bool:
     """Whether any agent's labels are on the container, whole or not."""
     return any(label.startswith(RESERVED_LABEL_PREFIX) for label in container.labels)
+
+
+def is_helper(container: Container, names: Names) -> bool:
+    """Whether this agent made it to read or write a volume. By its name, too: an image can label its containers."""
+    return container.labels.get(HELPER_LABEL) == names.scheme and HELPER_NAME.fullmatch(container.name) is not None
 
 
 def owns(username: Username, container: Container, names: Names) -> bool:
