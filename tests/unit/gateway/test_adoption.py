@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from fake_engine import FakeEngine
 from gateway_stage import IMAGE, POLICY, GatewayStage, gateway, spawner_body
+from hubwarden_agent import ownership
 from hubwarden_agent.engine.port import Container, ContainerState, Mount
 from hubwarden_agent.errors import Reason
 from hubwarden_agent.names import Username
@@ -150,6 +151,7 @@ async def test_also_adopted(stage: GatewayStage, fake: FakeEngine, fields: dict[
     """What a stock DockerSpawner and its images bring along does not stand in the way."""
     container = spawned(fake, **fields)
     assert (await stage.request("GET", f"/v1.44/containers/{container.name}/json")).status == 200
+    assert ownership.owns(Username("alice"), container, stage.names), "a reset has to agree"
 
 
 async def test_adopted_ones_count(stage: GatewayStage, fake: FakeEngine) -> None:
