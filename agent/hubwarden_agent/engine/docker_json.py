@@ -1,6 +1,7 @@
 """Docker's JSON to and from the port's value types. Pure, and the only place that knows Docker's field names.
 
-What holds here: what is sent to Docker is built from a `ContainerSpec` alone, field by field. A field that Docker does
+What holds here: what is sent to Docker is built from a `ContainerSpec` alone, field by field, or is the one body of a
+helper container, in which only the volume, the image and the direction vary. A field that Docker does
 not send is the type's empty value; one that makes no sense is an `EngineError`.
 """
 
@@ -12,6 +13,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
+from hubwarden_agent.engine import options_json
 from hubwarden_agent.engine.port import (
     Container,
     ContainerSpec,
@@ -22,6 +24,7 @@ from hubwarden_agent.engine.port import (
     PublishedPort,
     Version,
     Volume,
+    VolumeSize,
 )
 from hubwarden_agent.names import ContainerId, VolumeName
 
@@ -186,9 +189,11 @@ def create_body(spec: ContainerSpec) -> dict[str, Any]:
         "Cmd": list(spec.command),
         "Labels": dict(spec.labels),
         "ExposedPorts": {port: {} for port in spec.exposed_ports},
+        **options_json.of_container(spec.options),
         "HostConfig": {
+            **options_json.of_host(spec.options),
             "NetworkMode": spec.network,
-            "Mounts": [_mount_body(mount) for mount in spec.mounts],
+            "Mounts": [mount_body(mount) for mount in spec.mounts],
             "Memory": spec.memory,
             "MemorySwap": spec.memory,  # unset, Docker would allow as much swap again
             "CpuPeriod": CPU_PERIOD,
@@ -201,7 +206,20 @@ def create_body(spec: ContainerSpec) -> dict[str, Any]:
     }
 
 
-def _mount_body(mount: Mount) -> dict[str, Any]:
-    if mount.kind != "volume" or not mount.volume:
-        raise EngineError("only named volumes are mounted")
-    return {"Type": "volume", "Source": mount.volume, "Target": mount.target, "ReadOnly": mount.read_only}
+def volume_sizes(data: Mapping[str, Any]) -> tuple[VolumeSize, ...]:
+    """`GET /system/df?type=volume`. Volumes that are not Docker's own (their size is -1) are left out."""
+    found = [(one["Name"], one.get("CreatedAt", ""), one["UsageData"]["Size"]) for one in data["Volumes"] or ()]
+    return tuple(VolumeSize(VolumeName(name), created, size) for name, created, size in found if size >= 0)
+
+
+def mount_body(mount: Mount) -> dict[str, Any]:
+    """A mount. Of a host path, neither what is mounted below it nor what is mounted there later comes with it."""
+    body = {"Type": mount.kind, "Target": mount.target, "ReadOnly": mount.read_only}
+    if mount.kind == "volume" and mount.volume:
+        return body | {"Source": mount.volume}
+    if mount.kind == "bind" and mount.source:
+        options = {"Propagation": "rprivate", "NonRecursive": True}
+        return body | {"Source": mount.source, "BindOptions": options}
+    if mount.kind == "tmpfs" and mount.size:
+        return body | {"TmpfsOptions": options_json.asked_for({"SizeBytes": mount.size, "Mode": mount.mode})}
+    raise EngineError("only named volumes, host paths and bounded file systems in memory are mounted")

@@ -28,6 +28,7 @@ from hubwarden_agent.gateway.deeds import Answer, Deed
 from hubwarden_agent.gateway.gateway import Gateway
 from hubwarden_agent.gateway.listener import Handler, header_arrived
 from hubwarden_agent.gateway.refusals import GatewayRefusal
+from hubwarden_agent.gateway.routes import Call, Operation
 from hubwarden_agent.locks import UserLocks
 from hubwarden_agent.metrics import Metrics
 from hubwarden_agent.names import Names
@@ -38,11 +39,15 @@ MAX_BODY_BYTES = 256 * 1024
 BODY_SECONDS = 10.0
 """From the header's end to the body's; then 408."""
 
+REQUEST_ID = "X-Request-ID"
+"""Part of the contract: the Hub's mixin knows a refusal of the gateway's by it."""
+
 _SUSPICIOUS_HEADERS = ("Content-Encoding", "Transfer-Encoding", "Upgrade", "Trailer", "Expect")
 _LENGTH = re.compile(r"0|[1-9][0-9]{0,17}")
 _JSON = re.compile(r"application/json(?:; ?charset=utf-8)?", re.IGNORECASE)
 _SERVER = {"Server": "hubwarden"}
 _SHOWN = 200
+_SHOWN_VALUE = 1000
 
 _log = logging.getLogger(__name__)
 
@@ -91,13 +96,13 @@ class _Front:
             _log_refusal(request, deed, refusal)
             await self._gateway.denied(deed, refusal, reading=reading)
             status, message = refusals.status_and_message(refusal, deed.request_id, reading=reading)
-            return _refused(status, message, refusal.retry_after)
+            return _refused(status, message, deed.request_id, refusal.retry_after)
         except Exception:  # noqa: BLE001 - whatever it is, it goes to the log and not to the client
             _log.exception("a request failed unforeseen", extra={"request": _shown(request)})
             status, message = refusals.status_and_message(
                 Refusal(Reason.DOCKER_ERROR), deed.request_id, reading=reading
             )
-            return _refused(status, message, None)
+            return _refused(status, message, deed.request_id)
 
     async def _answer(self, request: web.BaseRequest, deed: Deed) -> Answer:
         with self._metrics.operation(deed.operation) as measured:
@@ -105,18 +110,20 @@ class _Front:
                 raise GatewayRefusal("hubwarden: only HTTP/1.1 is supported")
             call = routes.resolve(request.method, request.raw_path)
             deed.operation = measured.operation = call.operation.value
-            return await self._gateway.answer(call, deed, await _body(request, expected=call.takes_body))
+            return await self._gateway.answer(call, deed, await _body(request, call))
 
 
-async def _body(request: web.BaseRequest, *, expected: bool) -> bytes:
-    """The whole body of a create; nothing, and nothing may be there, for anything else."""
+async def _body(request: web.BaseRequest, call: Call) -> bytes:
+    """The whole body of a call that takes one; nothing, and nothing may be there, for anything else."""
+    # docker-py offers to take a command's output as a raw stream. It gets HTTP to the end, which it reads as well.
+    offers = call.operation is Operation.EXEC and request.headers.getall("Upgrade", []) == ["tcp"]
     for header in _SUSPICIOUS_HEADERS:
-        if header in request.headers:
+        if header in request.headers and not (offers and header == "Upgrade"):
             raise GatewayRefusal(f"hubwarden: the header {header} is not supported")
     length = _single(request, "Content-Length", "0")
     if not _LENGTH.fullmatch(length):
         raise GatewayRefusal("hubwarden: the length of the body is malformed")
-    if length != "0" and not expected:
+    if length != "0" and not call.takes_body:
         raise GatewayRefusal("hubwarden: this request takes no body")
     if length == "0":
         return b""
@@ -139,13 +146,23 @@ def _single(request: web.BaseRequest, header: str, default: str) -> str:
 
 
 def _response(answer: Answer) -> web.Response:
-    if not answer.text:
-        return web.Response(status=answer.status, headers=_SERVER)
-    return web.Response(status=answer.status, text=answer.text, content_type=answer.content_type, headers=_SERVER)
+    response = web.Response(status=answer.status, headers=_SERVER)
+    if answer.text:
+        response.text = answer.text
+    if answer.text or answer.last:
+        response.content_type = answer.content_type
+    if answer.last:
+        response.force_close()
+    return response
 
 
-def _refused(status: int, message: str, retry_after: float | None) -> web.Response:
-    headers = _SERVER | ({"Retry-After": str(max(1, math.ceil(retry_after)))} if retry_after is not None else {})
+def _refused(status: int, message: str, request_id: str, retry_after: float | None = None) -> web.Response:
+    """A refusal as Docker words it. Its id is in the agent's log, and the Hub's plugin tells it to the user."""
+    headers = (
+        _SERVER
+        | {REQUEST_ID: request_id}
+        | ({"Retry-After": str(max(1, math.ceil(retry_after)))} if retry_after is not None else {})
+    )
     text = json.dumps({"message": message}) + "\n"
     return web.Response(status=status, text=text, content_type="application/json", headers=headers)
 
@@ -159,6 +176,7 @@ def _log_refusal(request: web.BaseRequest, deed: Deed, refusal: Refusal) -> None
             "request": _shown(request),
             "reason": refusal.reason.value,
             "username": deed.username,
+            "value": ascii(getattr(refusal, "value", None) or "")[:_SHOWN_VALUE],
             "cause": str(refusal.__cause__ or ""),
         },
     )

@@ -49,12 +49,12 @@ class Containers:
 
     async def inspect(self, call: Call, deed: Deed) -> Answer:
         """`GET /containers/{reference}/json`."""
-        container, _ = await self._owned(call.reference, deed)
+        container, _ = await self.owned(call.reference, deed)
         return json_answer(200, views.container(container))
 
     async def start(self, call: Call, deed: Deed) -> Answer:
         """`POST /containers/{reference}/start`; no effect on a running one."""
-        async with self._changing(call.reference, deed) as container:
+        async with self.changing(call.reference, deed) as container:
             await volumes.check_plain(self._engine, container.mounts)
             try:
                 await self._engine.start_container(container.id)
@@ -65,21 +65,21 @@ class Containers:
 
     async def stop(self, call: Call, deed: Deed) -> Answer:
         """`POST /containers/{reference}/stop`; no effect on a stopped one."""
-        async with self._changing(call.reference, deed) as container:
+        async with self.changing(call.reference, deed) as container:
             await self._engine.stop_container(container.id, STOP_SECONDS)
         return Answer(204)
 
     async def remove(self, call: Call, deed: Deed) -> Answer:
         """`DELETE /containers/{reference}`, never with force, and never a named volume with it."""
         anonymous_volumes = call.query.get("v") in _YES
-        async with self._changing(call.reference, deed) as container:
+        async with self.changing(call.reference, deed) as container:
             try:
                 await self._engine.remove_container(container.id, anonymous_volumes=anonymous_volumes)
             except Conflict as error:
                 raise _not_removable(container) from error
         return Answer(204)
 
-    async def _owned(self, reference: str, deed: Deed) -> tuple[Container, Username]:
+    async def owned(self, reference: str, deed: Deed) -> tuple[Container, Username]:
         """The container of this name or full id, if it is the Hub's.
 
         Raises:
@@ -98,8 +98,9 @@ class Containers:
         return container, owner[0]
 
     @asynccontextmanager
-    async def _changing(self, reference: str, deed: Deed) -> AsyncIterator[Container]:
-        container, username = await self._owned(reference, deed)
+    async def changing(self, reference: str, deed: Deed) -> AsyncIterator[Container]:
+        """The container, with its user's lock held and the body on the record. Raises as `owned` does."""
+        container, username = await self.owned(reference, deed)
         with self._locks.hold(username):
             self._changes.spend(username.value)
             async with self._recorder.acting(deed):

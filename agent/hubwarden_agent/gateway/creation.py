@@ -50,7 +50,8 @@ class Creation:
         self._locks = locks
         self._recorder = recorder
         self._rate = rate
-        self._room = Room(owners.count, spawn.max_containers)
+        self._room = Room(owners.count, spawn.max_containers, "max_containers")
+        self._volume_room = Room(self._count_volumes, spawn.max_volumes, "max_volumes")
 
     async def create(self, call: Call, deed: Deed, body: bytes) -> Answer:
         """Create what the body asks for, if the policy allows it."""
@@ -60,13 +61,22 @@ class Creation:
         with self._locks.hold(plan.username):
             # Before the engine is asked anything: also a create that is refused then costs it something.
             self._rate.spend(RATE_KEY)
-            await self._check(plan.spec)
-            async with self._room.for_one_more(), self._recorder.acting(deed):
+            new_volumes = await self._check(plan.spec)
+            async with self._room.for_more(), self._volume_room.for_more(new_volumes), self._recorder.acting(deed):
                 identifier = await self._created(plan.spec)
         return json_answer(201, {"Id": identifier.value, "Warnings": []})
 
-    async def _check(self, spec: ContainerSpec) -> None:
+    async def _count_volumes(self) -> int:
+        """Whoever made them: a volume of the policy's that an operator made by hand counts as well."""
+        patterns = [self._names.volume_pattern(template) for template in self._spawn.volumes]
+        names = await self._engine.volume_names()
+        return sum(any(pattern.fullmatch(name) for pattern in patterns) for name in names)
+
+    async def _check(self, spec: ContainerSpec) -> int:
         """What the policy cannot know: the image is there, the name is free, and the volumes are what they seem.
+
+        Returns:
+            how many volumes the container would bring with it.
 
         Raises:
             GatewayRefusal: 404 for the image, 409 for the name, 400 for a volume that leads elsewhere.
@@ -76,7 +86,7 @@ class Creation:
             raise refusals.no_such_image(spec.image)
         if present is not None:
             raise refusals.name_in_use(spec.name.value)
-        await volumes.check_plain(self._engine, spec.mounts)
+        return await volumes.check_plain(self._engine, spec.mounts)
 
     async def _created(self, spec: ContainerSpec) -> ContainerId:
         try:

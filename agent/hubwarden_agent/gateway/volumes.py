@@ -9,24 +9,26 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 
-from hubwarden_agent.engine.port import Engine, Mount, Volume
+from hubwarden_agent.engine.port import Engine, Mount
 from hubwarden_agent.errors import Reason
 from hubwarden_agent.gateway.refusals import GatewayRefusal
 from hubwarden_agent.names import VolumeName
+from hubwarden_agent.ownership import is_local
 
 
-async def check_plain(engine: Engine, mounts: Iterable[Mount]) -> None:
+async def check_plain(engine: Engine, mounts: Iterable[Mount]) -> int:
     """Refuse mounts of a volume that does not lie where Docker keeps volumes; one that is not there yet will.
+
+    Returns:
+        how many are not there yet.
 
     Raises:
         GatewayRefusal: 400.
     """
     names = {VolumeName(mount.volume) for mount in mounts if mount.volume}
-    for volume in await asyncio.gather(*(engine.volume(name) for name in names)):
-        if volume is not None and not _plain(volume):
+    found = await asyncio.gather(*(engine.volume(name) for name in names))
+    for volume in found:
+        if volume is not None and not is_local(volume):
             message = "hubwarden: HostConfig.Binds or Mounts names a volume that is not a plain local one"
             raise GatewayRefusal(message, Reason.VOLUME_NOT_LOCAL)
-
-
-def _plain(volume: Volume) -> bool:
-    return volume.driver == "local" and volume.scope == "local" and not volume.options
+    return found.count(None)

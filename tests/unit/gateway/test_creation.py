@@ -21,7 +21,7 @@ from hubwarden_agent.names import ContainerId, Username
     [
         pytest.param({"options": {"type": "none", "o": "bind", "device": "/"}}, id="a folder of the host"),
         pytest.param({"options": {"type": "nfs", "device": ":/x"}}, id="a folder of another host"),
-        pytest.param({"options": {"o": "size=1"}}, id="any option"),
+        pytest.param({"options": {"o": "size=1"}}, id="an option"),
         pytest.param({"driver": "sshfs"}, id="a driver"),
         pytest.param({"scope": "global"}, id="a scope"),
     ],
@@ -36,6 +36,12 @@ async def test_a_volume_that_leads_elsewhere(stage: GatewayStage, fake: FakeEngi
         assert "plain local" in reply.message
     assert fake.calls == []
     assert stage.audit.phases() == [("denied", Reason.VOLUME_NOT_LOCAL)] * 2
+
+
+async def test_a_volume_with_a_size_is_plain(stage: GatewayStage, fake: FakeEngine) -> None:
+    """It lies where the others lie, and a reset may bring one back."""
+    fake.add_volume("jupyterlab-alice_home", options={"size": "10g"})
+    assert (await stage.create(spawner_body())).status == 201
 
 
 async def test_a_name_that_is_taken(stage: GatewayStage, fake: FakeEngine) -> None:
