@@ -59,9 +59,10 @@ def test_restarts_while_everybody_looks(any_hub: Hub, make_person: Callable[...,
     person = make_person(any_hub, kind)
     person.start()
     before = person.container()
+    client = person.client()
     with looked_at(any_hub, person) as statuses:
         for _ in range(20 if kind == "quick" else 1):
-            answer = person.restart(person.client())
+            answer = person.restart(client)
             assert answer.status_code == 200, answer.text
             assert person.visit().json() == {"user": person.name, "host": before.short_id}
     assert set(statuses) == {200}
@@ -95,8 +96,8 @@ def test_visitors_wait_on_the_hubs_page_during_a_restart(any_hub: Hub, make_pers
     with ThreadPoolExecutor() as pool:
         restarted = pool.submit(person.restart)
         wait_for(lambda: (person.server() or {}).get("pending") == "restart", "restart pending")
+        wait_for(lambda: not [route for route in any_hub.routes() if person.name in route], "no route")
         assert person.operator.delete(f"{person.path}/server").status_code in {400, 409}
-        assert not [route for route in any_hub.routes() if person.name in route]
         visited = any_hub.browser(person.name).get(f"user/{person.name}/")
         assert visited.status_code == 200
         assert "spawn-pending" in str(visited.url)
