@@ -59,9 +59,10 @@ def test_restarts_while_everybody_looks(any_hub: Hub, make_person: Callable[...,
     person = make_person(any_hub, kind)
     person.start()
     before = person.container()
+    client = person.client()
     with looked_at(any_hub, person) as statuses:
         for _ in range(20 if kind == "quick" else 1):
-            answer = person.restart(person.client())
+            answer = person.restart(client)
             assert answer.status_code == 200, answer.text
             assert person.visit().json() == {"user": person.name, "host": before.short_id}
     assert set(statuses) == {200}
@@ -88,16 +89,16 @@ def test_a_server_that_does_not_come_back_is_shown_as_stopped(any_hub: Hub, make
     assert own_rows(person) == ONE_RUNNING
 
 
-def test_visitors_wait_on_the_hubs_page_during_a_restart(any_hub: Hub, make_person: Callable[..., Person]) -> None:
+def test_visitors_wait_on_the_hubs_page_during_a_restart(hub: Hub, make_person: Callable[..., Person]) -> None:
     """There is no route; a visitor gets JupyterHub's pending page; a stop is refused; then the server is back."""
-    person = make_person(any_hub, "slow")
+    person = make_person(hub, "slow")
     person.start()
     with ThreadPoolExecutor() as pool:
         restarted = pool.submit(person.restart)
         wait_for(lambda: (person.server() or {}).get("pending") == "restart", "restart pending")
+        wait_for(lambda: not [route for route in hub.routes() if person.name in route], "no route")
         assert person.operator.delete(f"{person.path}/server").status_code in {400, 409}
-        assert not [route for route in any_hub.routes() if person.name in route]
-        visited = any_hub.browser(person.name).get(f"user/{person.name}/")
+        visited = hub.browser(person.name).get(f"user/{person.name}/")
         assert visited.status_code == 200
         assert "spawn-pending" in str(visited.url)
         assert restarted.result().status_code == 200
@@ -105,9 +106,9 @@ def test_visitors_wait_on_the_hubs_page_during_a_restart(any_hub: Hub, make_pers
     assert person.visit().json()["user"] == person.name
 
 
-def test_the_hubs_progress_follows_a_restart(any_hub: Hub, make_person: Callable[..., Person]) -> None:
+def test_the_hubs_progress_follows_a_restart(hub: Hub, make_person: Callable[..., Person]) -> None:
     """JupyterHub's own progress endpoint tells the phases, and ends with the ready server."""
-    person = make_person(any_hub, "slow")
+    person = make_person(hub, "slow")
     person.start()
     with ThreadPoolExecutor() as pool:
         restarted = pool.submit(person.restart)
@@ -118,9 +119,9 @@ def test_the_hubs_progress_follows_a_restart(any_hub: Hub, make_person: Callable
     assert '"ready": true' in events.strip().splitlines()[-1]
 
 
-def test_a_client_that_goes_away_changes_nothing(any_hub: Hub, make_person: Callable[..., Person]) -> None:
+def test_a_client_that_goes_away_changes_nothing(hub: Hub, make_person: Callable[..., Person]) -> None:
     """The restart goes on to its end."""
-    person = make_person(any_hub, "slow")
+    person = make_person(hub, "slow")
     person.start()
     started_at = person.started_at()
     with pytest.raises(httpx.ReadTimeout):
