@@ -61,13 +61,17 @@ class Person:
         self.page.wait_for_url("**/hub/home")
 
     def open_home(self) -> None:
-        """Go to the home page, again if Chromium lost a part of it.
+        """Go to the home page."""
+        self.open("hub/home")
+
+    def open(self, path: str) -> None:
+        """Go to a page of the Hub, again if Chromium lost a part of it.
 
         It cuts every request whenever this machine gets a network interface, and containers bring interfaces.
         """
         for _attempt in range(5):
             self._cut.clear()
-            self.page.goto(f"{self.stack.url}/hub/home", wait_until="networkidle")
+            self.page.goto(f"{self.stack.url}/{path}", wait_until="networkidle")
             if not self._cut:
                 break
 
