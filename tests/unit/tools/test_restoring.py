@@ -328,6 +328,17 @@ class TestKilled:
         assert stage.restored()
         assert any("was interrupted: beginning anew" in text for text in stage.said)
 
+    @pytest.mark.parametrize("method", ["remove_volume", "create_volume"])
+    async def test_it_is_noted_before_anything_is_changed(self, stage: Stage, method: str) -> None:
+        """So that nobody is given a new, empty home meanwhile."""
+        stage.fill((EMPTY_TAR,))
+        stage.engine.before[method] = _die
+        with pytest.raises(_Killed):
+            await self.without_undo(stage)
+        assert list(unfinished.users(stage.state)) == [Username("alice")]
+        await stage.restore()
+        assert stage.restored()
+
     async def test_killed_again_and_again(self, stage: Stage) -> None:
         """What was noted first is not lost when the next run is killed, too, before it removed anything."""
         stage.engine.before["create_volume"] = lambda: stage.engine.before.update(help=_half(stage))
