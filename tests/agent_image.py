@@ -29,8 +29,9 @@ class Image:
         Raises:
             docker.errors.ContainerError: it failed.
         """
-        settings: dict[str, Any] = {"network_mode": "none", "read_only": True, "cap_drop": ["ALL"], "remove": True} | options
-        return bytes(self.client.containers.run(self.tag, list(arguments), entrypoint=entrypoint, **settings))
+        settings: dict[str, Any] = {"network_mode": "none", "read_only": True, "cap_drop": ["ALL"], "remove": True}
+        settings |= {"entrypoint": entrypoint} | options
+        return bytes(self.client.containers.run(self.tag, list(arguments), **settings))
 
 
 def command_line(*command: str, **environment: str) -> None:

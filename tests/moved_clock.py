@@ -23,5 +23,5 @@ class MovedClock(clock.SystemClock):
 if __name__ == "__main__":
     from hubwarden_agent import serving
 
-    serving.SystemClock = MovedClock  # type: ignore[misc] # the seam: it is made in one place
+    serving.SystemClock = MovedClock  # type: ignore[attr-defined] # the seam: it is made in one place
     sys.exit(cli.main())
