@@ -206,7 +206,9 @@ async def test_every_option_that_the_policy_names(spawn: Spawn, bench: Workbench
     await spawner.start()
     container = bench.client.containers.get(spawner.container_name)
     assert await spawner.poll() is None
-    where = "id -u; id -g; hostname; pwd; ulimit -n; df -m /dev/shm /fast | tail -n 2; touch /shared/x || echo refused"
+    where = (
+        "id -u; id -g; hostname; pwd; ulimit -n; df -m /dev/shm /fast | tail -n 2; touch /shared/x 2>&1 || echo refused"
+    )
     status, raw = container.exec_run(["/bin/sh", "-c", where])
     output = raw.decode() if isinstance(raw, bytes) else ""
     assert (status, output.split()[:5]) == (0, ["1000", "100", "lab", "/tmp", "1024"])
