@@ -12,6 +12,7 @@ import re
 from http import HTTPStatus
 from typing import Any
 
+from jupyterhub import orm
 from jupyterhub.handlers.base import BaseHandler
 from jupyterhub.utils import isoformat
 from sqlalchemy.exc import SQLAlchemyError
@@ -108,4 +109,4 @@ class ServersAndHomesPage(BaseHandler):  # type: ignore[misc]  # JupyterHub is n
 def may_see(handler: Any) -> bool:
     """Whether whoever asks may act on others."""
     asker = handler.current_user
-    return reaches_others(handler.parsed_scopes, asker.name if asker.kind == "user" else None)
+    return reaches_others(handler.parsed_scopes, None if isinstance(asker, orm.Service) else asker.name)

@@ -21,11 +21,13 @@ def values_of(handler: RequestHandler, allowed: Mapping[str, re.Pattern[str]]) -
         AgentError: `INVALID_REQUEST`, anything else is in it.
     """
     query = {}
-    for name in handler.request.query_arguments:
-        values = handler.get_query_arguments(name, strip=False)
+    # Not tornado's get_query_arguments, which turns control characters into spaces.
+    for name, values in handler.request.query_arguments.items():
         if name == "_xsrf":
             continue
-        if len(values) != 1 or name not in allowed or not allowed[name].fullmatch(values[0]):
+        value = values[0].decode(errors="replace")
+        # What cannot be decoded has a replacement character now, and one that was sent is refused with it.
+        if len(values) != 1 or name not in allowed or "\ufffd" in value or not allowed[name].fullmatch(value):
             raise AgentError(Reason.INVALID_REQUEST)
-        query[name] = values[0]
+        query[name] = value
     return query

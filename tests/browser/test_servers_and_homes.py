@@ -6,7 +6,7 @@ import pytest
 from browser.admin import OURS, Admin, Held
 from browser.conftest import PersonFactory
 from browser.person import SERVER_STARTS_MILLISECONDS, Person
-from browser.test_accessible import assert_accessible
+from browser.test_accessible import DESKTOP, assert_accessible
 from playwright.sync_api import Request, expect
 
 
@@ -16,6 +16,12 @@ def admin(make_person: PersonFactory) -> Admin:
     admin = Admin(make_person)
     admin.open()
     return admin
+
+
+def assert_accessible_here(admin: Admin, phase: str) -> None:
+    """As everywhere; then at a desk again, where rows are in view."""
+    assert_accessible(admin.page, phase, OURS)
+    admin.page.set_viewport_size(DESKTOP)
 
 
 def test_a_user_sees_neither_the_link_nor_the_page(person: Person) -> None:
@@ -59,11 +65,11 @@ def test_one_server_is_restarted_and_one_home_reset(admin: Admin, person_with_se
     row = admin.find(name)
     expect(row).to_contain_text("running")
     expect(row.get_by_role("button", name="Reset the home")).to_be_hidden()
-    assert_accessible(admin.page, "list", OURS)
+    assert_accessible_here(admin, "list")
     before = person_with_server.identity()
     row.get_by_role("button", name="Restart").click()
     expect(admin.dialog).to_contain_text(name)
-    assert_accessible(admin.page, "question of a restart", OURS)
+    assert_accessible_here(admin, "question of a restart")
     admin.dialog.get_by_role("button", name="Restart server").click()
     expect(admin.notice).to_contain_text("was restarted and is ready", timeout=SERVER_STARTS_MILLISECONDS)
     after = person_with_server.identity()
@@ -74,7 +80,7 @@ def test_one_server_is_restarted_and_one_home_reset(admin: Admin, person_with_se
     admin.dialog.get_by_label(f"Type {name} to confirm").fill("admin")
     expect(confirm).to_be_disabled()
     assert person_with_server.stack.volume_exists(person_with_server.volume("home"))
-    assert_accessible(admin.page, "question of a reset", OURS)
+    assert_accessible_here(admin, "question of a reset")
     admin.dialog.get_by_label(f"Type {name} to confirm").fill(name)
     confirm.click()
     expect(admin.notice).to_contain_text(f"{person_with_server.volume('home')} of {name} was deleted", timeout=60_000)
@@ -105,7 +111,7 @@ def test_many_servers_are_restarted_a_few_at_a_time_until_stopped(admin: Admin) 
         admin.dialog.get_by_role("button", name="Restart them").click()
         expect(admin.many).to_contain_text("0 of 4 restarted, 0 failed, 4 left.")
         expect(admin.row(names[3])).to_contain_text("waiting for its turn")
-        assert_accessible(admin.page, "restarting many", OURS)
+        assert_accessible_here(admin, "restarting many")
         assert len(held.routes) == 3
         admin.many.get_by_role("button", name="Stop after those under way").click()
         expect(admin.many).to_contain_text("Stopping: 3 are still under way.")
@@ -121,4 +127,4 @@ def test_many_servers_are_restarted_a_few_at_a_time_until_stopped(admin: Admin) 
         admin.dialog.get_by_role("button", name="Restart them").click()
         expect(admin.many).to_contain_text("Finished: 0 of 1 restarted, 1 failed, 0 left out.")
         expect(admin.many.get_by_role("listitem")).to_contain_text(f"{names[3]}: Nothing was changed. Reference")
-        assert_accessible(admin.page, "failures of many", OURS)
+        assert_accessible_here(admin, "failures of many")

@@ -127,7 +127,7 @@ async def test_turns_are_a_users_own() -> None:
 
 
 async def test_one_reset_a_user() -> None:
-    """The same id is the same reset, another id is refused; afterwards there may be another."""
+    """The same id is the same reset, also when it is over; another is refused until then."""
     agent = SlowAgent()
     resets = Resets(agent, Turns(), 1, logging.getLogger(), UNWATCHED)
     first = resets.request(1, command(), Page())
@@ -137,6 +137,7 @@ async def test_one_reset_a_user() -> None:
     assert caught.value.reason is Reason.OPERATION_IN_PROGRESS
     agent.may_end.set()
     assert await first.result() == HOME
+    assert resets.request(1, command(first.request_id), Page()) is first
     assert await resets.request(1, command(), Page()).result() == HOME
     assert len(agent.resets) == 2
 

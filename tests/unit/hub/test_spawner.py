@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from hubwarden_hub import marker
+from hubwarden_hub import marker, spawned
 from hubwarden_hub.commands import Home, RequestId, ResetCommand, RestartCommand, Restarted
 from hubwarden_hub.errors import AgentError, Reason
 from hubwarden_hub.gateway_errors import BUSY_MESSAGE
@@ -114,8 +114,10 @@ class Server:
         """What the proxy is told."""
         return f"http://{self.ip}:{self.port}"
 
-    async def wait_up(self, **_: Any) -> None:
-        """It answers at once."""
+    @property
+    def url(self) -> str:
+        """Where it answers."""
+        return f"{self.host}{self.base_url}"
 
 
 class PlainSpawner:
@@ -191,6 +193,16 @@ class PlainSpawner:
 
 class Spawner(RestartableSpawnerMixin, PlainSpawner):
     """The two together."""
+
+
+@pytest.fixture(autouse=True)
+def servers_answer_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In JupyterHub's place."""
+
+    async def answered(url: str, **_: Any) -> None:
+        assert url.endswith("/user/alice/api")
+
+    monkeypatch.setattr(spawned, "wait_for_http_server", answered)
 
 
 @pytest.fixture
