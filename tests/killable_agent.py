@@ -16,9 +16,9 @@ from hubwarden.v1 import agent_pb2_grpc
 
 
 class AgentProcess:
-    """An agent whose state and socket lie in `directory`, and whose Docker is at `docker`."""
+    """An agent whose state and socket lie in `directory`, whose Docker is at `docker`; `reset` is its `[reset]`."""
 
-    def __init__(self, directory: Path, docker: Path, log: Path | None = None) -> None:
+    def __init__(self, directory: Path, docker: Path, log: Path | None = None, reset: str = "") -> None:
         self.directory = directory
         self.socket = directory / "agent.sock"
         self.audit = directory / "audit.jsonl"
@@ -26,7 +26,8 @@ class AgentProcess:
         self._process: subprocess.Popen[bytes] | None = None
         (directory / "agent.toml").write_text(
             f'[state]\ndirectory = "{directory}"\n[listen]\ngrpc = ["unix://{self.socket}"]\n'
-            f'[docker]\nhost = "unix://{docker}"\n[audit]\nmax_bytes = 65536\n',
+            f'[docker]\nhost = "unix://{docker}"\n[audit]\nmax_bytes = 65536\n'
+            f"[reset]\n{reset}\n",
             encoding="utf-8",
         )
 
@@ -44,6 +45,12 @@ class AgentProcess:
         assert self._process is not None
         self._process.kill()
         self._process.wait()
+
+    def terminate(self) -> int:
+        """SIGTERM, and wait until it has ended. Returns its exit status."""
+        assert self._process is not None
+        self._process.terminate()
+        return self._process.wait(PATIENCE)
 
     def close(self) -> None:
         """Kill it if it is alive."""
