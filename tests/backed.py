@@ -122,8 +122,8 @@ async def backed(
     backups = backups or directory / "backups"
     backups.mkdir(mode=0o700, exist_ok=True)
     backups.chmod(0o700)
-    policy = f'backup = "required"\nbackup_dir = "{backups}"\nhelper_image = "{helper_image}"'
-    agent = AgentProcess(directory, directory / "relay.sock", reset=policy)
+    policy = f'[reset]\nbackup = "required"\nbackup_dir = "{backups}"\nhelper_image = "{helper_image}"\n'
+    agent = AgentProcess(directory, directory / "relay.sock", extra=policy)
     made = list[Backed]()
     intended = lambda: made[0].intended()  # noqa: E731, PLW0108 - the case does not exist yet
     async with relay(directory / "relay.sock", bench.socket, intended) as between:

@@ -63,6 +63,9 @@ class Relay:
         """Kill there, once; `stopped` is set when Docker is done with that request, too."""
         self._point, self._kill, self._seen = point, kill, 0
 
+    async def before(self, request: str) -> None:
+        """Called with each request's method and path before it is passed on: for relays that do more."""
+
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection."""
         try:
@@ -77,6 +80,7 @@ class Relay:
         length = re.search(r"(?i)\r\ncontent-length: *([0-9]+)", head)
         body = await reader.readexactly(int(length[1])) if length else b""
         request = " ".join(head.split(" ", 2)[:2])
+        await self.before(request)
         moment = self._moment(request)
         if moment == "before":
             self._kill()
@@ -145,9 +149,16 @@ async def _closed_after(reader: asyncio.StreamReader, writer: asyncio.StreamWrit
 async def relay(path: Path, docker: str, intent_on_disk: Callable[[], bool]) -> AsyncIterator[Relay]:
     """Relay for the body."""
     made = Relay(docker, intent_on_disk)
+    async with served(made, path):
+        yield made
+
+
+@asynccontextmanager
+async def served(made: Relay, path: Path) -> AsyncIterator[None]:
+    """Have a relay listen for as long as the body runs."""
     server = await asyncio.start_unix_server(made.serve, str(path))
     try:
-        yield made
+        yield
     finally:
         server.close()
         await server.wait_closed()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import itertools
+import tarfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
@@ -33,6 +34,7 @@ from hubwarden_agent.engine.port import (
 from hubwarden_agent.names import ContainerId, ContainerName, VolumeName
 
 RUNNING = {ContainerState.RUNNING, ContainerState.PAUSED, ContainerState.RESTARTING}
+EMPTY_TAR = tarfile.TarInfo(".").tobuf() + bytes(2 * tarfile.BLOCKSIZE)
 START = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 
 
@@ -47,6 +49,8 @@ class FakeEngine:
         self.networks: set[str] = {"bridge"}
         self.available = True
         self.calls: list[tuple[str, str]] = []
+        self.commands: list[tuple[str, ...]] = []
+        self.exit_status: int | None = 0
         self.fail_next: dict[str, EngineError] = {}
         self.before: dict[str, Callable[[], object]] = {}
         self.stall: dict[str, asyncio.Event] = {}
@@ -142,7 +146,7 @@ class FakeEngine:
         if any(container.name == spec.name.value for container in self.containers.values()):
             raise Conflict("the name is in use")
         for mount in spec.mounts:
-            if VolumeName(mount.volume) not in self.volumes:
+            if mount.kind == "volume" and VolumeName(mount.volume) not in self.volumes:
                 self.add_volume(mount.volume)
         created = self.add_container(
             spec.name.value,
@@ -157,6 +161,18 @@ class FakeEngine:
             exposed_ports=spec.exposed_ports,
         )
         return created.id
+
+    async def run_in_container(self, container: ContainerId, command: tuple[str, ...], seconds: float) -> int | None:
+        assert seconds > 0
+        await self._change("run_in_container", container.value)
+        if self._known(container).state is not ContainerState.RUNNING:
+            raise Conflict("container is not running")
+        self.commands.append(command)
+        return self.exit_status
+
+    async def volume_names(self) -> tuple[str, ...]:
+        await self._enter("volume_names", "")
+        return tuple(name.value for name in self.volumes)
 
     async def volume(self, name: VolumeName) -> Volume | None:
         await self._enter("volume", name.value)
@@ -177,6 +193,7 @@ class FakeEngine:
         if self._holding(name):
             raise Conflict("volume is in use")
         del self.volumes[name]
+        self.contents.pop(name, None)
 
     async def image(self, reference: str) -> Image | None:
         await self._enter("image", reference)
@@ -188,7 +205,7 @@ class FakeEngine:
 
     async def archive_volume(self, volume: VolumeName, helper: Helper, take: Callable[[bytes], object]) -> None:
         """A volume's content here is the pieces of its tar. The helper holds it until the end."""
-        await self._help(volume, helper, lambda: [take(piece) for piece in self.contents.get(volume, ())])
+        await self._help(volume, helper, lambda: [take(piece) for piece in self.contents.get(volume, (EMPTY_TAR,))])
 
     async def extract_volume(self, volume: VolumeName, helper: Helper, pieces: Iterable[bytes]) -> None:
         await self._help(volume, helper, lambda: self.contents.update({volume: tuple(pieces)}))
