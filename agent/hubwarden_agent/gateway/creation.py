@@ -81,12 +81,16 @@ class Creation:
         Raises:
             GatewayRefusal: 404 for the image, 409 for the name, 400 for a volume that leads elsewhere.
         """
-        image, present = await asyncio.gather(self._engine.image(spec.image), self._engine.container(spec.name))
+        image, present, new_volumes = await asyncio.gather(
+            self._engine.image(spec.image),
+            self._engine.container(spec.name),
+            volumes.check_plain(self._engine, spec.mounts),
+        )
         if image is None:
             raise refusals.no_such_image(spec.image)
         if present is not None:
             raise refusals.name_in_use(spec.name.value)
-        return await volumes.check_plain(self._engine, spec.mounts)
+        return new_volumes
 
     async def _created(self, spec: ContainerSpec) -> ContainerId:
         try:
