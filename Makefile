@@ -9,7 +9,8 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/setup.stamp
-HUB5   := .venv-hub5
+# The older JupyterHubs that are still supported, in environments of their own.
+HUBS   := .venv-hub4 .venv-hub5
 NODE   := .node
 # Suites beside each other need an engine each: test, or test-1 to test-9.
 export HUBWARDEN_TEST_ENGINE ?= test
@@ -44,11 +45,10 @@ $(STAMP): requirements-dev.lock $(DISTRIBUTIONS)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e proto -e agent -e hub_plugin
 	touch $@
 
-# The older JupyterHub that is still supported gets an environment of its own.
-$(HUB5)/setup.stamp: requirements-hub5.lock $(DISTRIBUTIONS) $(STAMP)
-	test -x $(HUB5)/bin/python || $(PYTHON) -m venv $(HUB5)
-	$(UV) pip install --quiet --python $(HUB5)/bin/python --require-hashes -r requirements-hub5.lock
-	$(UV) pip install --quiet --python $(HUB5)/bin/python --no-deps -e proto -e agent -e hub_plugin
+.venv-hub%/setup.stamp: requirements-hub%.lock $(DISTRIBUTIONS) $(STAMP)
+	test -x $(@D)/bin/python || $(PYTHON) -m venv $(@D)
+	$(UV) pip install --quiet --python $(@D)/bin/python --require-hashes -r $<
+	$(UV) pip install --quiet --python $(@D)/bin/python --no-deps -e proto -e agent -e hub_plugin
 	touch $@
 
 $(NODE)/setup.stamp: package.json package-lock.json
@@ -67,9 +67,8 @@ test-unit: setup ## no engine, no Hub
 test-engine: setup engine ## a real, private Docker engine
 	$(PYTEST) tests/engine
 
-test-hub: setup engine $(HUB5)/setup.stamp $(NODE)/setup.stamp ## real JupyterHubs: 6.1 and 5.5
-	$(PYTEST) tests/hub
-	$(HUB5)/bin/python -m pytest tests/hub
+test-hub: setup engine $(HUBS:=/setup.stamp) $(NODE)/setup.stamp ## real JupyterHubs: 6.1, 5.5 and 4.1, all at once
+	deploy/every-hub.sh $(HUBWARDEN_TEST_ENGINE) .venv $(HUBS)
 
 test-browser: setup engine $(NODE)/setup.stamp ## Chromium against the compose stack on the private engine
 	deploy/need.sh chromium=chromium
@@ -103,6 +102,7 @@ proto-check: setup
 
 lock: setup ## lock the dependencies anew, with hashes
 	$(COMPILE) requirements-dev.in -o requirements-dev.lock
+	$(COMPILE) requirements-hub4.in -o requirements-hub4.lock
 	$(COMPILE) requirements-hub5.in -o requirements-hub5.lock
 	$(COMPILE) -c requirements-dev.lock agent/requirements.in -o agent/requirements.lock
 	$(COMPILE) -c requirements-dev.lock deploy/hub/requirements.in -o deploy/hub/requirements.lock
@@ -114,9 +114,10 @@ bench: setup engine $(NODE)/setup.stamp ## measure, against what is measured bes
 	$(BIN)/python bench/restart.py
 	$(BIN)/python bench/hub_latency.py
 	$(BIN)/python bench/click_to_ready.py
+	$(BIN)/python bench/admin_page.py
 
 soak: setup engine ## 10,000 mixed operations on real containers, and what is left of them in the agent
 	$(BIN)/python bench/soak.py
 
 clean: ## remove what the tools leave in the folders (the cache folder of engine and images stays)
-	rm -rf $(VENV) $(HUB5) $(NODE) .mypy_cache .pytest_cache .ruff_cache .hypothesis test-results
+	rm -rf $(VENV) $(HUBS) $(NODE) .mypy_cache .pytest_cache .ruff_cache .hypothesis test-results

@@ -1,4 +1,4 @@
-"""The Hub's own latency for `GET /hub/api/` while 20 servers that ignore SIGTERM are being restarted, and without.
+"""The Hub's own latency for `GET /hub/api/` while 50 servers that ignore SIGTERM are being restarted, and without.
 
 The container of such a server takes the whole stop timeout. Idle and busy rounds alternate within one run.
 """
@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 import httpx
 from deployment import Person, deployment
 
-SERVERS = 20
+SERVERS = 50
 ROUNDS = 3
 IDLE_REQUESTS = 400
 PERCENTILE = 99

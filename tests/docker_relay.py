@@ -63,6 +63,9 @@ class Relay:
         """Kill there, once; `stopped` is set when Docker is done with that request, too."""
         self._point, self._kill, self._seen = point, kill, 0
 
+    async def before(self, request: str) -> None:
+        """Called with each request's method and path before it is passed on: for relays that do more."""
+
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection."""
         try:
@@ -77,6 +80,7 @@ class Relay:
         length = re.search(r"(?i)\r\ncontent-length: *([0-9]+)", head)
         body = await reader.readexactly(int(length[1])) if length else b""
         request = " ".join(head.split(" ", 2)[:2])
+        await self.before(request)
         moment = self._moment(request)
         if moment == "before":
             self._kill()
@@ -110,21 +114,21 @@ class Relay:
         (from_agent, to_agent), (from_docker, to_docker) = agent, docker
         to_agent.write(await from_docker.readuntil(b"\r\n\r\n"))
         gone_by = asyncio.Event()
-        sending = asyncio.create_task(self._send(from_agent, to_docker, gone_by))
-        receiving = asyncio.create_task(self._receive(from_docker, to_agent, gone_by))
-        if moment == "during":
-            await gone_by.wait()
-        else:
-            await receiving
-        if moment is not None:
-            self._kill()
-            self.stopped.set()
-        for task in (sending, receiving):
-            task.cancel()
-        await asyncio.gather(sending, receiving, return_exceptions=True)
-        to_docker.close()
+        sending = asyncio.create_task(_passed_in(from_agent, to_docker, gone_by))
+        receiving = asyncio.create_task(self._passed_out(from_docker, to_agent, gone_by))
+        try:
+            await (gone_by.wait() if moment == "during" else receiving)
+            if moment is not None:
+                self._kill()
+                self.stopped.set()
+        finally:
+            sending.cancel()
+            receiving.cancel()
+            await asyncio.gather(sending, receiving, return_exceptions=True)
+            to_agent.close()
+            to_docker.close()
 
-    async def _receive(
+    async def _passed_out(
         self, from_docker: asyncio.StreamReader, to_agent: asyncio.StreamWriter, gone_by: asyncio.Event
     ) -> None:
         while data := await from_docker.read(65536):
@@ -133,15 +137,6 @@ class Relay:
             to_agent.write(data)
             await to_agent.drain()
             gone_by.set()
-
-    async def _send(
-        self, from_agent: asyncio.StreamReader, to_docker: asyncio.StreamWriter, gone_by: asyncio.Event
-    ) -> None:
-        while data := await from_agent.read(65536):
-            to_docker.write(data)
-            await to_docker.drain()
-            gone_by.set()
-        to_docker.write_eof()
 
     def _moment(self, request: str) -> Moment | None:
         if self._point is None or not re.search(self._point.request, request):
@@ -153,20 +148,35 @@ class Relay:
         return moment
 
 
-async def _closed_after(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Hang up there when here they have: who reads a backup gives it no input."""
+async def _passed_in(from_agent: asyncio.StreamReader, to_docker: asyncio.StreamWriter, gone_by: asyncio.Event) -> None:
+    """A container's input and its end; who only reads and hangs up has that passed on, too."""
+    is_input = False
     with suppress(ConnectionError):
-        await reader.read()
-    writer.close()
+        while data := await from_agent.read(65536):
+            is_input = True
+            to_docker.write(data)
+            await to_docker.drain()
+            gone_by.set()
+    if is_input:
+        to_docker.write_eof()
+    else:
+        to_docker.close()
 
 
 @asynccontextmanager
 async def relay(path: Path, docker: str, intent_on_disk: Callable[[], bool]) -> AsyncIterator[Relay]:
     """Relay for the body."""
     made = Relay(docker, intent_on_disk)
+    async with served(made, path):
+        yield made
+
+
+@asynccontextmanager
+async def served(made: Relay, path: Path) -> AsyncIterator[None]:
+    """Have a relay listen for as long as the body runs."""
     server = await asyncio.start_unix_server(made.serve, str(path))
     try:
-        yield made
+        yield
     finally:
         server.close()
         await server.wait_closed()

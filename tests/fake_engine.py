@@ -49,6 +49,8 @@ class FakeEngine:
         self.networks: set[str] = {"bridge"}
         self.available = True
         self.calls: list[tuple[str, str]] = []
+        self.commands: list[tuple[str, ...]] = []
+        self.exit_status: int | None = 0
         self.fail_next: dict[str, EngineError] = {}
         self.before: dict[str, Callable[[], object]] = {}
         self.stall: dict[str, asyncio.Event] = {}
@@ -144,7 +146,7 @@ class FakeEngine:
         if any(container.name == spec.name.value for container in self.containers.values()):
             raise Conflict("the name is in use")
         for mount in spec.mounts:
-            if VolumeName(mount.volume) not in self.volumes:
+            if mount.kind == "volume" and VolumeName(mount.volume) not in self.volumes:
                 self.add_volume(mount.volume)
         created = self.add_container(
             spec.name.value,
@@ -159,6 +161,18 @@ class FakeEngine:
             exposed_ports=spec.exposed_ports,
         )
         return created.id
+
+    async def run_in_container(self, container: ContainerId, command: tuple[str, ...], seconds: float) -> int | None:
+        assert seconds > 0
+        await self._change("run_in_container", container.value)
+        if self._known(container).state is not ContainerState.RUNNING:
+            raise Conflict("container is not running")
+        self.commands.append(command)
+        return self.exit_status
+
+    async def volume_names(self) -> tuple[str, ...]:
+        await self._enter("volume_names", "")
+        return tuple(name.value for name in self.volumes)
 
     async def volume(self, name: VolumeName) -> Volume | None:
         await self._enter("volume", name.value)

@@ -166,7 +166,7 @@ def _gateway(
 ) -> Listener:
     from hubwarden_agent.gateway import app, listener  # noqa: PLC0415 - see the top
 
-    front = app.build_app(
+    handler = app.build_handler(
         engine=engine, names=names, spawn=settings.spawn, locks=locks, audit=audit, clock=clock, metrics=metrics
     )
-    return listener.Listener(front, DRAIN_SECONDS)
+    return listener.Listener(handler, DRAIN_SECONDS)

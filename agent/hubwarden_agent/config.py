@@ -16,7 +16,10 @@ from typing import Any, Literal
 from limits import RateLimitItem
 from limits import parse as parse_rate
 
-from hubwarden_agent.config_keys import TABLES, TCP, Reader
+from hubwarden_agent import host_paths
+from hubwarden_agent.config_keys import TABLES, TCP
+from hubwarden_agent.config_reader import Reader
+from hubwarden_agent.engine.options import DeviceRequest, HealthCheck, LogConfig, RestartPolicy, Tmpfs, Ulimit
 from hubwarden_agent.names import Templates, template_mistakes
 
 HEALTH_SOCKET = "health.sock"
@@ -121,7 +124,7 @@ class AuditPolicy:
 
 @dataclass(frozen=True, slots=True)
 class SpawnPolicy:
-    """What the gateway lets a Hub spawn. Empty lists allow nothing; `max_memory` in bytes."""
+    """What the gateway lets a Hub spawn. Empty lists allow nothing; sizes are in bytes. See docs/spawn-policy.md."""
 
     images: tuple[str, ...] = ()
     networks: tuple[str, ...] = ()
@@ -133,6 +136,21 @@ class SpawnPolicy:
     max_creates: RateLimitItem = field(default_factory=lambda: parse_rate("60/minute"))
     labels: Mapping[str, str] = field(default_factory=dict)
     publish: str = ""
+    adopt: Literal["off", "by-name"] = "off"
+    max_volumes: int = 1000
+    host_paths: tuple[host_paths.HostPath, ...] = ()
+    tmpfs: tuple[Tmpfs, ...] = ()
+    users: tuple[str, ...] = ()
+    hostnames: tuple[str, ...] = ()
+    working_dirs: tuple[str, ...] = ()
+    entrypoints: tuple[tuple[str, ...], ...] = ()
+    exec: tuple[tuple[str, ...], ...] = ()
+    healthchecks: tuple[HealthCheck, ...] = ()
+    shm_sizes: tuple[int, ...] = ()
+    ulimits: tuple[Ulimit, ...] = ()
+    restart_policies: tuple[RestartPolicy, ...] = ()
+    log_configs: tuple[LogConfig, ...] = ()
+    device_requests: tuple[DeviceRequest, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +205,7 @@ def parse(text: str, examine: Examine | None = None) -> Config:
         mistakes.extend(f"{key}: {mistake}" for key, mistake in _template_mistakes(values).items())
     mistakes.extend(_address_mistakes(values))
     mistakes.extend(_tls_mistakes(values, examine))
+    mistakes.extend(_host_path_mistakes(values))
     if mistakes:
         raise ConfigurationError(mistakes)
     return _config(values)
@@ -208,6 +227,16 @@ def _address_mistakes(values: Mapping[str, Any]) -> list[str]:
 def _place(address: str) -> str:
     """An address as it compares: sockets by their path, ports by host and number."""
     return normpath(address) if address.startswith("unix:") else address.removeprefix(TCP)
+
+
+def _host_path_mistakes(values: Mapping[str, Any]) -> list[str]:
+    """The files that have to be kept from a container are the engine's and the agent's own."""
+    if not values.keys() >= {"spawn.host_paths", "docker.host", "state.directory", "listen.gateway", "listen.grpc"}:
+        return []
+    sockets = [values["docker.host"], values["listen.gateway"], *values["listen.grpc"]]
+    own = [str(values["state.directory"]), *(path.removeprefix("unix://") for path in sockets)]
+    mistake = host_paths.mistake(values["spawn.host_paths"], tuple(path for path in own if path.startswith("/")))
+    return [f"spawn.host_paths: {mistake}"] if mistake else []
 
 
 def _tls_mistakes(values: Mapping[str, Any], examine: Examine | None) -> list[str]:

@@ -259,6 +259,11 @@ class Names:
         """
         return VolumeName(self._bounded(template, username))
 
+    def volume_pattern(self, template: str) -> re.Pattern[str]:
+        """What volumes of a template are called, whoever's they are: to count them, never to say whose one is."""
+        prefix, suffix = _split(template)
+        return re.compile(f"{re.escape(prefix)}(?:{_TOKEN[self._templates.escape]})+{re.escape(suffix)}")
+
     def _bounded(self, template: str, username: Username, servername: str = "") -> str:
         name = template.format(username=self._escape(username.value), servername=servername)
         if len(name.encode()) > MAX_NAME_BYTES:

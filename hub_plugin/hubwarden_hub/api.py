@@ -7,11 +7,14 @@ method, before any code of ours runs. Nothing here may act.
 
 from __future__ import annotations
 
+import hmac
 import math
 from http import HTTPStatus
 from typing import Any
 
+from jupyterhub import orm
 from jupyterhub.apihandlers.base import APIHandler
+from jupyterhub.scopes import Scope
 from tornado import web
 
 from hubwarden_hub import scopes
@@ -20,6 +23,7 @@ from hubwarden_hub.errors import AgentError, Reason
 from hubwarden_hub.plugin import Plugin
 
 HEADER = "X-Request-ID"
+_READING = frozenset({"GET", "HEAD", "OPTIONS"})
 
 # Before any handler: `needs_scope` refuses a scope that nobody has defined.
 scopes.define()
@@ -46,6 +50,22 @@ class OperationHandler(APIHandler):  # type: ignore[misc]  # JupyterHub is not t
         if malformed:
             raise AgentError(Reason.INVALID_REQUEST)
 
+    def check_xsrf_cookie(self) -> None:
+        """As in JupyterHub; and whatever acts for a cookie carries the XSRF token, in every mode of fetching.
+
+        JupyterHub 4 asks for none when `Sec-Fetch-Mode` is `no-cors`, as any page's form or script can have it.
+
+        Raises:
+            tornado.web.HTTPError: 403.
+        """
+        super().check_xsrf_cookie()
+        by_cookie = getattr(self, "_jupyterhub_user", None) and not getattr(self, "_token_authenticated", False)
+        if not by_cookie or self.request.method in _READING:  # tornado also asks once before anybody is known
+            return
+        given = self.get_argument("_xsrf", None) or self.request.headers.get("X-XSRFToken", "")
+        if not hmac.compare_digest(given.encode(), self.xsrf_token):
+            raise web.HTTPError(HTTPStatus.FORBIDDEN, f"'_xsrf' argument missing from {self.request.method}")
+
     @property
     def plugin(self) -> Plugin:
         """The plugin's parts."""
@@ -55,12 +75,13 @@ class OperationHandler(APIHandler):  # type: ignore[misc]  # JupyterHub is not t
     @property
     def actor(self) -> str:
         """Who asks, for the record: `user:NAME` or `service:NAME`, whether by cookie or by token."""
-        return f"{self.current_user.kind}:{self.current_user.name}"
+        kind = "service" if isinstance(self.current_user, orm.Service) else "user"  # JupyterHub 4's have no `kind`
+        return f"{kind}:{self.current_user.name}"
 
     @property
     def acts_for_everybody(self) -> bool:
         """Whether whoever asks is told about others' containers: they could reset everybody's home anyway."""
-        return bool(self.has_scope(scopes.RESET))
+        return bool(self.parsed_scopes.get(scopes.RESET) is Scope.ALL)
 
     def user_named(self, user_name: str) -> Any:
         """The user of the URL.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from logging import Logger
@@ -34,7 +34,7 @@ _OPERATIONS = sa.Table(
     sa.Column("username", sa.String(255), nullable=False, index=True),
     sa.Column("server_name", sa.String(255), nullable=False),
     sa.Column("actor", sa.String(300), nullable=False, index=True),
-    sa.Column("request_id", sa.String(36), nullable=False),
+    sa.Column("request_id", sa.String(36), nullable=False, index=True),
     sa.Column("began_at", sa.Float, nullable=False),
     sa.Column("seconds", sa.Float),
     sa.Column("result", sa.String(16)),
@@ -42,15 +42,28 @@ _OPERATIONS = sa.Table(
 )
 
 
+def _left_open(request_id: str) -> sa.Select[Any]:
+    """The entry of an operation that a killed Hub saw begin, and that begins again under its id to learn its end."""
+    return sa.select(_OPERATIONS.c.id).where(_OPERATIONS.c.request_id == request_id, _OPERATIONS.c.result.is_(None))
+
+
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Which entries; unset fields do not matter. `before` is an entry's id: the page after it."""
+    """Which entries; unset fields do not matter.
+
+    Attributes:
+        before: an entry's id: the page after it.
+        since: seconds since the epoch, of the entry's begin; included.
+        until: as `since`, not included.
+    """
 
     username: str | None = None
     actor: str | None = None
     kind: str | None = None
     result: str | None = None
     before: int | None = None
+    since: float | None = None
+    until: float | None = None
 
 
 class History:
@@ -95,6 +108,14 @@ class History:
         """
         return await asyncio.wrap_future(self._thread.submit(self._select, wanted, limit))
 
+    async def latest(self, usernames: Collection[str]) -> list[dict[str, Any]]:
+        """The newest entry of each of these users that has one.
+
+        Raises:
+            sqlalchemy.exc.SQLAlchemyError: the database does not answer.
+        """
+        return await asyncio.wrap_future(self._thread.submit(self._select_latest, usernames))
+
     def close(self) -> None:
         """Write what waits, and let go of the database."""
         self._thread.shutdown()
@@ -130,6 +151,8 @@ class History:
 
     def _insert(self, values: dict[str, Any]) -> int:
         with self._engine().begin() as connection:
+            if (left_open := connection.execute(_left_open(values["request_id"])).first()) is not None:
+                return int(left_open[0])
             key: Any = connection.execute(sa.insert(_OPERATIONS).values(**values)).inserted_primary_key
             identifier = int(key[0])
             connection.execute(sa.delete(_OPERATIONS).where(_OPERATIONS.c.id <= identifier - self._keep))
@@ -147,5 +170,17 @@ class History:
                 query = query.where(columns[name] == value)
         if wanted.before is not None:
             query = query.where(columns.id < wanted.before)
+        if wanted.since is not None:
+            query = query.where(columns.began_at >= wanted.since)
+        if wanted.until is not None:
+            query = query.where(columns.began_at < wanted.until)
+        return self._rows(query)
+
+    def _select_latest(self, usernames: Collection[str]) -> list[dict[str, Any]]:
+        columns = _OPERATIONS.c
+        newest = sa.select(sa.func.max(columns.id)).where(columns.username.in_(usernames)).group_by(columns.username)
+        return self._rows(sa.select(_OPERATIONS).where(columns.id.in_(newest)))
+
+    def _rows(self, query: sa.Select[Any]) -> list[dict[str, Any]]:
         with self._engine().connect() as connection:
             return [dict(row) for row in connection.execute(query).mappings()]

@@ -6,7 +6,8 @@ first Spawner is made. It must never decide anything.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import asyncio
+from dataclasses import dataclass, field
 from logging import Logger
 from typing import Any
 
@@ -21,7 +22,11 @@ from hubwarden_hub.witnesses import EventWitness, LogWitness, MetricsWitness
 
 @dataclass(frozen=True, slots=True)
 class Plugin:
-    """The parts, wired."""
+    """The parts, wired.
+
+    Attributes:
+        commits: held by whichever restart writes to the Hub's database now.
+    """
 
     settings: Hubwarden
     agent: Agent
@@ -29,6 +34,7 @@ class Plugin:
     resets: Resets
     records: Records
     history: History
+    commits: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @classmethod
     def of(cls, settings: Hubwarden, log: Logger, eventlog: Any) -> Plugin:

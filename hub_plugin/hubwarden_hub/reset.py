@@ -1,20 +1,32 @@
 """Resetting homes: the Hub's part, which is to take turns and to keep asking until the outcome is known.
 
 What holds here: two requests for one user are one operation if they carry the same id, and refused otherwise; a client
-that goes away changes nothing. The agent decides whether a reset may happen. This file must never say that it did when
-nobody knows.
+that goes away changes nothing; a reset is noted before the agent is asked for it, until its outcome is known, so that a
+Hub that was killed asks again under the same id. The agent decides whether a reset may happen. This file must never say
+that it did when nobody knows.
 """
 
 from __future__ import annotations
 
 import asyncio
 from logging import Logger
+from typing import Protocol
 
 from hubwarden_hub.agent import Agent
-from hubwarden_hub.commands import Home, ResetCommand
+from hubwarden_hub.commands import Home, RequestId, ResetCommand
 from hubwarden_hub.errors import OUTCOME_UNKNOWN, AgentError, Reason
 from hubwarden_hub.operations import Operation, Phase, Turns
 from hubwarden_hub.records import Records
+
+
+class Note(Protocol):
+    """Where one user's reset is noted. What changes the Hub's database commits it, with no await in between."""
+
+    def remember(self, command: ResetCommand) -> None:
+        """Note it where a killed Hub finds it again."""
+
+    def forget(self) -> None:
+        """Its outcome is known."""
 
 
 class Resets:
@@ -37,33 +49,49 @@ class Resets:
         self._running: dict[int, tuple[Operation[Home], asyncio.Task[None]]] = {}
         self._latest: dict[int, Operation[Home]] = {}
 
-    def request(self, user_id: int, command: ResetCommand) -> Operation[Home]:
-        """Begin a reset, or find the one under way that has this id.
+    def request(self, user_id: int, command: ResetCommand, note: Note, *, left_behind: bool = False) -> Operation[Home]:
+        """Begin a reset, or find the one that has this id.
+
+        Args:
+            user_id: in the Hub's database.
+            command: as it will be repeated if an answer gets lost.
+            note: where to note it.
+            left_behind: it was noted by a Hub that was killed; then an agent that is away is waited for.
 
         Raises:
             AgentError: `OPERATION_IN_PROGRESS`, a reset with another id is under way.
         """
+        if (known := self.known(user_id, command.request_id)) is not None:
+            return known
         if user_id in self._running:
-            operation = self._running[user_id][0]
-            if operation.request_id != command.request_id:
-                raise AgentError(Reason.OPERATION_IN_PROGRESS)
-            return operation
+            raise AgentError(Reason.OPERATION_IN_PROGRESS)
         operation = self._latest[user_id] = Operation(command.request_id)
         self._records.follow(operation, command)
-        self._running[user_id] = (operation, asyncio.create_task(self._carry_out(user_id, operation, command)))
+        carrying_out = self._carry_out(user_id, operation, command, note, left_behind=left_behind)
+        self._running[user_id] = (operation, asyncio.create_task(carrying_out))
         return operation
+
+    def known(self, user_id: int, request_id: RequestId) -> Operation[Home] | None:
+        """The latest reset of a user's home, if it has this id and it is known, or will be, how it ends."""
+        latest = self._latest.get(user_id)
+        return latest if latest is not None and latest.request_id == request_id and not latest.is_lost else None
 
     def latest(self, user_id: int) -> Operation[Home] | None:
         """The reset of a user's home that is under way, or else the last one that this Hub has seen end."""
         return self._latest.get(user_id)
 
-    async def _carry_out(self, user_id: int, operation: Operation[Home], command: ResetCommand) -> None:
+    async def _carry_out(
+        self, user_id: int, operation: Operation[Home], command: ResetCommand, note: Note, *, left_behind: bool
+    ) -> None:
         try:
             async with self._turns.take(user_id, self._turn_wait):
                 operation.enter(Phase.CHECKING)
-                await self._reach_agent(command)
+                if not left_behind:
+                    await self._reach_agent(command)
+                note.remember(command)
                 operation.enter(Phase.REMOVING)
-                operation.succeed(await self._agent.reset(command))
+                home = await self._ask(command, note)
+            operation.succeed(home)
         except AgentError as error:
             operation.fail(error)
         except Exception:  # noqa: BLE001 - logged; somebody waits for the outcome, whatever went wrong
@@ -71,6 +99,17 @@ class Resets:
             operation.fail(AgentError(Reason.DOCKER_ERROR))
         finally:
             del self._running[user_id]
+
+    async def _ask(self, command: ResetCommand, note: Note) -> Home:
+        """What the agent says to it. The note stays when that is nothing, for the next Hub to ask again."""
+        try:
+            home = await self._agent.reset(command)
+        except AgentError as error:
+            if error.reason not in OUTCOME_UNKNOWN:
+                note.forget()
+            raise
+        note.forget()
+        return home
 
     async def _reach_agent(self, command: ResetCommand) -> None:
         """Find out at once when the agent is away, before there is an outcome that could get lost and be waited for.

@@ -51,12 +51,12 @@ class ServerGone(Exception):  # noqa: N818 - a finding, not an error
 
 
 class Server(Protocol):
-    """One user's server, as the Hub sees it. What changes the Hub's database commits it, with no await in between."""
+    """One user's server, as the Hub sees it. What changes the Hub's database commits it in one go."""
 
-    def remember(self, command: RestartCommand) -> None:
+    async def remember(self, command: RestartCommand) -> None:
         """Note the restart where a killed Hub finds it again."""
 
-    def conclude(self, address: Address | None, *, end_sessions: bool) -> None:
+    async def conclude(self, address: Address | None, *, end_sessions: bool) -> None:
         """Note the new address, end browser sessions, forget the restart. No address: only forget."""
 
     async def unroute(self) -> None:
@@ -96,7 +96,7 @@ async def carry_out(
     """
     enter(Phase.CHECKING)
     await agent.check_restart(command)
-    server.remember(command)
+    await server.remember(command)
     try:
         enter(Phase.UNROUTING)
         await server.unroute()
@@ -121,11 +121,11 @@ async def bring_back(server: Server, enter: Callable[[Phase], None], *, end_sess
     enter(Phase.LOCATING)
     try:
         address = await locate(server)
-        server.conclude(address, end_sessions=end_sessions)
+        await server.conclude(address, end_sessions=end_sessions)
         enter(Phase.ANSWERING)
         ready = await _wait_for_answer(server)
     except ServerGone:
-        server.conclude(None, end_sessions=end_sessions)
+        await server.conclude(None, end_sessions=end_sessions)
         raise
     enter(Phase.ROUTING)
     await server.route()

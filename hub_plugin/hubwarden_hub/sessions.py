@@ -22,9 +22,6 @@ def end_browser_sessions(db: Any, oauth_client_id: str) -> int:
     Returns:
         how many there were.
     """
-    ended = 0
-    for table in (orm.APIToken, orm.OAuthCode):
-        for row in db.query(table).filter_by(client_id=oauth_client_id):
-            db.delete(row)
-            ended += 1
-    return ended
+    # Deleted where they are: loading them costs the Hub's loop ten times as much. "fetch" keeps the session true.
+    mine = (db.query(table).filter_by(client_id=oauth_client_id) for table in (orm.APIToken, orm.OAuthCode))
+    return sum(rows.delete(synchronize_session="fetch") for rows in mine)

@@ -1,16 +1,19 @@
 """A Spawner's server, as the restart needs it: JupyterHub's database, proxy and Spawner behind one narrow port.
 
 What holds here: a change to the database is committed before anything is awaited, because the Hub has one session and
-every request's end rolls back what is dirty in it. This file must never call `User.stop`, nor `User._wait_up`, which
-stops servers that are slow to answer.
+every request's end rolls back what is dirty in it; of many restarts that end together one at a time has the database,
+and the Hub's loop is free in between, because a commit keeps it from everybody. This file must never call `User.stop`,
+nor `User._wait_up`, which stops servers that are slow to answer.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-from jupyterhub.utils import AnyTimeoutError, make_ssl_context
+from jupyterhub.utils import AnyTimeoutError, make_ssl_context, url_path_join, wait_for_http_server
 
 from hubwarden_hub.errors import AgentError, Reason
 from hubwarden_hub.restart import Address, Unanswered
@@ -21,12 +24,20 @@ if TYPE_CHECKING:
     from hubwarden_hub.spawner import RestartableSpawnerMixin
 
 
+_PAUSE = 0.05
+"""Seconds between two attempts to reach a server that starts, if it is the only one."""
+_LONGEST_PAUSE = 0.5
+"""The same when so many start at once that all attempts together would cost the Hub more than they find."""
+
+
 class SpawnedServer:
     """`restart.Server` for a Spawner.
 
     Args:
         spawner: with a server on record.
     """
+
+    _awaited = 0  # servers whose first answer is waited for
 
     def __init__(self, spawner: RestartableSpawnerMixin) -> None:
         self._spawner = spawner
@@ -40,13 +51,18 @@ class SpawnedServer:
         """See `restart.Server`: what JupyterHub grants a server that it spawned."""
         return float(self._spawner.http_timeout)
 
-    def remember(self, command: RestartCommand) -> None:
+    async def remember(self, command: RestartCommand) -> None:
         """See `restart.Server`."""
-        self._spawner.marker = command
-        self._commit_state()
+        async with self._alone():
+            self._spawner.marker = command
+            self._commit_state()
 
-    def conclude(self, address: Address | None, *, end_sessions: bool) -> None:
+    async def conclude(self, address: Address | None, *, end_sessions: bool) -> None:
         """See `restart.Server`."""
+        async with self._alone():
+            self._conclude(address, end_sessions=end_sessions)
+
+    def _conclude(self, address: Address | None, *, end_sessions: bool) -> None:
         spawner = self._spawner
         if address is not None and spawner.server is not None:
             spawner.server.ip, spawner.server.port = address.ip, address.port
@@ -55,6 +71,13 @@ class SpawnedServer:
             spawner.log.debug("Ended %i browser sessions at %s", ended, spawner._log_name)  # noqa: SLF001 - log name
         spawner.marker = None
         self._commit_state()
+
+    @asynccontextmanager
+    async def _alone(self) -> AsyncIterator[None]:
+        """Have the database, and let everything else that waits for the loop come before the next restart has it."""
+        async with self._spawner.plugin.commits:
+            yield
+            await asyncio.sleep(0)
 
     def _commit_state(self) -> None:
         self._spawner.orm_spawner.state = self._spawner.get_state()
@@ -102,13 +125,19 @@ class SpawnedServer:
         settings = self._settings
         key, cert, ca = (settings.get(f"internal_ssl_{name}") for name in ("key", "cert", "ca"))
         context = make_ssl_context(key, cert, cafile=ca)
+        url = url_path_join(self._spawner.server.url, "api")
         clock = asyncio.get_running_loop().time
         give_up_at = clock() + seconds
-        while clock() < give_up_at:
-            try:
-                # A second at a time: within one wait, JupyterHub looks less and less often.
-                await self._spawner.server.wait_up(http=True, timeout=1, ssl_context=context, extra_path="api")
-            except AnyTimeoutError:
-                continue
-            return True
-        return False
+        SpawnedServer._awaited += 1
+        try:
+            while clock() < give_up_at:
+                try:
+                    # One attempt: within one wait, JupyterHub looks less and less often.
+                    await wait_for_http_server(url, timeout=0, ssl_context=context)
+                except AnyTimeoutError:
+                    await asyncio.sleep(min(_PAUSE * SpawnedServer._awaited, _LONGEST_PAUSE))
+                else:
+                    return True
+            return False
+        finally:
+            SpawnedServer._awaited -= 1

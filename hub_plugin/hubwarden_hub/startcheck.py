@@ -12,6 +12,7 @@ from typing import Any
 from jupyterhub import orm
 
 from hubwarden_hub import scopes
+from hubwarden_hub.home_note import resume_resets
 from hubwarden_hub.plugin import Plugin
 from hubwarden_hub.settings import Hubwarden
 from hubwarden_hub.spawner import RestartableSpawnerMixin
@@ -33,7 +34,7 @@ class HubwardenNotInstalled(SystemExit):
 
 
 def install(app: Any, handlers: list[tuple[Any, ...]]) -> None:
-    """Check, and then hand the plugin to handlers and Spawners.
+    """Check, hand the plugin to handlers and Spawners, and then take up what a killed Hub left behind.
 
     Args:
         app: the `JupyterHub` application.
@@ -49,7 +50,8 @@ def install(app: Any, handlers: list[tuple[Any, ...]]) -> None:
     mistakes += scopes.mistakes_in(held, users_reset_own_home=settings.users_reset_own_home)
     if mistakes:
         raise HubwardenNotInstalled(mistakes)
-    app.tornado_settings["hubwarden"] = Plugin.of(settings, app.log, app.eventlog)
+    plugin = app.tornado_settings["hubwarden"] = Plugin.of(settings, app.log, app.eventlog)
+    resume_resets(app, plugin)
 
 
 def spawner_mistakes(spawner_class: type) -> list[str]:

@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import agent_image as image_of_agent
 import agent_process
 import private_engine
 import pytest
@@ -32,6 +33,13 @@ def busybox(engine_socket: str) -> str:
 def helper_image(engine_socket: str) -> ImageId:
     """What stands in for the agent's own image, by id: it has Debian's GNU tar."""
     return ImageId(private_engine.helper_image(engine_socket))
+
+
+@pytest.fixture(scope="session")
+def agent_image(engine_socket: str) -> Iterator[image_of_agent.Image]:
+    """The agent's image, built."""
+    with image_of_agent.built(engine_socket) as image:
+        yield image
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """A volume's content as a tar, out of it and into it, by one fixed helper container.
 
-What holds here: the helper is made of `docker_json.helper_body` alone, is seen to be of the image that was asked for
+What holds here: the helper is made of `helper_body` alone, is seen to be of the image that was asked for
 before it starts, and is removed whatever comes of it. Bytes are handed on as they come, so memory is constant, and
 whoever is slow slows tar down. A tar is whole only if GNU tar ended well *and* says that it wrote (or read) as many
 bytes as went by here: an engine that lets go of a stream in the middle is not taken for its end. A run has a thread of

@@ -20,6 +20,7 @@ from docker import errors as docker_errors  # noqa: TID251 - as above
 from hubwarden_agent.engine import docker_json
 from hubwarden_agent.engine.docker_archive import Helpers, remove_helpers
 from hubwarden_agent.engine.docker_http import asked_json, translated
+from hubwarden_agent.engine.helper_body import helper_body
 from hubwarden_agent.engine.port import (
     Container,
     ContainerSpec,
@@ -33,6 +34,9 @@ from hubwarden_agent.engine.port import (
 from hubwarden_agent.names import ContainerId, ContainerName, VolumeName
 
 QUICK_THREADS = 16
+HTTP_CONFLICT = 409
+EXEC_POLL_SECONDS = 0.05
+"""Between two looks at whether a command has ended: Docker has no call that waits for one without its output."""
 API_THAT_SIZES_VOLUMES = (1, 42)
 """Before it, Docker cannot count volumes without images, containers and build cache."""
 
@@ -122,9 +126,23 @@ class DockerEngine:
         body = docker_json.create_body(spec)
         return await self._ask(lambda api: _created(api, body, spec.name.value), slow=True)
 
+    async def run_in_container(self, container: ContainerId, command: tuple[str, ...], seconds: float) -> int | None:
+        """See `Engine.run_in_container`. Nobody attaches, so no thread waits for a command that never ends."""
+        identifier = await self._ask(lambda api: _executing(api, container.value, command), slow=True)
+        give_up_at = asyncio.get_running_loop().time() + seconds
+        while (status := await self._ask(lambda api: _exit_status(api, identifier))) is None:
+            if asyncio.get_running_loop().time() >= give_up_at:
+                break
+            await asyncio.sleep(EXEC_POLL_SECONDS)
+        return status
+
     async def volume(self, name: VolumeName) -> Volume | None:
         """See `Engine.volume`."""
         return await self._ask(_or_none(lambda api: docker_json.volume(api.inspect_volume(name.value))))
+
+    async def volume_names(self) -> tuple[str, ...]:
+        """See `Engine.volume_names`."""
+        return await self._ask(lambda api: tuple(volume["Name"] for volume in api.volumes()["Volumes"] or ()))
 
     async def create_volume(
         self, name: VolumeName, driver: str, options: Mapping[str, str], labels: Mapping[str, str]
@@ -149,12 +167,12 @@ class DockerEngine:
 
     async def archive_volume(self, volume: VolumeName, helper: Helper, take: Callable[[bytes], object]) -> None:
         """See `Engine.archive_volume`."""
-        body = docker_json.helper_body(volume, helper, writes=False)
+        body = helper_body(volume, helper, writes=False)
         await self._helpers.run(lambda: self._api(slow=True), body, volume, lambda streams: streams.archive(take))
 
     async def extract_volume(self, volume: VolumeName, helper: Helper, pieces: Iterable[bytes]) -> None:
         """See `Engine.extract_volume`."""
-        body = docker_json.helper_body(volume, helper, writes=True)
+        body = helper_body(volume, helper, writes=True)
         await self._helpers.run(lambda: self._api(slow=True), body, volume, lambda streams: streams.extract(pieces))
 
     async def remove_helpers(self, scheme: str) -> None:
@@ -186,9 +204,9 @@ class DockerEngine:
         with self._connecting:
             if slow not in self._connected:
                 timeout = self._timeouts[slow]
-                self._connected[slow] = docker.APIClient(
-                    self._host, version="auto", timeout=timeout, max_pool_size=QUICK_THREADS
-                )
+                api = docker.APIClient(self._host, version="auto", timeout=timeout, max_pool_size=QUICK_THREADS)
+                api.trust_env = False  # no proxy and no credentials for the engine's own socket, nor a search for them
+                self._connected[slow] = api
             return self._connected[slow]
 
 
@@ -216,6 +234,18 @@ def _listed(api: docker.APIClient, filters: Mapping[str, Any]) -> tuple[Containe
 def _created(api: docker.APIClient, body: Mapping[str, Any], name: str) -> ContainerId:
     answer = api.create_container_from_config(body, name)  # type: ignore[no-untyped-call] # the stubs leave it out
     return ContainerId(answer["Id"])
+
+
+def _executing(api: docker.APIClient, container: str, command: tuple[str, ...]) -> str:
+    """Start a command. Returns the id of its exec."""
+    identifier = str(api.exec_create(container, list(command), stdout=False, stderr=False)["Id"])
+    api.exec_start(identifier, detach=True)
+    return identifier
+
+
+def _exit_status(api: docker.APIClient, identifier: str) -> int | None:
+    shown = api.exec_inspect(identifier)
+    return None if shown["Running"] else int(shown["ExitCode"])
 
 
 def _image(api: docker.APIClient, reference: str) -> Image:

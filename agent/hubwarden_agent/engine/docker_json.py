@@ -10,15 +10,15 @@ from __future__ import annotations
 import datetime as dt
 import re
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
+from hubwarden_agent.engine import options_json
 from hubwarden_agent.engine.port import (
-    HELPER_LABEL,
     Container,
     ContainerSpec,
     ContainerState,
     EngineError,
-    Helper,
     Image,
     Mount,
     PublishedPort,
@@ -31,33 +31,35 @@ from hubwarden_agent.names import ContainerId, VolumeName
 CPU_PERIOD = 100_000
 """Microseconds of a scheduling period (`HostConfig.CpuPeriod`, Docker's own default)."""
 
-HOME = "/home-volume"
-"""Where a helper sees the one volume that it is given."""
-_TAR = (
-    "/usr/bin/tar",
-    f"--directory={HOME}",
-    "--file=-",
-    "--blocking-factor=128",  # 64 KiB, what a pipe holds
-    "--totals",
-    "--numeric-owner",
-    "--acls",
-    "--xattrs",
-    "--xattrs-include=*",
+_WITHIN = frozenset(
+    {"Memory", "MemorySwap", "MemoryReservation", "MemorySwappiness", "NanoCpus", "CpuPeriod", "CpuQuota", "CpuShares"}
+    | {"PidsLimit", "LogConfig"}
 )
-_ARCHIVE = (
-    *_TAR,
-    "--create",
-    "--format=posix",
-    "--pax-option=delete=atime,delete=ctime",  # reading would make every backup another one, and neither comes back
-    "--sparse",
-    "--one-file-system",
-    ".",
+"""What of `HostConfig` gives a container nothing of the host: limits, and where its output goes."""
+
+UNASKED: Mapping[str, tuple[Any, ...]] = MappingProxyType(
+    {
+        "CgroupnsMode": ("private", "host"),  # the second where the host has cgroups v1
+        "ConsoleSize": ([0, 0],),
+        "IpcMode": ("private", "shareable"),
+        "RestartPolicy": ({"Name": "no", "MaximumRetryCount": 0}, {"Name": "", "MaximumRetryCount": 0}),
+        "Runtime": ("runc",),
+        "SecurityOpt": (["no-new-privileges"],),
+        "ShmSize": (64 * 1024**2,),
+    }
 )
-_EXTRACT = (*_TAR, "--extract", "--same-owner", "--same-permissions", "--delay-directory-restore")
-_READS = ("DAC_READ_SEARCH",)
-_WRITES = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "MKNOD", "SETFCAP")
-_HELPER_MEMORY = 256 * 1024**2
-_HELPER_PIDS = 8
+"""Values of `HostConfig` that Docker 20.10 to 26.1 sets where nobody asked for anything."""
+
+KERNEL_PATHS: Mapping[str, frozenset[str]] = MappingProxyType(
+    {
+        "MaskedPaths": frozenset(
+            {"/proc/asound", "/proc/acpi", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/timer_list"}
+            | {"/proc/timer_stats", "/proc/sched_debug", "/proc/scsi", "/sys/firmware"}
+        ),
+        "ReadonlyPaths": frozenset({"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"}),
+    }
+)
+"""Paths of the kernel that Docker keeps from every container that is not privileged; newer ones keep more."""
 
 _TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[+-]\d\d:\d\d)")
 
@@ -108,7 +110,20 @@ def container(data: Mapping[str, Any]) -> Container:
         addresses=_addresses(network.get("Networks") or {}),
         exposed_ports=tuple(config.get("ExposedPorts") or ()),
         ports=tuple(_ports(network.get("Ports") or {})),
+        host_config=_asked_of_the_host(host, network.get("Networks") or {}),
     )
+
+
+def _asked_of_the_host(host: Mapping[str, Any], networks: Mapping[str, Any]) -> dict[str, Any]:
+    """Where an absence is what asks for something, there is an entry that no value of Docker's could be."""
+    asked = {
+        key: value
+        for key, value in host.items()
+        if value and key not in _WITHIN and value not in UNASKED.get(key, ()) and key not in KERNEL_PATHS
+    }
+    bare = {key: "not all of Docker's" for key, paths in KERNEL_PATHS.items() if not paths <= set(host.get(key) or ())}
+    others = sorted(networks.keys() - {host.get("NetworkMode")})
+    return asked | bare | ({"Networks": others} if others else {})
 
 
 def _state(status: str) -> ContainerState:
@@ -174,9 +189,11 @@ def create_body(spec: ContainerSpec) -> dict[str, Any]:
         "Cmd": list(spec.command),
         "Labels": dict(spec.labels),
         "ExposedPorts": {port: {} for port in spec.exposed_ports},
+        **options_json.of_container(spec.options),
         "HostConfig": {
+            **options_json.of_host(spec.options),
             "NetworkMode": spec.network,
-            "Mounts": [_mount_body(mount) for mount in spec.mounts],
+            "Mounts": [mount_body(mount) for mount in spec.mounts],
             "Memory": spec.memory,
             "MemorySwap": spec.memory,  # unset, Docker would allow as much swap again
             "CpuPeriod": CPU_PERIOD,
@@ -189,46 +206,20 @@ def create_body(spec: ContainerSpec) -> dict[str, Any]:
     }
 
 
-def helper_body(volume: VolumeName, helper: Helper, *, writes: bool) -> dict[str, Any]:
-    """The body of a helper container: one fixed command, one volume, and no more rights than the command needs.
-
-    Nothing of it is logged by Docker: its output is the user's files.
-    """
-    mount = _mount_body(Mount("volume", HOME, read_only=not writes, volume=volume.value))
-    return {
-        "Image": helper.image.value,
-        "Entrypoint": list(_EXTRACT if writes else _ARCHIVE),
-        "Cmd": [],
-        "Env": ["LC_ALL=C"],
-        "User": "0:0",
-        "WorkingDir": "/",
-        "Labels": {HELPER_LABEL: helper.scheme},
-        "Healthcheck": {"Test": ["NONE"]},
-        "OpenStdin": writes,
-        "StdinOnce": writes,
-        "HostConfig": {
-            "NetworkMode": "none",
-            "IpcMode": "none",
-            "ReadonlyRootfs": True,
-            "CapDrop": ["ALL"],
-            "CapAdd": list(_WRITES if writes else _READS),
-            "SecurityOpt": ["no-new-privileges"],
-            "Mounts": [mount | {"VolumeOptions": {"NoCopy": True}}],
-            "Memory": _HELPER_MEMORY,
-            "MemorySwap": _HELPER_MEMORY,
-            "PidsLimit": _HELPER_PIDS,
-            "LogConfig": {"Type": "none"},
-        },
-    }
-
-
 def volume_sizes(data: Mapping[str, Any]) -> tuple[VolumeSize, ...]:
     """`GET /system/df?type=volume`. Volumes that are not Docker's own (their size is -1) are left out."""
     found = [(one["Name"], one.get("CreatedAt", ""), one["UsageData"]["Size"]) for one in data["Volumes"] or ()]
     return tuple(VolumeSize(VolumeName(name), created, size) for name, created, size in found if size >= 0)
 
 
-def _mount_body(mount: Mount) -> dict[str, Any]:
-    if mount.kind != "volume" or not mount.volume:
-        raise EngineError("only named volumes are mounted")
-    return {"Type": "volume", "Source": mount.volume, "Target": mount.target, "ReadOnly": mount.read_only}
+def mount_body(mount: Mount) -> dict[str, Any]:
+    """A mount. Of a host path, neither what is mounted below it nor what is mounted there later comes with it."""
+    body = {"Type": mount.kind, "Target": mount.target, "ReadOnly": mount.read_only}
+    if mount.kind == "volume" and mount.volume:
+        return body | {"Source": mount.volume}
+    if mount.kind == "bind" and mount.source:
+        options = {"Propagation": "rprivate", "NonRecursive": True}
+        return body | {"Source": mount.source, "BindOptions": options}
+    if mount.kind == "tmpfs" and mount.size:
+        return body | {"TmpfsOptions": options_json.asked_for({"SizeBytes": mount.size, "Mode": mount.mode})}
+    raise EngineError("only named volumes, host paths and bounded file systems in memory are mounted")

@@ -13,8 +13,9 @@ import enum
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
+from hubwarden_agent.engine.options import Options
 from hubwarden_agent.names import ContainerId, ContainerName, ImageId, VolumeName
 
 HELPER_LABEL = "hubwarden.helper"
@@ -62,13 +63,18 @@ class PublishedPort:
 
 @dataclass(frozen=True, slots=True)
 class Mount:
-    """A mount of a container. `volume` is set for named volumes; `source` is the host path of a bind."""
+    """A mount of a container.
+
+    `volume` is set for named volumes; `source` is the host path of a bind; `size` (bytes) and `mode` are a tmpfs's.
+    """
 
     kind: str
     target: str
     read_only: bool = False
     volume: str = ""
     source: str = ""
+    size: int = 0
+    mode: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +82,8 @@ class Container:
     """A container as the engine shows it. `name` is text, since others' containers are called what others like.
 
     `image` is the reference it was created from, `image_id` what that was at the time. `environment` holds secrets:
-    only the gateway may pass it on, and only of the Hub's own containers.
+    only the gateway may pass it on, and only of the Hub's own containers. `host_config` is what it asks of the host, in
+    Docker's own words: empty values, what Docker sets of its own accord, and limits are left out. It is never shown.
     """
 
     id: ContainerId
@@ -98,6 +105,7 @@ class Container:
     addresses: Mapping[str, str] = field(default_factory=dict)
     exposed_ports: tuple[str, ...] = ()
     ports: tuple[PublishedPort, ...] = ()
+    host_config: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +163,7 @@ class ContainerSpec:
     exposed_ports: tuple[str, ...] = ()
     published: tuple[str, ...] = ()
     publish_address: str = ""
+    options: Options = field(default_factory=Options)
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,8 +218,23 @@ class Engine(Protocol):
     async def create_container(self, spec: ContainerSpec) -> ContainerId:
         """Create a container. Raises `NotFound` (image or network), `Conflict` (the name is taken)."""
 
+    async def run_in_container(self, container: ContainerId, command: tuple[str, ...], seconds: float) -> int | None:
+        """Run a command in a running container, as its user; what it prints goes nowhere.
+
+        Returns:
+            its exit status, or None if it has not ended after so many seconds: it runs on.
+
+        Raises:
+            NotFound: there is no such container.
+            Conflict: it does not run.
+            EngineError: the command cannot be started.
+        """
+
     async def volume(self, name: VolumeName) -> Volume | None:
         """One volume; None when there is none."""
+
+    async def volume_names(self) -> tuple[str, ...]:
+        """What all volumes of the engine are called, whoever's they are."""
 
     async def create_volume(
         self, name: VolumeName, driver: str, options: Mapping[str, str], labels: Mapping[str, str]

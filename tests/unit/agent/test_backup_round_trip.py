@@ -12,7 +12,7 @@ import pytest
 from fake_edges import FakeClock
 from hubwarden_agent.backup_manifest import Subject
 from hubwarden_agent.backups import Store
-from hubwarden_agent.engine.docker_json import HOME, helper_body
+from hubwarden_agent.engine.helper_body import HOME, helper_body
 from hubwarden_agent.engine.port import Helper
 from hubwarden_agent.names import ImageId, RequestId, Username, VolumeName
 from hypothesis import HealthCheck, given, settings

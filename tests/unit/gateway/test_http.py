@@ -87,7 +87,7 @@ async def test_other_methods_and_targets(stage: GatewayStage, method: str, targe
 
 async def test_refusals_are_on_the_record(stage: GatewayStage) -> None:
     """A refusal that came before any intent is a denied line; looking for what is not there is none."""
-    await stage.request("POST", "/v1.44/containers/lab/exec", b"")
+    await stage.request("POST", "/v1.44/containers/lab/attach", b"")
     await stage.create(spawner_body("bob"))
     await stage.request("GET", "/v1.44/containers/jupyterlab-alice/json")
     assert stage.audit.phases() == [("denied", Reason.CLIENT_NOT_ALLOWED), ("denied", Reason.NAME_MISMATCH)]
@@ -147,7 +147,7 @@ async def test_requests_in_a_row_are_answered_in_a_row(stage: GatewayStage) -> N
     reader, writer = await asyncio.open_unix_connection(str(stage.path))
     writer.write(
         b"GET /_ping HTTP/1.1\r\nHost: x\r\n\r\n"
-        b"POST /v1.44/containers/lab/exec HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"
+        b"POST /v1.44/containers/lab/attach HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"
         b"GET /_ping HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
     )
     text = (await _rest(reader)).decode()

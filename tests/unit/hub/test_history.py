@@ -87,3 +87,20 @@ def test_a_broken_database_is_said_and_harms_nobody(caplog: pytest.LogCaptureFix
     history.close()
     assert FAILURES._value.get() > before
     assert "an entry of the history is lost" in caplog.text
+
+
+async def test_an_operation_that_a_killed_hub_saw_begin_is_ended_by_the_next(tmp_path: Path) -> None:
+    """Under the same id it is the same entry; one that has ended is another."""
+    deed, url = Deed(Kind.RESET, "bob", "", "user:bob", RequestId.new()), f"sqlite:///{tmp_path}/history.sqlite"
+    killed = History(url, 3, LOG)
+    killed.begun(deed)
+    killed.close()
+    history = History(url, 3, LOG)
+    for _ in range(2):
+        history.begun(deed)
+        history.ended(deed, End(None, 1.0))
+    assert [(entry["id"], entry["result"]) for entry in await history.entries(Filter(), 10)] == [
+        (2, "done"),
+        (1, "done"),
+    ]
+    history.close()

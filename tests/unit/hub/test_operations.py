@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from datetime import UTC, datetime
+from json import dumps, loads
 
 import pytest
 from hubwarden_hub import marker
@@ -16,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tornado import web
 
-HOME = Home("volume", (), None, None)
+HOME = Home("volume", (), datetime(2026, 1, 1, tzinfo=UTC), None, None)
 UNWATCHED = Records([], logging.getLogger())
 
 
@@ -25,10 +27,27 @@ def command(request_id: RequestId | None = None) -> ResetCommand:
     return ResetCommand("alice", "user:alice", request_id or RequestId.new(), "volume")
 
 
+class Page:
+    """Where a reset is noted."""
+
+    def __init__(self) -> None:
+        self.noted: ResetCommand | None = None
+
+    def remember(self, command: ResetCommand) -> None:
+        """See `reset.Note`."""
+        self.noted = command
+
+    def forget(self) -> None:
+        """See `reset.Note`."""
+        self.noted = None
+
+
 class SlowAgent:
     """An agent whose resets end when the test says so."""
 
     def __init__(self) -> None:
+        self.refusal: AgentError | None = None
+        self.reached = asyncio.Event()
         self.may_end = asyncio.Event()
         self.resets: list[ResetCommand] = []
         self.unreachable = False
@@ -41,7 +60,10 @@ class SlowAgent:
     async def reset(self, command: ResetCommand) -> Home:
         """See `agent.Agent`."""
         self.resets.append(command)
+        self.reached.set()
         await self.may_end.wait()
+        if self.refusal:
+            raise self.refusal
         return HOME
 
     async def check_restart(self, command: RestartCommand) -> Restarted:
@@ -106,17 +128,18 @@ async def test_turns_are_a_users_own() -> None:
 
 
 async def test_one_reset_a_user() -> None:
-    """The same id is the same reset, another id is refused; afterwards there may be another."""
+    """The same id is the same reset, also when it is over; another is refused until then."""
     agent = SlowAgent()
     resets = Resets(agent, Turns(), 1, logging.getLogger(), UNWATCHED)
-    first = resets.request(1, command())
-    assert resets.request(1, command(first.request_id)) is first
+    first = resets.request(1, command(), Page())
+    assert resets.request(1, command(first.request_id), Page()) is first
     with pytest.raises(AgentError) as caught:
-        resets.request(1, command())
+        resets.request(1, command(), Page())
     assert caught.value.reason is Reason.OPERATION_IN_PROGRESS
     agent.may_end.set()
     assert await first.result() == HOME
-    assert await resets.request(1, command()).result() == HOME
+    assert resets.request(1, command(first.request_id), Page()) is first
+    assert await resets.request(1, command(), Page()).result() == HOME
     assert len(agent.resets) == 2
 
 
@@ -125,9 +148,35 @@ async def test_a_reset_without_an_agent_fails_before_it_begins() -> None:
     agent = SlowAgent()
     agent.unreachable = True
     with pytest.raises(AgentError) as caught:
-        await Resets(agent, Turns(), 1, logging.getLogger(), UNWATCHED).request(1, command()).result()
+        await Resets(agent, Turns(), 1, logging.getLogger(), UNWATCHED).request(1, command(), Page()).result()
     assert caught.value.reason is Reason.AGENT_UNREACHABLE
     assert agent.resets == []
+
+
+@pytest.mark.parametrize(
+    ("refusal", "kept"), [(None, False), (Reason.VOLUME_IN_USE, False), (Reason.DEADLINE_EXCEEDED, True)]
+)
+async def test_a_reset_is_noted_until_its_outcome_is_known(refusal: Reason | None, *, kept: bool) -> None:
+    """From before the agent is asked; what nobody knows the end of stays, for the next Hub to ask about."""
+    agent, page, sent = SlowAgent(), Page(), command()
+    agent.refusal = AgentError(refusal) if refusal else None
+    operation = Resets(agent, Turns(), 1, logging.getLogger(), UNWATCHED).request(1, sent, page)
+    before = page.noted
+    await agent.reached.wait()
+    assert (before, page.noted) == (None, sent)
+    agent.may_end.set()
+    await operation.wait(5)
+    assert page.noted == (sent if kept else None)
+
+
+async def test_a_reset_left_behind_is_asked_about_though_the_agent_is_away() -> None:
+    """Under the id it had; whether the agent answers a check says nothing about what it did before."""
+    agent, sent = SlowAgent(), command()
+    agent.unreachable = True
+    agent.may_end.set()
+    resets = Resets(agent, Turns(), 1, logging.getLogger(), UNWATCHED)
+    assert await resets.request(1, sent, Page(), left_behind=True).result() == HOME
+    assert agent.resets == [sent]
 
 
 async def test_a_reset_waits_for_a_start() -> None:
@@ -135,7 +184,7 @@ async def test_a_reset_waits_for_a_start() -> None:
     agent, turns = SlowAgent(), Turns()
     agent.may_end.set()
     async with turns.take(1, 1):
-        operation = Resets(agent, turns, 1, logging.getLogger(), UNWATCHED).request(1, command())
+        operation = Resets(agent, turns, 1, logging.getLogger(), UNWATCHED).request(1, command(), Page())
         await asyncio.sleep(0.01)
         assert agent.resets == []
     assert await operation.result() == HOME
@@ -143,8 +192,8 @@ async def test_a_reset_waits_for_a_start() -> None:
 
 def test_a_note_is_read_as_it_was_written() -> None:
     """Through JSON, as the Hub's database keeps it."""
-    noted = RestartCommand("木村", "lab", "service:ops", RequestId.new(), "container", 2.5)
-    assert marker.read({marker.KEY: marker.written(noted)}) == noted
+    for noted in (RestartCommand("木村", "lab", "service:ops", RequestId.new(), "container", 2.5), command()):
+        assert marker.read(loads(dumps({marker.KEY: marker.written(noted)}))) == noted
 
 
 @pytest.mark.parametrize(("field", "value"), [("request_id", "7"), ("stop_timeout", "soon"), ("stop_timeout", None)])

@@ -34,12 +34,12 @@ class World:
             raise answer
         return answer
 
-    def remember(self, command: RestartCommand) -> None:
+    async def remember(self, command: RestartCommand) -> None:
         """See `restart.Server`."""
         assert command == COMMAND
         self._called("remember")
 
-    def conclude(self, address: Address | None, *, end_sessions: bool) -> None:
+    async def conclude(self, address: Address | None, *, end_sessions: bool) -> None:
         """See `restart.Server`."""
         self._called(f"conclude {address.port if address else None} {end_sessions}")
 

@@ -10,16 +10,17 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from hubwarden_hub import marker
+from hubwarden_hub import marker, spawned
 from hubwarden_hub.commands import Home, RequestId, ResetCommand, RestartCommand, Restarted
 from hubwarden_hub.errors import AgentError, Reason
+from hubwarden_hub.gateway_errors import BUSY_MESSAGE
 from hubwarden_hub.history import History
 from hubwarden_hub.operations import Turns
 from hubwarden_hub.plugin import Plugin
-from hubwarden_hub.records import Records
+from hubwarden_hub.records import Deed, End, Records
 from hubwarden_hub.reset import Resets
 from hubwarden_hub.settings import Hubwarden
-from hubwarden_hub.spawner import BUSY_MESSAGE, RestartableSpawnerMixin
+from hubwarden_hub.spawner import RestartableSpawnerMixin
 from tornado import web
 
 RESTARTED = Restarted("jupyterlab-alice", "id", datetime(2026, 1, 1, tzinfo=UTC))
@@ -44,7 +45,19 @@ class World:
     routes: dict[str, str] = field(default_factory=dict)
     lost: AgentError | None = None
     commits: int = 0
+    rounds: int = 0
+    committed: list[int] = field(default_factory=list)
     stopped: list[str] = field(default_factory=list)
+    told: list[tuple[str, RequestId]] = field(default_factory=list)
+
+    def begun(self, deed: Deed) -> None:
+        """See `records.Witness`."""
+        self.told.append(("begun", deed.request_id))
+
+    def ended(self, deed: Deed, end: End) -> None:
+        """See `records.Witness`."""
+        assert end
+        self.told.append(("ended", deed.request_id))
 
     async def check_restart(self, command: RestartCommand) -> Restarted:
         """See `agent.Agent`."""
@@ -80,10 +93,11 @@ class World:
     def commit(self) -> None:
         """See SQLAlchemy's Session."""
         self.commits += 1
+        self.committed.append(self.rounds)
 
     def query(self, _table: Any) -> Any:
         """See SQLAlchemy's Session: no sessions of anybody's."""
-        return SimpleNamespace(filter_by=lambda **_: [])
+        return SimpleNamespace(filter_by=lambda **_: SimpleNamespace(delete=lambda **_: 0))
 
     async def stop(self, name: str) -> None:
         """See JupyterHub's User."""
@@ -100,8 +114,10 @@ class Server:
         """What the proxy is told."""
         return f"http://{self.ip}:{self.port}"
 
-    async def wait_up(self, **_: Any) -> None:
-        """It answers at once."""
+    @property
+    def url(self) -> str:
+        """Where it answers."""
+        return f"{self.host}{self.base_url}"
 
 
 class PlainSpawner:
@@ -120,7 +136,7 @@ class PlainSpawner:
     def __init__(self, world: World) -> None:
         settings = Hubwarden(turn_wait=0.5)
         turns = Turns()
-        records = Records([], self.log)
+        records = Records([world], self.log)
         history = History("sqlite://", 1, self.log)
         plugin = Plugin(settings, world, turns, Resets(world, turns, 0.5, self.log, records), records, history)
         self.user = SimpleNamespace(
@@ -179,6 +195,16 @@ class Spawner(RestartableSpawnerMixin, PlainSpawner):
     """The two together."""
 
 
+@pytest.fixture(autouse=True)
+def servers_answer_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In JupyterHub's place."""
+
+    async def answered(url: str, **_: Any) -> None:
+        assert url.endswith("/user/alice/api")
+
+    monkeypatch.setattr(spawned, "wait_for_http_server", answered)
+
+
 @pytest.fixture
 def world() -> World:
     """A world with a route to the server."""
@@ -211,6 +237,17 @@ async def test_what_the_hub_sees_during_a_restart(spawner: Any, world: World) ->
     assert (spawner.pending, spawner.ready) == (None, True)
     assert world.routes == {"/user/alice/": "http://10.0.0.2:9999"}
     assert spawner.orm_spawner.state == {"object_id": "id"}
+
+
+async def test_jupyterhub_does_not_delete_a_user_during_a_restart(spawner: Any, world: World) -> None:
+    """Its DELETE looks at `_stop_pending`, which otherwise is what JupyterHub sets it to."""
+    operation = await restarting(spawner, world)
+    assert spawner._stop_pending
+    world.may_restart.set()
+    await operation.result()
+    assert not spawner._stop_pending
+    spawner._stop_pending = True
+    assert spawner._stop_pending
 
 
 async def test_a_poll_that_began_before_the_restart_counts_for_nothing(spawner: Any, world: World) -> None:
@@ -254,14 +291,22 @@ async def test_what_a_killed_hub_left_is_resolved_before_anything_is_trusted(spa
     assert await asyncio.gather(*polls) == [None, "http://10.0.0.2:9999/user/alice/"]
     assert world.commands == [left]
     assert spawner.orm_spawner.state == {"object_id": "id"}
+    assert await spawner.request_restart("user:alice", left.request_id) is spawner.latest_restart
+    assert world.told == [("begun", left.request_id), ("ended", left.request_id)]
 
 
-async def test_a_server_that_stops_forgets_its_restart(spawner: Any) -> None:
-    """A note does not outlive the server it is about."""
+async def test_a_server_that_stops_forgets_its_restart(spawner: Any, world: World) -> None:
+    """A note does not outlive the server it is about. A reset's is not about a server, nor anything to restart."""
     left = RestartCommand("alice", "", "user:alice", RequestId.new(), "jupyterlab-alice", 10)
     spawner.load_state({marker.KEY: marker.written(left)})
     spawner.clear_state()
     assert marker.read(spawner.get_state()) is None
+    reset = ResetCommand("alice", "user:alice", RequestId.new(), "volume")
+    spawner.load_state({marker.KEY: marker.written(reset)})
+    spawner.clear_state()
+    assert await spawner.poll() is None
+    assert world.commands == []
+    assert marker.read(spawner.get_state()) == reset
 
 
 async def test_a_restart_during_a_spawn_waits_for_it(spawner: Any, world: World) -> None:
@@ -303,6 +348,29 @@ async def test_a_restart_that_nobody_knows_the_end_of_is_asked_about_again(
     again = await spawner.request_restart("user:alice", operation.request_id)
     await again.wait(5)
     assert [command.request_id for command in world.commands] == [operation.request_id] * asked
+
+
+async def test_restarts_that_end_together_leave_the_loop_free_between_their_commits(world: World) -> None:
+    """However many there are, whoever else wants the Hub's loop waits for one commit and not for all of them."""
+    spawners = [Spawner(world) for _ in range(5)]
+    shared = spawners[0].user.settings["hubwarden"]
+    for number, each in enumerate(spawners):
+        each.user.id, each.user.settings["hubwarden"] = number, shared
+        each.proxy_spec = f"/user/{number}/"
+        world.routes[each.proxy_spec] = "http://10.0.0.1:8888"
+
+    async def count_rounds() -> None:
+        while True:
+            world.rounds += 1
+            await asyncio.sleep(0)
+
+    counting = asyncio.create_task(count_rounds())
+    operations = [await each.request_restart("user:alice", RequestId.new()) for each in spawners]
+    await world.reached.wait()
+    world.may_restart.set()
+    await asyncio.gather(*(operation.result() for operation in operations))
+    counting.cancel()
+    assert len(set(world.committed)) == len(world.committed) == 10
 
 
 async def test_a_start_waits_for_the_users_turn(spawner: Any) -> None:

@@ -1,0 +1,60 @@
+#!/usr/bin/env bash
+# Run the Hub tests on every supported JupyterHub, at once:  every-hub.sh ENGINE ENVIRONMENT...
+#
+# The first environment gets the engine ENGINE, each other one an engine of its own, called after both.
+# Always: whatever one version says is shown at its end, in one piece; every version runs to its end; any failure is the
+# script's, which names the version.
+# Never: two versions on one engine, or one that outlives the script.
+set -euo pipefail
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+# shellcheck source=lib/common.sh
+. "$here/lib/common.sh"
+
+(($# >= 2)) || die "usage: every-hub.sh ENGINE ENVIRONMENT..."
+first_engine=$1
+shift
+
+logs=$(mktemp -d)
+declare -A jobs=()
+
+# What still runs when the script is stopped is interrupted, as by a person, so that pytest takes its Hubs down.
+end() {
+  local pid
+  for pid in "${!jobs[@]}"; do kill -INT -- "-$pid" 2>/dev/null || true; done
+  wait
+  rm -rf "$logs"
+}
+trap end EXIT
+trap 'exit 130' INT TERM
+
+# $1: an environment, $2: its engine, $3: its log.
+run() {
+  {
+    "$here/engine.sh" start "$2"
+    if [[ $2 != "$first_engine" ]]; then "$here/engine.sh" empty "$2"; fi
+    HUBWARDEN_TEST_ENGINE=$2 "$1/bin/python" -m pytest tests/hub -p no:cacheprovider
+  } >"$3" 2>&1
+}
+
+set -m # a process group a job
+engine=$first_engine
+for environment in "$@"; do
+  version=$("$environment/bin/python" -c 'import jupyterhub; print(jupyterhub.__version__)')
+  if [[ $environment != "$1" ]]; then engine=$first_engine-hub${version%%.*}; fi
+  say "JupyterHub $version on the engine $engine"
+  run "$environment" "$engine" "$logs/$version" &
+  jobs[$!]=$version
+done
+
+failed=()
+while ((${#jobs[@]})); do
+  status=0
+  wait -n -p pid "${!jobs[@]}" || status=$?
+  version=${jobs[$pid]}
+  unset "jobs[$pid]"
+  say "JupyterHub $version: exit $status"
+  cat "$logs/$version"
+  if ((status)); then failed+=("$version"); fi
+done
+if ((${#failed[@]})); then die "the Hub tests failed on JupyterHub ${failed[*]}"; fi

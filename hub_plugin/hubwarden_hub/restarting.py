@@ -1,0 +1,129 @@
+"""One Spawner's restarts: the one under way, the last one, and one that a killed Hub left behind.
+
+What holds here: there is at most one at a time; whoever repeats the id of the last one gets that one; while one is
+under way JupyterHub finds something pending, with a future that it cannot cancel; one that was left behind is asked
+about, under its own id and on the record, before anything about the server is trusted. The order of a restart's steps
+is `restart`'s business.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from hubwarden_hub import restart
+from hubwarden_hub.commands import RequestId, RestartCommand
+from hubwarden_hub.errors import AgentError, Reason
+from hubwarden_hub.operations import Operation
+from hubwarden_hub.restart import RestartOutcome
+from hubwarden_hub.spawned import SpawnedServer
+
+if TYPE_CHECKING:
+    from hubwarden_hub.spawner import RestartableSpawnerMixin
+
+
+class Restarting:
+    """See the module.
+
+    Args:
+        spawner: whose restarts these are.
+    """
+
+    def __init__(self, spawner: RestartableSpawnerMixin) -> None:
+        self._spawner = spawner
+        self._task: asyncio.Task[None] | None = None
+        self._asking: asyncio.Task[None] | None = None
+        self.under_way: Operation[RestartOutcome] | None = None
+        self.latest: Operation[RestartOutcome] | None = None
+        self.count = 0
+        """How many have begun: whoever sees it grow has seen the server at another time."""
+
+    async def request(self, actor: str, request_id: RequestId) -> Operation[RestartOutcome]:
+        """See `RestartableSpawnerMixin.request_restart`."""
+        spawner, turn_wait = self._spawner, self._spawner.plugin.settings.turn_wait
+        if (latest := self.latest) is not None and latest.request_id == request_id and not latest.is_lost:
+            return latest
+        if spawner.pending == "spawn" and spawner._spawn_future is not None:  # noqa: SLF001 - what there is to wait for
+            await asyncio.wait({spawner._spawn_future}, timeout=turn_wait)  # noqa: SLF001 - as above
+        if spawner.pending:
+            raise AgentError(Reason.OPERATION_IN_PROGRESS)
+        if not spawner.ready:
+            raise AgentError(Reason.SERVER_NOT_RUNNING)
+        return self._begin(actor, request_id)
+
+    def _begin(self, actor: str, request_id: RequestId) -> Operation[RestartOutcome]:
+        spawner = self._spawner
+        operation: Operation[RestartOutcome] = Operation(request_id)
+        command = RestartCommand(
+            username=spawner.user.name,
+            server_name=spawner.name,
+            actor=actor,
+            request_id=request_id,
+            expected_container=spawner.object_name,
+            stop_timeout=spawner.plugin.settings.stop_timeout,
+        )
+        spawner.plugin.records.follow(operation, command)
+        self.under_way = self.latest = operation
+        self.count += 1
+        # With these, JupyterHub's pending page and progress API follow the restart as they follow a spawn.
+        spawner._spawn_pending = True  # noqa: SLF001 - JupyterHub's
+        spawner._spawn_future = operation.outcome  # noqa: SLF001 - JupyterHub's
+        self._task = asyncio.create_task(self._carry_out(operation, command))
+        return operation
+
+    async def _carry_out(self, operation: Operation[RestartOutcome], command: RestartCommand) -> None:
+        spawner, plugin = self._spawner, self._spawner.plugin
+        try:
+            async with plugin.turns.take(spawner.user.id, plugin.settings.turn_wait):
+                outcome = await restart.carry_out(SpawnedServer(spawner), plugin.agent, command, operation.enter)
+        except AgentError as error:
+            self._end()
+            operation.fail(error)
+        except Exception:  # ServerGone; and a server in an unforeseen state is better stopped than misrouted
+            spawner.log.exception("Restart %s of %s failed", command.request_id, spawner.proxy_spec)
+            self._end()
+            await self._stop_for_good()
+            spawner._spawn_future = operation.outcome  # noqa: SLF001 - JupyterHub's pages then say what went wrong
+            operation.fail(AgentError(Reason.RESTART_FAILED))
+        else:
+            self._end()
+            operation.succeed(outcome)
+
+    async def _stop_for_good(self) -> None:
+        """Have JupyterHub stop what may be left of the server, and show it stopped."""
+        spawner = self._spawner
+        try:
+            await spawner.user.stop(spawner.name)
+        except Exception:
+            spawner.log.exception("Could not stop %s; the Hub shows it stopped all the same", spawner.proxy_spec)
+
+    def _end(self) -> None:
+        self.under_way = None
+        self._spawner._spawn_pending = False  # noqa: SLF001 - JupyterHub's
+        self._spawner._spawn_future = None  # noqa: SLF001 - JupyterHub's
+
+    # --- what a killed Hub left behind ----------------------------------------------------------------------------
+
+    async def resolve_left_over(self) -> None:
+        """Learn what became of a restart that a killed Hub left behind, before anything about the server is trusted."""
+        command = self._spawner.marker
+        if not isinstance(command, RestartCommand) or self.under_way is not None:
+            return
+        if self._asking is None:
+            self._asking = asyncio.create_task(self._ask_about(command))
+        await asyncio.shield(self._asking)
+
+    async def _ask_about(self, command: RestartCommand) -> None:
+        spawner = self._spawner
+        operation: Operation[RestartOutcome] = Operation(command.request_id)
+        self.latest = operation
+        spawner.plugin.records.follow(operation, command)
+        try:
+            outcome = RestartOutcome(await spawner.plugin.agent.restart(command), ready=False)
+        except AgentError as error:
+            spawner.log.warning("Restart %s of %s, left behind: %s", command.request_id, spawner.proxy_spec, error)
+            operation.fail(error)
+        else:
+            operation.succeed(outcome)
+        await SpawnedServer(spawner).conclude(None, end_sessions=True)
+        self._asking = None
