@@ -112,8 +112,8 @@ class Case:
 
     def helpers(self) -> list[str]:
         """Every helper on the engine that has the home."""
-        filters = {"label": HELPER_LABEL, "volume": self.home}
-        return [one.name for one in self.bench.client.containers.list(all=True, filters=filters)]
+        filters: dict[str, str | list[str] | bool] = {"label": HELPER_LABEL, "volume": self.home}
+        return [str(one.name) for one in self.bench.client.containers.list(all=True, filters=filters)]
 
 
 def backed_up(store: Store, username: str) -> Manifest:
