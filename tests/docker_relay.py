@@ -110,23 +110,33 @@ class Relay:
             self.stopped.set()
 
     async def _stream(self, moment: Moment | None, agent: Streams, docker: Streams) -> None:
-        """A container's output. `during` is once the first of it has come, `after` once all has, its end not passed."""
+        """A container's streams. `during` is once some has gone by, `after` once all has, its end not passed on."""
         (from_agent, to_agent), (from_docker, to_docker) = agent, docker
         to_agent.write(await from_docker.readuntil(b"\r\n\r\n"))
-        hanging_up = asyncio.create_task(_closed_after(from_agent, to_docker))
+        gone_by = asyncio.Event()
+        sending = asyncio.create_task(_passed_in(from_agent, to_docker, gone_by))
+        receiving = asyncio.create_task(self._passed_out(from_docker, to_agent, gone_by))
+        try:
+            await (gone_by.wait() if moment == "during" else receiving)
+            if moment is not None:
+                self._kill()
+                self.stopped.set()
+        finally:
+            sending.cancel()
+            receiving.cancel()
+            await asyncio.gather(sending, receiving, return_exceptions=True)
+            to_agent.close()
+            to_docker.close()
+
+    async def _passed_out(
+        self, from_docker: asyncio.StreamReader, to_agent: asyncio.StreamWriter, gone_by: asyncio.Event
+    ) -> None:
         while data := await from_docker.read(65536):
             self.streaming.set()
             await self.flowing.wait()
-            if moment == "during":
-                break
             to_agent.write(data)
             await to_agent.drain()
-        if moment is not None:
-            self._kill()
-            self.stopped.set()
-        to_agent.close()
-        to_docker.close()
-        await hanging_up
+            gone_by.set()
 
     def _moment(self, request: str) -> Moment | None:
         if self._point is None or not re.search(self._point.request, request):
@@ -138,11 +148,19 @@ class Relay:
         return moment
 
 
-async def _closed_after(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Hang up there when here they have: who reads a backup gives it no input."""
+async def _passed_in(from_agent: asyncio.StreamReader, to_docker: asyncio.StreamWriter, gone_by: asyncio.Event) -> None:
+    """A container's input and its end; who only reads and hangs up has that passed on, too."""
+    is_input = False
     with suppress(ConnectionError):
-        await reader.read()
-    writer.close()
+        while data := await from_agent.read(65536):
+            is_input = True
+            to_docker.write(data)
+            await to_docker.drain()
+            gone_by.set()
+    if is_input:
+        to_docker.write_eof()
+    else:
+        to_docker.close()
 
 
 @asynccontextmanager

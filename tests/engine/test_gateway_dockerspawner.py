@@ -24,6 +24,7 @@ async def test_a_cycle_that_keeps_the_container(spawn: Spawn, sent: Sent, bench:
     assert sent.take() == [*START, "GET /containers/ID/json"]
     assert await spawner.poll() is None
     first = spawner.object_id
+    await _catches_sigterm(bench, first)
     await spawner.stop()
     assert sent.take() == ["GET /containers/NAME/json", "POST /containers/ID/stop"]
     assert "ExitCode=0" in str(await spawner.poll())
@@ -150,6 +151,17 @@ async def test_the_agent_goes_away_while_a_server_runs(
         await spawner.poll()
     monkeypatch.undo()
     assert spawner.object_id
+
+
+async def _catches_sigterm(bench: Workbench, identifier: str) -> None:
+    """The script's trap is set, which on a busy machine comes some time after the start."""
+    container = bench.client.containers.get(identifier)
+    for _ in range(200):
+        caught = await asyncio.to_thread(container.exec_run, ["grep", "-q", "^SigCgt:.*[4-7c-f]...$", "/proc/1/status"])
+        if caught[0] == 0:
+            return
+        await asyncio.sleep(0.05)
+    raise AssertionError("the script does not catch SIGTERM")
 
 
 async def _gone(bench: Workbench, identifier: str) -> None:
