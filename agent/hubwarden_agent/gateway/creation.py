@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 
 from hubwarden_agent.budgets import Window
-from hubwarden_agent.config import SpawnPolicy
 from hubwarden_agent.engine.port import Conflict, ContainerSpec, Engine, NotFound
 from hubwarden_agent.gateway import create_body, policy, refusals, strict_json, volumes
 from hubwarden_agent.gateway.deeds import Answer, Deed, Recorder, json_answer
@@ -17,6 +16,7 @@ from hubwarden_agent.gateway.room import Room
 from hubwarden_agent.gateway.routes import Call
 from hubwarden_agent.locks import UserLocks
 from hubwarden_agent.names import ContainerId, ContainerName, Names
+from hubwarden_agent.spawn_policy import SpawnPolicy
 
 RATE_KEY = "create"
 
