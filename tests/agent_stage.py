@@ -17,10 +17,12 @@ from hubwarden_agent.errors import Reason
 from hubwarden_agent.locks import UserLocks
 from hubwarden_agent.metrics import Metrics
 from hubwarden_agent.names import Actor, Names, RequestId, ServerName, Templates, Username
+from hubwarden_agent.operations.backup import Backups
 from hubwarden_agent.operations.commands import Reset, Restart
 from hubwarden_agent.operations.reset import Resetter
 from hubwarden_agent.operations.restart import Restarter
 from hubwarden_agent.operations.runner import Runner
+from hubwarden_agent.operations.sizes import Sizes
 from hubwarden_agent.service import AgentService, Bounds
 from limits import parse as parse_rate
 
@@ -56,6 +58,8 @@ class AgentStage:
         self.restarter = Restarter(
             self.engine, self.names, self.runner, self.locks, self.audit, self.restart_budget, self.clock
         )
+        self.backups = Backups(self.engine, self.names, self.policy, self.clock)
+        self.sizes = Sizes(self.engine, self.clock, self.policy.sizes_interval)
         self.resetter = Resetter(
             self.engine,
             self.names,
@@ -66,6 +70,8 @@ class AgentStage:
             self.total_budget,
             self.policy,
             self.clock,
+            self.backups,
+            self.sizes,
         )
         self.service = AgentService(self.restarter, self.resetter, Bounds(60, 600), self.metrics, SocketCallers())
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 Moment = Literal["before", "during", "after"]
+Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,10 @@ class Relay:
     Args:
         docker: the engine's socket.
         intent_on_disk: asked before each change whether the record of it is there.
+
+    Attributes:
+        streaming: is set once a container's output has begun to come.
+        flowing: while it is not set, none of that is passed on.
     """
 
     def __init__(self, docker: str, intent_on_disk: Callable[[], bool]) -> None:
@@ -48,6 +53,9 @@ class Relay:
         self._kill: Callable[[], None] = lambda: None
         self._seen = 0
         self.stopped = asyncio.Event()
+        self.streaming = asyncio.Event()
+        self.flowing = asyncio.Event()
+        self.flowing.set()
         self.changes: list[str] = []
         self.unrecorded: list[str] = []
 
@@ -81,9 +89,14 @@ class Relay:
         if not request.startswith("GET "):
             (self.changes if self._intent_on_disk() else self.unrecorded).append(request)
         from_docker, to_docker = await asyncio.open_unix_connection(self._docker)
-        head = re.sub(r"(?i)\r\nconnection: [^\r]*", "", head)
-        to_docker.write(head.replace("\r\n", "\r\nConnection: close\r\n", 1).encode() + body)
+        if "/attach?" not in request:
+            head = re.sub(r"(?i)\r\nconnection: [^\r]*", "", head)
+            head = head.replace("\r\n", "\r\nConnection: close\r\n", 1)
+        to_docker.write(head.encode() + body)
         await to_docker.drain()
+        if "/attach?" in request:
+            await self._stream(moment, (reader, writer), (from_docker, to_docker))
+            return
         if moment == "during":
             self._kill()
         answer = await from_docker.read()
@@ -96,6 +109,25 @@ class Relay:
         else:
             self.stopped.set()
 
+    async def _stream(self, moment: Moment | None, agent: Streams, docker: Streams) -> None:
+        """A container's output. `during` is once the first of it has come, `after` once all has, its end not passed."""
+        (from_agent, to_agent), (from_docker, to_docker) = agent, docker
+        to_agent.write(await from_docker.readuntil(b"\r\n\r\n"))
+        hanging_up = asyncio.create_task(_closed_after(from_agent, to_docker))
+        while data := await from_docker.read(65536):
+            self.streaming.set()
+            await self.flowing.wait()
+            if moment == "during":
+                break
+            to_agent.write(data)
+            await to_agent.drain()
+        if moment is not None:
+            self._kill()
+            self.stopped.set()
+        to_agent.close()
+        to_docker.close()
+        await hanging_up
+
     def _moment(self, request: str) -> Moment | None:
         if self._point is None or not re.search(self._point.request, request):
             return None
@@ -104,6 +136,13 @@ class Relay:
             return None
         moment, self._point = self._point.moment, None
         return moment
+
+
+async def _closed_after(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Hang up there when here they have: who reads a backup gives it no input."""
+    with suppress(ConnectionError):
+        await reader.read()
+    writer.close()
 
 
 @asynccontextmanager

@@ -6,11 +6,22 @@ A subclass provides `engine` and `stage`; the stage makes what a test begins wit
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Protocol
 
 import pytest
-from hubwarden_agent.engine.port import Conflict, ContainerSpec, ContainerState, Engine, Mount, NotFound
-from hubwarden_agent.names import ContainerId, ContainerName, VolumeName
+from hubwarden_agent.engine.options import HealthCheck, LogConfig, Options, RestartPolicy, Ulimit
+from hubwarden_agent.engine.port import (
+    HELPER_LABEL,
+    Conflict,
+    ContainerSpec,
+    ContainerState,
+    Engine,
+    Helper,
+    Mount,
+    NotFound,
+)
+from hubwarden_agent.names import ContainerId, ContainerName, ImageId, VolumeName
 
 NOBODY = ContainerId("f" * 64)
 Change = Callable[[Engine], Awaitable[None]]
@@ -27,15 +38,30 @@ class Stage(Protocol):
 
     image: str
     network: str
+    folder: str
+    helper_image: ImageId
+    number: int
 
     def name(self, suffix: str = "") -> str:
         """A name nobody else uses; the same for the same suffix within a test."""
 
-    def container(self, suffix: str = "", *, volume: str = "", start: bool = True, auto_remove: bool = False) -> str:
+    def container(
+        self,
+        suffix: str = "",
+        *,
+        volume: str = "",
+        start: bool = True,
+        auto_remove: bool = False,
+        labels: dict[str, str] | None = None,
+        name: str = "",
+    ) -> str:
         """A container that runs until it is stopped. Returns its id."""
 
     def volume(self, suffix: str = "", *, labels: dict[str, str] | None = None) -> str:
         """A plain volume. Returns its name."""
+
+    def filled_volume(self) -> str:
+        """A volume with a file called `thesis`. Returns its name."""
 
 
 class EngineContract:
@@ -192,6 +218,104 @@ class EngineContract:
         found = await engine.containers_labelled(spec.labels)
         assert [one.id for one in found] == [container]
         assert not await engine.containers_labelled({**spec.labels, "hubwarden.test": "another"})
+
+    async def test_a_command_runs_and_its_status_is_told(self, engine: Engine, stage: Stage) -> None:
+        """Its exit status when it has ended."""
+        container = ContainerId(stage.container())
+        assert await engine.run_in_container(container, ("/bin/sh", "-c", "echo output; exit 0"), 30) == 0
+
+    async def test_a_command_in_no_container_or_a_stopped_one(self, engine: Engine, stage: Stage) -> None:
+        """NotFound and Conflict."""
+        with pytest.raises(NotFound):
+            await engine.run_in_container(NOBODY, ("true",), 1)
+        container = ContainerId(stage.container())
+        await engine.stop_container(container, 5)
+        with pytest.raises(Conflict):
+            await engine.run_in_container(container, ("true",), 1)
+
+    async def test_volumes_are_listed_by_name(self, engine: Engine, stage: Stage) -> None:
+        """Those that are there, and not those that are gone."""
+        name = stage.volume()
+        assert name in await engine.volume_names()
+        await engine.remove_volume(VolumeName(name))
+        assert name not in await engine.volume_names()
+
+    async def test_a_container_has_the_options_of_its_spec(self, engine: Engine, stage: Stage) -> None:
+        """A specification with options and every kind of mount makes a container that starts."""
+        options = Options(
+            user="0:0",
+            hostname="lab",
+            working_dir="/tmp",
+            entrypoint=("/bin/sh", "-c"),
+            health_check=HealthCheck(("CMD", "true"), interval=10**9),
+            shm_size=8 * 1024**2,
+            ulimits=(Ulimit("nofile", 512, 1024),),
+            restart_policy=RestartPolicy("on-failure", 3),
+            log_config=LogConfig("json-file", (("max-size", "1m"),)),
+        )
+        spec = replace(
+            self._spec(stage),
+            command=("while :; do sleep 0.1; done",),
+            options=options,
+            mounts=(
+                Mount("volume", "/home/jovyan", volume=stage.name("home")),
+                Mount("tmpfs", "/fast", size=1024**2),
+                Mount("bind", "/shared", read_only=True, source=stage.folder),
+            ),
+        )
+        container = await engine.create_container(spec)
+        await engine.start_container(container)
+        seen = await engine.container(container)
+        assert seen is not None
+        assert seen.state is ContainerState.RUNNING
+        mounts = {
+            (mount.kind, mount.target, mount.read_only, mount.source) for mount in seen.mounts if not mount.volume
+        }
+        assert ("bind", "/shared", True, stage.folder) in mounts
+        await engine.stop_container(container, 0)
+
+    async def test_what_was_archived_is_extracted(self, engine: Engine, stage: Stage) -> None:
+        """A tar of a volume, written into another, gives the same tar there; no helper stays behind."""
+        volume, other = VolumeName(stage.filled_volume()), VolumeName(stage.volume("other"))
+        first, second = list[bytes](), list[bytes]()
+        helper = Helper(stage.helper_image, stage.name())
+        await engine.archive_volume(volume, helper, first.append)
+        await engine.extract_volume(other, helper, iter(first))
+        await engine.archive_volume(other, helper, second.append)
+        assert b"thesis" in b"".join(first)
+        assert b"".join(first) == b"".join(second)
+        assert await engine.containers_holding(volume) == await engine.containers_holding(other) == ()
+
+    async def test_what_the_taker_raises_ends_the_archive(self, engine: Engine, stage: Stage) -> None:
+        """A full disk on this side is raised as it is, and no helper stays behind."""
+        volume = VolumeName(stage.filled_volume())
+
+        def take(_: bytes) -> None:
+            raise OSError("no space left")
+
+        with pytest.raises(OSError, match="no space left"):
+            await engine.archive_volume(volume, Helper(stage.helper_image, stage.name()), take)
+        assert await engine.containers_holding(volume) == ()
+
+    async def test_helpers_are_removed_by_label_and_name(self, engine: Engine, stage: Stage) -> None:
+        """Only this scheme's helpers go: a container with the label and another name, or another scheme, stays."""
+        labels = {HELPER_LABEL: stage.name()}
+        helper = stage.container(name=f"hubwarden-helper-{stage.number:016x}", labels=labels)
+        named_otherwise = stage.container("other", labels=labels)
+        await engine.remove_helpers(stage.name("another"))
+        assert await engine.container(ContainerId(helper)) is not None
+        await engine.remove_helpers(stage.name())
+        assert await engine.container(ContainerId(helper)) is None
+        assert await engine.container(ContainerId(named_otherwise)) is not None
+
+    async def test_a_volumes_size_is_counted(self, engine: Engine, stage: Stage) -> None:
+        """A volume is listed once, with its creation, and is as large as what is in it."""
+        volume = VolumeName(stage.filled_volume())
+        seen = await engine.volume(volume)
+        assert seen is not None
+        [size] = [one for one in await engine.volume_sizes() if one.name == volume]
+        assert size.created == seen.created
+        assert size.size_bytes >= len(b"thesis")
 
     def _spec(self, stage: Stage) -> ContainerSpec:
         name = stage.name("made")

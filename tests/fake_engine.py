@@ -9,26 +9,32 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import itertools
-from collections.abc import Callable, Mapping
+import tarfile
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 from hubwarden_agent.engine.port import (
+    HELPER_LABEL,
+    HELPER_NAME,
     Conflict,
     Container,
     ContainerSpec,
     ContainerState,
     EngineError,
     EngineUnavailable,
+    Helper,
     Image,
     Mount,
     NotFound,
     PublishedPort,
     Version,
     Volume,
+    VolumeSize,
 )
 from hubwarden_agent.names import ContainerId, ContainerName, VolumeName
 
 RUNNING = {ContainerState.RUNNING, ContainerState.PAUSED, ContainerState.RESTARTING}
+EMPTY_TAR = tarfile.TarInfo(".").tobuf() + bytes(2 * tarfile.BLOCKSIZE)
 START = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 
 
@@ -38,10 +44,13 @@ class FakeEngine:
     def __init__(self) -> None:
         self.containers: dict[ContainerId, Container] = {}
         self.volumes: dict[VolumeName, Volume] = {}
+        self.contents: dict[VolumeName, tuple[bytes, ...]] = {}
         self.images: dict[str, Image] = {}
         self.networks: set[str] = {"bridge"}
         self.available = True
         self.calls: list[tuple[str, str]] = []
+        self.commands: list[tuple[str, ...]] = []
+        self.exit_status: int | None = 0
         self.fail_next: dict[str, EngineError] = {}
         self.before: dict[str, Callable[[], object]] = {}
         self.stall: dict[str, asyncio.Event] = {}
@@ -137,7 +146,7 @@ class FakeEngine:
         if any(container.name == spec.name.value for container in self.containers.values()):
             raise Conflict("the name is in use")
         for mount in spec.mounts:
-            if VolumeName(mount.volume) not in self.volumes:
+            if mount.kind == "volume" and VolumeName(mount.volume) not in self.volumes:
                 self.add_volume(mount.volume)
         created = self.add_container(
             spec.name.value,
@@ -152,6 +161,18 @@ class FakeEngine:
             exposed_ports=spec.exposed_ports,
         )
         return created.id
+
+    async def run_in_container(self, container: ContainerId, command: tuple[str, ...], seconds: float) -> int | None:
+        assert seconds > 0
+        await self._change("run_in_container", container.value)
+        if self._known(container).state is not ContainerState.RUNNING:
+            raise Conflict("container is not running")
+        self.commands.append(command)
+        return self.exit_status
+
+    async def volume_names(self) -> tuple[str, ...]:
+        await self._enter("volume_names", "")
+        return tuple(name.value for name in self.volumes)
 
     async def volume(self, name: VolumeName) -> Volume | None:
         await self._enter("volume", name.value)
@@ -172,6 +193,7 @@ class FakeEngine:
         if self._holding(name):
             raise Conflict("volume is in use")
         del self.volumes[name]
+        self.contents.pop(name, None)
 
     async def image(self, reference: str) -> Image | None:
         await self._enter("image", reference)
@@ -181,7 +203,43 @@ class FakeEngine:
         await self._change("pull_image", reference)
         raise NotFound("there is no registry")
 
+    async def archive_volume(self, volume: VolumeName, helper: Helper, take: Callable[[bytes], object]) -> None:
+        """A volume's content here is the pieces of its tar. The helper holds it until the end."""
+        await self._help(volume, helper, lambda: [take(piece) for piece in self.contents.get(volume, (EMPTY_TAR,))])
+
+    async def extract_volume(self, volume: VolumeName, helper: Helper, pieces: Iterable[bytes]) -> None:
+        await self._help(volume, helper, lambda: self.contents.update({volume: tuple(pieces)}))
+
+    async def remove_helpers(self, scheme: str) -> None:
+        await self._enter("remove_helpers", scheme)
+        self._remove_helpers(scheme)
+
+    async def volume_sizes(self) -> tuple[VolumeSize, ...]:
+        await self._enter("volume_sizes", "")
+        if event := self.stall.get("volume_sizes"):
+            await event.wait()
+        return tuple(
+            VolumeSize(one.name, one.created, sum(map(len, self.contents.get(one.name, ()))))
+            for one in self.volumes.values()
+        )
+
     # How it fails, waits and races.
+
+    async def _help(self, volume: VolumeName, helper: Helper, work: Callable[[], object]) -> None:
+        self._remove_helpers(helper.scheme, volume)
+        number = next(self._numbers)
+        mount, labels = Mount("volume", "/home-volume", volume=volume.value), {HELPER_LABEL: helper.scheme}
+        held = self.add_container(f"hubwarden-helper-{number:016x}", mounts=(mount,), labels=labels)
+        try:
+            await self._change("help", volume.value)
+            work()
+        finally:
+            del self.containers[held.id]
+
+    def _remove_helpers(self, scheme: str, volume: VolumeName | None = None) -> None:
+        for one in self._holding(volume) if volume else tuple(self.containers.values()):
+            if one.labels.get(HELPER_LABEL) == scheme and HELPER_NAME.fullmatch(one.name):
+                del self.containers[one.id]
 
     async def _change(self, method: str, name: str) -> None:
         await self._enter(method, name)

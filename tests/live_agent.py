@@ -17,7 +17,8 @@ from typing import Any
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from hubwarden.v1 import agent_pb2, agent_pb2_grpc
-from hubwarden_agent.server import HEALTH_SOCKET, SERVICE
+from hubwarden_agent.config import HEALTH_SOCKET
+from hubwarden_agent.server import SERVICE
 
 TLS_HOST = "agent.test"
 COMMAND = str(Path(sys.executable).with_name("hubwarden-agent"))

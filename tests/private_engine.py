@@ -30,12 +30,21 @@ def start() -> str:
     return subprocess.run([ENGINE, "socket", NAME], check=True, capture_output=True, text=True).stdout.strip()
 
 
-def base_image(kind: str, socket: str) -> str:
-    """A base image (`python` or `busybox`) on the private engine. Returns its tag."""
-    script = f'eval "$({ENGINE} env {NAME})"; exec {BASE_IMAGES} {kind}'
+def base_image(kind: str, socket: str, name: str = NAME) -> str:
+    """A base image (`python` or `busybox`) on a private engine. Returns its tag."""
+    script = f'eval "$({ENGINE} env {name})"; exec {BASE_IMAGES} {kind}'
     environment = {**os.environ, "DOCKER_HOST": f"unix://{socket}"}
     result = subprocess.run(["bash", "-c", script], check=True, stdout=subprocess.PIPE, text=True, env=environment)
     return result.stdout.strip()
+
+
+def helper_image(socket: str) -> str:
+    """The id of an image with GNU tar, as the agent's own has it."""
+    client = docker.DockerClient(f"unix://{socket}")
+    try:
+        return str(client.images.get(base_image("python", socket)).id)
+    finally:
+        client.close()
 
 
 class Workbench:

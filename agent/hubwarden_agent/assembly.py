@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import grpc
 from limits import parse as parse_rate
 
+from hubwarden_agent import unfinished
 from hubwarden_agent.audit import AuditFile
 from hubwarden_agent.audit_segments import Segments
 from hubwarden_agent.budgets import Window
@@ -28,10 +29,12 @@ from hubwarden_agent.errors import Reason
 from hubwarden_agent.locks import UserLocks
 from hubwarden_agent.metrics import Metrics
 from hubwarden_agent.names import Names
+from hubwarden_agent.operations.backup import Backups
 from hubwarden_agent.operations.recovery import Recovery
 from hubwarden_agent.operations.reset import Resetter
 from hubwarden_agent.operations.restart import Restarter
 from hubwarden_agent.operations.runner import Runner
+from hubwarden_agent.operations.sizes import Sizes
 from hubwarden_agent.remote import Keyring, Remote, RemoteHealth
 from hubwarden_agent.server import Health, bound_socket, group_id, serve_agent
 from hubwarden_agent.service import AgentService, Bounds
@@ -56,6 +59,8 @@ class Agent:
     audit: AuditFile
     runner: Runner
     recovery: Recovery
+    backups: Backups
+    sizes: Sizes
     service: AgentService
     metrics: Metrics
     gateway: Listener | None
@@ -65,11 +70,12 @@ class Agent:
         """Serve until `stopped`, then finish what is under way.
 
         Raises:
-            OSError: a socket cannot be made.
+            OSError: a socket cannot be made, or required backups have no place.
             KeyError: the sockets' group does not exist.
         """
         listen = self.settings.listen
         async with AsyncExitStack() as stack:
+            await self.backups.sweep()
             self.recovery.begin(self.audit.history())
             stack.push_async_callback(self.recovery.stop)
             await self.health.start()
@@ -80,7 +86,7 @@ class Agent:
                 await self.gateway.start(bound_socket(listen.gateway, listen.socket_mode, group))
             if listen.metrics:
                 await self._serve_metrics(stack, group)
-            following = [asyncio.create_task(self.health.follow())]
+            following = [asyncio.create_task(self.health.follow()), asyncio.create_task(self.sizes.follow())]
             if self.remote:
                 servers.append(await self.remote.serve())
                 following.append(asyncio.create_task(self.remote.keyring.follow()))
@@ -91,6 +97,7 @@ class Agent:
                 task.cancel()
             await asyncio.gather(*following, return_exceptions=True)
             await self.health.leave()
+            self.backups.stop()
             if not await self._drained(servers):
                 _log.error("some operations did not end in time")
 
@@ -116,20 +123,22 @@ def assemble(settings: Config, engine: Engine, clock: Clock, metrics: Metrics, k
     """Put an agent together; without a keyring, nothing listens on TCP.
 
     Raises:
-        OSError: the audit file cannot be opened.
+        OSError: the audit file, or what the state directory says of unfinished restores, cannot be read.
     """
     kept = settings.audit
     segments = Segments(settings.state_directory / kept.file, kept.max_bytes, kept.keep)
     audit = AuditFile(segments, clock, Window(parse_rate(DENIALS_RECORDED), clock))
-    limits, names, locks = settings.limits, Names(settings.names), UserLocks()
+    limits, names, locks = settings.limits, Names(settings.names), UserLocks(unfinished.users(settings.state_directory))
     runner = Runner(locks, clock, limits.max_concurrent)
+    backups = Backups(engine, names, settings.reset, clock)
+    sizes = Sizes(engine, clock, settings.reset.sizes_interval)
     restarts = Window(limits.restarts_per_user, clock)
     resets = Window(limits.resets_per_user, clock)
     resets_total = Window(limits.resets_total, clock, Reason.RESET_BUDGET_SPENT)
     serving = partial(
         AgentService,
         Restarter(engine, names, runner, locks, audit, restarts, clock),
-        Resetter(engine, names, runner, locks, audit, resets, resets_total, settings.reset, clock),
+        Resetter(engine, names, runner, locks, audit, resets, resets_total, settings.reset, clock, backups, sizes),
         Bounds(limits.max_stop_timeout, limits.max_deadline),
         metrics,
     )
@@ -141,8 +150,9 @@ def assemble(settings: Config, engine: Engine, clock: Clock, metrics: Metrics, k
         metrics.certificates(lambda: keyring.current.not_after, lambda: bool(keyring.problem))
         remote = Remote(settings.listen.tcp, keyring, serving(callers), RemoteHealth(health.servicer, callers))
     gateway = _gateway(settings, engine, names, locks, audit, clock, metrics) if settings.listen.gateway else None
-    recovery = Recovery(engine, audit, runner, clock)
-    return Agent(settings, health, audit, runner, recovery, serving(SocketCallers()), metrics, gateway, remote)
+    recovery = Recovery(engine, audit, runner, locks, clock)
+    service = serving(SocketCallers())
+    return Agent(settings, health, audit, runner, recovery, backups, sizes, service, metrics, gateway, remote)
 
 
 def _gateway(
@@ -156,7 +166,7 @@ def _gateway(
 ) -> Listener:
     from hubwarden_agent.gateway import app, listener  # noqa: PLC0415 - see the top
 
-    front = app.build_app(
+    handler = app.build_handler(
         engine=engine, names=names, spawn=settings.spawn, locks=locks, audit=audit, clock=clock, metrics=metrics
     )
-    return listener.Listener(front, DRAIN_SECONDS)
+    return listener.Listener(handler, DRAIN_SECONDS)

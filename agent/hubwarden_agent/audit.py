@@ -31,7 +31,8 @@ class Entry:
 
     `client` is who the transport says called (`unix`), `actor` who the caller says asked. `object` and `object_id` are
     the name and id (or creation time) of the container or volume that is acted on. `fingerprint` stands for the
-    parameters of a request whose id is remembered; it is empty for any other.
+    parameters of a request whose id is remembered; empty for any other. `stop_timeout` is a restart's, in seconds;
+    `backup_id` is the backup that an operator restores or removes.
     """
 
     operation: str
@@ -43,6 +44,8 @@ class Entry:
     object: str
     object_id: str
     fingerprint: str = ""
+    stop_timeout: int = 0
+    backup_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +61,7 @@ class Past:
     @classmethod
     def of(cls, line: Mapping[str, Any]) -> Self:
         """The line's, which has the hash that it says and so is one that we wrote."""
-        entry = Entry(**{one.name: line.get(one.name, "") for one in fields(Entry)})
+        entry = Entry(**{one.name: line[one.name] for one in fields(Entry) if one.name in line})
         time = dt.datetime.fromisoformat(line["time"])
         return cls(time, line["phase"], entry, line["reason"], line.get("answer", {}))
 
@@ -146,13 +149,14 @@ class AuditFile:
     ) -> Mapping[str, Any]:
         """A line's fields but for the chain's, in the order in which they are written."""
         said = asdict(entry)
-        fingerprint = said.pop("fingerprint")
+        optional = ("fingerprint", "stop_timeout", "backup_id")
+        more = {key: value for key in optional if (value := said.pop(key))} | more
         first = {
             key: said.pop(key) for key in ("request_id", "client", "actor", "username", "server_name", "operation")
         }
         time = self._clock.now().isoformat(timespec="milliseconds").replace("+00:00", "Z")
         ended = {"phase": phase, "result": result, "reason": reason, **said, "duration_ms": duration_ms}
-        return {"time": time, **first, **ended, **({"fingerprint": fingerprint} if fingerprint else {}), **more}
+        return {"time": time, **first, **ended, **more}
 
     async def _append(self, line: Mapping[str, Any], *, owed: bool = False) -> None:
         # Shielded: a caller that is cancelled must not leave half a thought; the line is written or refused as a whole.

@@ -48,6 +48,11 @@ class Window:
         self.check(key)
         self._spent.setdefault(key, deque()).append(self._clock.monotonic())
 
+    def give_back(self, key: str) -> None:
+        """Take the newest spending back: what it was for did not begin."""
+        if spent := self._recent(key):
+            spent.pop()
+
     def left(self, key: str) -> int:
         """How many more could be spent now."""
         return max(self._amount - len(self._recent(key)), 0)

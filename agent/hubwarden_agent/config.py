@@ -9,15 +9,21 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from os.path import normpath
 from pathlib import Path
 from typing import Any, Literal
 
 from limits import RateLimitItem
 from limits import parse as parse_rate
 
-from hubwarden_agent.config_keys import TABLES, TCP, Reader
+from hubwarden_agent import host_paths
+from hubwarden_agent.config_keys import TABLES, TCP
+from hubwarden_agent.config_reader import Reader
+from hubwarden_agent.engine.options import DeviceRequest, HealthCheck, LogConfig, RestartPolicy, Tmpfs, Ulimit
 from hubwarden_agent.names import Templates, template_mistakes
 
+HEALTH_SOCKET = "health.sock"
+"""In the state directory: where health is asked for on this host."""
 _TLS_KEYS = {key for key in TABLES if key.startswith("tls.")}
 _TEMPLATE_KEYS = {key for key in TABLES if key.startswith("names.")} | {"spawn.volumes", "listen.gateway"}
 
@@ -88,10 +94,23 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class ResetPolicy:
-    """What a reset may remove."""
+    """What a reset may remove, and what is kept of it.
+
+    A container not started `start_timeout` seconds after its creation never will be. `backup_dir` is only used where
+    backups are; `max_bytes` are of an uncompressed tar. `sizes_interval` in seconds; 0: sizes are not counted.
+    """
 
     stopped_container: Literal["remove", "refuse"] = "remove"
     allow_non_local: bool = False
+    start_timeout: int = 60
+    backup: Literal["off", "required"] = "off"
+    backup_dir: Path = Path("/var/lib/hubwarden-backups")
+    keep: int = 3
+    keep_days: int = 30
+    max_bytes: int = 10**12
+    protect_labels: tuple[str, ...] = ()
+    helper_image: str = ""
+    sizes_interval: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +124,7 @@ class AuditPolicy:
 
 @dataclass(frozen=True, slots=True)
 class SpawnPolicy:
-    """What the gateway lets a Hub spawn. Empty lists allow nothing; `max_memory` in bytes."""
+    """What the gateway lets a Hub spawn. Empty lists allow nothing; sizes are in bytes. See docs/spawn-policy.md."""
 
     images: tuple[str, ...] = ()
     networks: tuple[str, ...] = ()
@@ -117,6 +136,21 @@ class SpawnPolicy:
     max_creates: RateLimitItem = field(default_factory=lambda: parse_rate("60/minute"))
     labels: Mapping[str, str] = field(default_factory=dict)
     publish: str = ""
+    adopt: Literal["off", "by-name"] = "off"
+    max_volumes: int = 1000
+    host_paths: tuple[host_paths.HostPath, ...] = ()
+    tmpfs: tuple[Tmpfs, ...] = ()
+    users: tuple[str, ...] = ()
+    hostnames: tuple[str, ...] = ()
+    working_dirs: tuple[str, ...] = ()
+    entrypoints: tuple[tuple[str, ...], ...] = ()
+    exec: tuple[tuple[str, ...], ...] = ()
+    healthchecks: tuple[HealthCheck, ...] = ()
+    shm_sizes: tuple[int, ...] = ()
+    ulimits: tuple[Ulimit, ...] = ()
+    restart_policies: tuple[RestartPolicy, ...] = ()
+    log_configs: tuple[LogConfig, ...] = ()
+    device_requests: tuple[DeviceRequest, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,10 +203,40 @@ def parse(text: str, examine: Examine | None = None) -> Config:
     mistakes = list(reader.mistakes)
     if values.keys() >= _TEMPLATE_KEYS:
         mistakes.extend(f"{key}: {mistake}" for key, mistake in _template_mistakes(values).items())
+    mistakes.extend(_address_mistakes(values))
     mistakes.extend(_tls_mistakes(values, examine))
+    mistakes.extend(_host_path_mistakes(values))
     if mistakes:
         raise ConfigurationError(mistakes)
     return _config(values)
+
+
+def _address_mistakes(values: Mapping[str, Any]) -> list[str]:
+    """No two listeners are in one place, and none where Docker is or health will be."""
+    taken = {_place(f"unix://{values.get('state.directory')}/{HEALTH_SOCKET}"): "the health socket in state.directory"}
+    mistakes = []
+    for key in ("docker.host", "listen.grpc", "listen.gateway", "listen.metrics"):
+        value = values.get(key, "")
+        for address in value if isinstance(value, tuple) else (value,):
+            other = taken.setdefault(_place(address), key) if address else key
+            if other != key:
+                mistakes.append(f"{key}: must not be the address of {other}")
+    return mistakes
+
+
+def _place(address: str) -> str:
+    """An address as it compares: sockets by their path, ports by host and number."""
+    return normpath(address) if address.startswith("unix:") else address.removeprefix(TCP)
+
+
+def _host_path_mistakes(values: Mapping[str, Any]) -> list[str]:
+    """The files that have to be kept from a container are the engine's and the agent's own."""
+    if not values.keys() >= {"spawn.host_paths", "docker.host", "state.directory", "listen.gateway", "listen.grpc"}:
+        return []
+    sockets = [values["docker.host"], values["listen.gateway"], *values["listen.grpc"]]
+    own = [str(values["state.directory"]), *(path.removeprefix("unix://") for path in sockets)]
+    mistake = host_paths.mistake(values["spawn.host_paths"], tuple(path for path in own if path.startswith("/")))
+    return [f"spawn.host_paths: {mistake}"] if mistake else []
 
 
 def _tls_mistakes(values: Mapping[str, Any], examine: Examine | None) -> list[str]:

@@ -90,10 +90,22 @@ class ContainerId(_Text):
     pattern = re.compile(r"[0-9a-f]{64}")
 
 
+class ImageId(_Text):
+    """An image's full id. Unlike a reference, it is one image and no other."""
+
+    pattern = re.compile(r"sha256:[0-9a-f]{64}")
+
+
 class VolumeName(_Text):
     """A named volume's name, as Docker accepts it. Never a path."""
 
     pattern = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{1,254}")
+
+
+class BackupId(_Text):
+    """A backup's id: when, a hash of the volume's name, a hash of its manifest."""
+
+    pattern = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}-[0-9a-f]{16}")
 
 
 def _dockerspawner_escape(text: str) -> str:
@@ -246,6 +258,11 @@ class Names:
             Refusal: `INVALID_REQUEST` when Docker cannot hold the name.
         """
         return VolumeName(self._bounded(template, username))
+
+    def volume_pattern(self, template: str) -> re.Pattern[str]:
+        """What volumes of a template are called, whoever's they are: to count them, never to say whose one is."""
+        prefix, suffix = _split(template)
+        return re.compile(f"{re.escape(prefix)}(?:{_TOKEN[self._templates.escape]})+{re.escape(suffix)}")
 
     def _bounded(self, template: str, username: Username, servername: str = "") -> str:
         name = template.format(username=self._escape(username.value), servername=servername)

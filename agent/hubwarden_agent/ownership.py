@@ -1,4 +1,4 @@
-"""Whose a container is.
+"""Whose a container is, and whether a volume can be a user's at all.
 
 What holds here: a container that carries our labels belongs to whom they say, if they are whole and its name is the one
 that we derive from them. One without them belongs to a user only if its name is exactly what we derive for that user
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from hubwarden_agent.engine.port import Container
+from hubwarden_agent.engine.port import HELPER_LABEL, HELPER_NAME, Container, Volume
 from hubwarden_agent.errors import Refusal
 from hubwarden_agent.names import Names, ServerName, Username
 
@@ -18,6 +18,7 @@ SERVER_LABEL = "hubwarden.server"
 AGENT_LABEL = "hubwarden.agent"
 RESERVED_LABEL_PREFIX = "hubwarden."
 
+_PLAIN_OPTIONS = frozenset({"size"})
 _SERVER_NAME_VARIABLE = "JUPYTERHUB_SERVER_NAME="
 
 
@@ -46,12 +47,25 @@ def is_labelled(container: Container) -> bool:
     return any(label.startswith(RESERVED_LABEL_PREFIX) for label in container.labels)
 
 
+def is_helper(container: Container, names: Names) -> bool:
+    """Whether this agent made it to read or write a volume. By its name, too: an image can label its containers."""
+    return container.labels.get(HELPER_LABEL) == names.scheme and HELPER_NAME.fullmatch(container.name) is not None
+
+
 def owns(username: Username, container: Container, names: Names) -> bool:
     """Whether the container is this user's: by our labels, or without any by a name that is derived for the user."""
     if is_labelled(container):
         owner = claimed(container, names)
         return owner is not None and owner[0] == username
     return any(_derives(username, server_name, container, names) for server_name in _server_names(container))
+
+
+def is_local(volume: Volume) -> bool:
+    """Whether a volume lies where Docker keeps volumes, so that removing it erases what a user sees in it.
+
+    With another driver, or the local one's `type`, `o` and `device`, a "volume" is a host folder, a device or a share.
+    """
+    return volume.driver == "local" and volume.scope == "local" and set(volume.options) <= _PLAIN_OPTIONS
 
 
 def _server_names(container: Container) -> Iterable[str]:

@@ -6,12 +6,13 @@ that the engine said leaves through here: engine errors become refusals with the
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from hubwarden_agent.audit import AuditTrail, Entry
+from hubwarden_agent.budgets import Window
 from hubwarden_agent.clock import Clock
 from hubwarden_agent.engine.port import EngineError, EngineUnavailable
 from hubwarden_agent.errors import Reason, Refusal
@@ -36,14 +37,36 @@ def engine_errors_refused() -> Iterator[None]:
 
 
 @asynccontextmanager
-async def recorded(audit: AuditTrail, entry: Entry, clock: Clock) -> AsyncIterator[Outcome]:
-    """Run the body between an intent and an outcome.
+async def considered(audit: AuditTrail, entry: Entry) -> AsyncIterator[None]:
+    """Run the body, which looks, decides and spends but changes nothing; its refusal is recorded as denied.
+
+    Raises:
+        Refusal: the body's own; `DOCKER_UNAVAILABLE` or `DOCKER_ERROR` for what the engine raised in it.
+    """
+    try:
+        with engine_errors_refused():
+            yield
+    except Refusal as refusal:
+        await audit.denied(entry, refusal.reason)
+        raise
+
+
+@asynccontextmanager
+async def recorded(
+    audit: AuditTrail, entry: Entry, clock: Clock, spent: Sequence[tuple[Window, str]] = ()
+) -> AsyncIterator[Outcome]:
+    """Run the body between an intent and an outcome. What was `spent` for it is given back if there is no intent.
 
     Raises:
         Refusal: `AUDIT_UNAVAILABLE` before the body ran; the body's own; `DOCKER_UNAVAILABLE` or `DOCKER_ERROR` for
             what the engine raised in it.
     """
-    await audit.intent(entry)
+    try:
+        await audit.intent(entry)
+    except Refusal:
+        for window, key in spent:
+            window.give_back(key)
+        raise
     started, outcome = clock.monotonic(), Outcome()
     refusal: Refusal | None = Refusal(Reason.DOCKER_ERROR)
     try:

@@ -23,6 +23,7 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from hubwarden.v1 import agent_pb2, agent_pb2_grpc
 
+from hubwarden_agent.config import HEALTH_SOCKET
 from hubwarden_agent.engine.port import Engine, EngineError
 from hubwarden_agent.service import AgentService
 
@@ -31,7 +32,6 @@ MAX_CALLS = 1024
 """Calls at once, validations and waiting repetitions included; gRPC itself refuses more."""
 HEALTH_INTERVAL = 5.0
 """Seconds between two looks at Docker."""
-HEALTH_SOCKET = "health.sock"
 SERVICE = agent_pb2.DESCRIPTOR.services_by_name["DockerAgentService"].full_name
 
 OPTIONS: Sequence[tuple[str, int]] = (

@@ -18,11 +18,11 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from hubwarden_agent import log_context, tls
 from hubwarden_agent.assembly import assemble
 from hubwarden_agent.clock import Clock, SystemClock
-from hubwarden_agent.config import Config, ConfigurationError, Tls
+from hubwarden_agent.config import HEALTH_SOCKET, Config, ConfigurationError, Tls
 from hubwarden_agent.engine.docker_engine import DockerEngine
 from hubwarden_agent.metrics import Metrics
 from hubwarden_agent.remote import Keyring
-from hubwarden_agent.server import HEALTH_SOCKET, SERVICE, AlreadyRunning, locked
+from hubwarden_agent.server import SERVICE, AlreadyRunning, locked
 
 HEALTHCHECK_SECONDS = 5.0
 MAX_SLOW_THREADS = 128

@@ -19,7 +19,9 @@ from traitlets.utils.importstring import import_item
 from hubwarden_hub import scopes, startcheck
 from hubwarden_hub.history_api import EverybodysHistoryHandler, UserHistoryHandler
 from hubwarden_hub.home_api import HomeVolumeHandler, ResetHomeVolumeHandler
+from hubwarden_hub.listing_api import ServersAndHomesPage, UsersHandler
 from hubwarden_hub.progress_api import ResetProgressHandler, RestartProgressHandler
+from hubwarden_hub.reach import reaches_others
 from hubwarden_hub.server_api import RestartServerHandler
 from hubwarden_hub.spawner import RestartableSpawnerMixin
 from hubwarden_hub.state_api import StateHandler
@@ -37,6 +39,8 @@ HANDLERS: list[tuple[Any, ...]] = [
     (r"/api/users/([^/]+)/hubwarden-state", StateHandler),
     (r"/api/users/([^/]+)/hubwarden-history", UserHistoryHandler),
     (r"/api/hubwarden/history", EverybodysHistoryHandler),
+    (r"/api/hubwarden/users", UsersHandler),
+    (r"/servers-and-homes", ServersAndHomesPage),
     (r"/hubwarden/static/(.*)", CacheControlStaticFilesHandler, {"path": str(TEMPLATES / "static")}),
 ]
 
@@ -54,12 +58,22 @@ def configure(c: Config) -> None:
     hub.extra_handlers = [*_configured(hub, "extra_handlers", []), *HANDLERS]
     # After the operator's own: a page of theirs with the same name wins.
     hub.template_paths = [*_configured(hub, "template_paths", []), str(TEMPLATES)]
+    # For the navigation. Not a function: JupyterHub would call that with the user, and show what it returns.
+    hub.template_vars = {**_configured(hub, "template_vars", {}), "hubwarden": Navigation()}
     hub.custom_scopes = {**_configured(hub, "custom_scopes", {}), **scopes.DEFINITIONS}
     hub.spawner_class = restartable(_configured(hub, "spawner_class", None))
     if c.Hubwarden.get("users_reset_own_home", True):
         _grant_to_users(hub)
     scopes.grant_to_admins()
     _check_at_start()
+
+
+class Navigation:
+    """What the template of every page may ask."""
+
+    def shows_page(self, parsed_scopes: Any, user: Any) -> bool:
+        """Whether to link to the page "Servers and homes"."""
+        return user is not None and reaches_others(parsed_scopes, user.name)
 
 
 def _configured(section: Config, name: str, unset: Any) -> Any:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from logging import Logger
@@ -49,13 +49,21 @@ def _left_open(request_id: str) -> sa.Select[Any]:
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Which entries; unset fields do not matter. `before` is an entry's id: the page after it."""
+    """Which entries; unset fields do not matter.
+
+    Attributes:
+        before: an entry's id: the page after it.
+        since: seconds since the epoch, of the entry's begin; included.
+        until: as `since`, not included.
+    """
 
     username: str | None = None
     actor: str | None = None
     kind: str | None = None
     result: str | None = None
     before: int | None = None
+    since: float | None = None
+    until: float | None = None
 
 
 class History:
@@ -99,6 +107,14 @@ class History:
             sqlalchemy.exc.SQLAlchemyError: the database does not answer.
         """
         return await asyncio.wrap_future(self._thread.submit(self._select, wanted, limit))
+
+    async def latest(self, usernames: Collection[str]) -> list[dict[str, Any]]:
+        """The newest entry of each of these users that has one.
+
+        Raises:
+            sqlalchemy.exc.SQLAlchemyError: the database does not answer.
+        """
+        return await asyncio.wrap_future(self._thread.submit(self._select_latest, usernames))
 
     def close(self) -> None:
         """Write what waits, and let go of the database."""
@@ -154,5 +170,17 @@ class History:
                 query = query.where(columns[name] == value)
         if wanted.before is not None:
             query = query.where(columns.id < wanted.before)
+        if wanted.since is not None:
+            query = query.where(columns.began_at >= wanted.since)
+        if wanted.until is not None:
+            query = query.where(columns.began_at < wanted.until)
+        return self._rows(query)
+
+    def _select_latest(self, usernames: Collection[str]) -> list[dict[str, Any]]:
+        columns = _OPERATIONS.c
+        newest = sa.select(sa.func.max(columns.id)).where(columns.username.in_(usernames)).group_by(columns.username)
+        return self._rows(sa.select(_OPERATIONS).where(columns.id.in_(newest)))
+
+    def _rows(self, query: sa.Select[Any]) -> list[dict[str, Any]]:
         with self._engine().connect() as connection:
             return [dict(row) for row in connection.execute(query).mappings()]

@@ -24,12 +24,20 @@ if TYPE_CHECKING:
     from hubwarden_hub.spawner import RestartableSpawnerMixin
 
 
+_PAUSE = 0.05
+"""Seconds between two attempts to reach a server that starts, if it is the only one."""
+_LONGEST_PAUSE = 0.5
+"""The same when so many start at once that all attempts together would cost the Hub more than they find."""
+
+
 class SpawnedServer:
     """`restart.Server` for a Spawner.
 
     Args:
         spawner: with a server on record.
     """
+
+    _awaited = 0  # servers whose first answer is waited for
 
     def __init__(self, spawner: RestartableSpawnerMixin) -> None:
         self._spawner = spawner
@@ -120,11 +128,16 @@ class SpawnedServer:
         url = url_path_join(self._spawner.server.url, "api")
         clock = asyncio.get_running_loop().time
         give_up_at = clock() + seconds
-        while clock() < give_up_at:
-            try:
-                # A second at a time: within one wait, JupyterHub looks less and less often.
-                await wait_for_http_server(url, timeout=1, ssl_context=context)
-            except AnyTimeoutError:
-                continue
-            return True
-        return False
+        SpawnedServer._awaited += 1
+        try:
+            while clock() < give_up_at:
+                try:
+                    # One attempt: within one wait, JupyterHub looks less and less often.
+                    await wait_for_http_server(url, timeout=0, ssl_context=context)
+                except AnyTimeoutError:
+                    await asyncio.sleep(min(_PAUSE * SpawnedServer._awaited, _LONGEST_PAUSE))
+                else:
+                    return True
+            return False
+        finally:
+            SpawnedServer._awaited -= 1

@@ -37,22 +37,33 @@ class StateHandler(OperationHandler):
         reset = self.plugin.resets.latest(user.id)
         self.finish(
             {
-                "servers": {spawner.name: self._server(spawner) for spawner in spawners},
+                "servers": {
+                    spawner.name: server_state(spawner, for_admin=self.acts_for_everybody) for spawner in spawners
+                },
                 "reset": reset and standing(reset, for_admin=self.acts_for_everybody),
             }
         )
 
-    def _server(self, spawner: Any) -> dict[str, Any]:
-        restart, orm_spawner = spawner.latest_restart, spawner.orm_spawner
-        last_activity = orm_spawner and orm_spawner.last_activity
-        return {
-            "pending": spawner.pending,
-            "ready": bool(spawner.ready),
-            "stopped": not spawner.active,
-            "url": spawner.user.server_url(spawner.name),
-            "last_activity": last_activity and isoformat(last_activity),
-            "restart": restart and standing(restart, for_admin=self.acts_for_everybody),
-        }
+
+def server_state(spawner: Any, *, for_admin: bool) -> dict[str, Any]:
+    """How one server stands, from the Hub's memory."""
+    restart, orm_spawner = spawner.latest_restart, spawner.orm_spawner
+    last_activity = orm_spawner and orm_spawner.last_activity
+    return {
+        "pending": spawner.pending,
+        "ready": bool(spawner.ready),
+        "stopped": not spawner.active,
+        "url": spawner.user.server_url(spawner.name),
+        "last_activity": last_activity and isoformat(last_activity),
+        "restart": restart and standing(restart, for_admin=for_admin),
+    }
+
+
+def stopped_state(orm_spawner: Any) -> dict[str, Any]:
+    """How a server stands whose Spawner JupyterHub has not loaded; None stands for one that was never started."""
+    last_activity = orm_spawner and orm_spawner.last_activity
+    state = {"pending": None, "ready": False, "stopped": True, "url": None, "restart": None}
+    return state | {"last_activity": last_activity and isoformat(last_activity)}
 
 
 async def look(spawner: Any) -> None:

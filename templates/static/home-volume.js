@@ -50,7 +50,8 @@ export class HomeVolume {
   }
 }
 
-async function readHomeVolume(hub) {
+/** Asks the Hub; never rejects. */
+export async function readHomeVolume(hub) {
   try {
     return { kind: "known", ...(await hub.homeVolume()) };
   } catch (error) {

@@ -5,7 +5,9 @@
 // Never: shows anything, retries anything, or reads more of an answer than its documented fields.
 
 const READ_TIMEOUT_MILLISECONDS = 15_000;
+const FOLLOW_FIRST_MILLISECONDS = 100;
 const FOLLOW_AGAIN_MILLISECONDS = 300;
+const FOLLOW_SELDOM_MILLISECONDS = 5_000;
 
 /** The Hub answered, and the answer is no. */
 export class HubRefusal extends Error {
@@ -33,25 +35,36 @@ export class SessionEnded extends Error {
   }
 }
 
-/** The requests that a page of `user` makes. */
+/** The requests that a page of `user` makes about `whose` servers and home: their own, unless another is given. */
 export class HubApi {
   #baseUrl;
   #user;
+  #whose;
   #xsrfToken;
-  #state = { etag: null, body: null };
+  #latest = { path: null, etag: null, body: null };
 
-  constructor({ base_url: baseUrl, user, xsrf_token: xsrfToken }) {
+  constructor({ base_url: baseUrl, user, xsrf_token: xsrfToken }, whose = user) {
     this.#baseUrl = baseUrl;
     this.#user = user;
+    this.#whose = whose;
     this.#xsrfToken = xsrfToken;
   }
 
   /** How the user's servers and home stand, `{servers, reset}`, from the Hub's memory; an unchanged answer is empty. */
-  async state() {
-    const options = { signal: AbortSignal.timeout(READ_TIMEOUT_MILLISECONDS), etag: this.#state.etag };
-    const { status, body, etag } = await this.#request("GET", this.#userPath("/hubwarden-state"), options);
-    if (status !== 304) this.#state = { etag, body };
-    return this.#state.body;
+  state() {
+    return this.#readIfChanged(this.#userPath("/hubwarden-state"));
+  }
+
+  /** A page of users: total, offset, limit, history_readable, users; an unchanged answer is empty. */
+  users(query) {
+    return this.#readIfChanged(`hubwarden/users?${new URLSearchParams(query)}`);
+  }
+
+  /** The newest entries of the history that fit; of one user, or of everybody with null. */
+  async history(username, query) {
+    const path = username === null ? "hubwarden/history" : `users/${encodeURIComponent(username)}/hubwarden-history`;
+    const signal = AbortSignal.timeout(READ_TIMEOUT_MILLISECONDS);
+    return (await this.#request("GET", `${path}?${new URLSearchParams(query)}`, { signal })).body.entries;
   }
 
   /** What a reset would meet: volume, exists, size_bytes, resettable, reason, message, holders. */
@@ -81,22 +94,27 @@ export class HubApi {
 
   /**
    * Calls `told` with every event of an operation's progress; returns the function that ends this. A stream that has ended
-   * told of an earlier operation, or there was none yet: it is opened again.
+   * told of an earlier operation, or there was none yet: it is opened again, less and less often while nothing is told.
    */
   follow(operationPath, told) {
     let source = null;
     let timer = null;
+    let pause = FOLLOW_AGAIN_MILLISECONDS;
     const again = () => {
       source.close();
-      timer = setTimeout(open, FOLLOW_AGAIN_MILLISECONDS);
+      timer = setTimeout(open, pause);
+      pause = Math.min(2 * pause, FOLLOW_SELDOM_MILLISECONDS);
     };
     const open = () => {
       const query = new URLSearchParams({ _xsrf: this.#xsrfToken });
       source = new EventSource(`${this.#baseUrl}api/${this.#userPath(operationPath)}/progress?${query}`);
-      source.addEventListener("message", ({ data }) => told(JSON.parse(data)));
+      source.addEventListener("message", ({ data }) => {
+        pause = FOLLOW_AGAIN_MILLISECONDS;
+        told(JSON.parse(data));
+      });
       source.addEventListener("error", again);
     };
-    timer = setTimeout(open, FOLLOW_AGAIN_MILLISECONDS / 3);
+    timer = setTimeout(open, FOLLOW_FIRST_MILLISECONDS);
     return () => {
       clearTimeout(timer);
       source?.close();
@@ -104,7 +122,16 @@ export class HubApi {
   }
 
   #userPath(rest) {
-    return `users/${encodeURIComponent(this.#user)}${rest}`;
+    return `users/${encodeURIComponent(this.#whose)}${rest}`;
+  }
+
+  async #readIfChanged(path) {
+    const known = this.#latest.path === path ? this.#latest : { etag: null };
+    const options = { signal: AbortSignal.timeout(READ_TIMEOUT_MILLISECONDS), etag: known.etag };
+    const { status, body, etag } = await this.#request("GET", path, options);
+    if (status === 304) return known.body;
+    this.#latest = { path, etag, body };
+    return body;
   }
 
   async #read(rest) {

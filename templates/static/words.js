@@ -6,6 +6,7 @@
 export const words = {
   restart: {
     button: "Restart server",
+    about: "Restart ends what is running and starts the same server again. Your saved files stay.",
     title: "Restart your server?",
     explanation: [
       "Running kernels and terminals are ended, and whatever they hold only in memory is lost; your saved files stay.",
@@ -34,10 +35,13 @@ export const words = {
     leaving: "Your server is ready. Taking you there…",
     done: "Your server was restarted and is ready.",
     failed: "Your server could not be restarted.",
-    cameBackStopped: "The server stopped and did not come back.",
+    silent: "Your server was restarted, but it does not answer yet.",
+    silentNext: "Look again in a minute. If it still does not answer, stop it and start it again; your saved files stay.",
+    stoppedMeanwhile: "Your server has been stopped meanwhile, so there is nothing to restart. Start it instead.",
   },
   reset: {
     button: "Reset home volume",
+    about: "Reset deletes everything in your home folder. Your workspace and your cache stay.",
     title: "Delete everything in your home?",
     explanation: [
       "Everything in your home folder is deleted for good, and so are packages that you installed into your server's container if that was kept.",
@@ -59,9 +63,10 @@ export const words = {
     progressNote: "You can close this: the deletion goes on, and this page shows how it ends.",
     done: "Your home volume {volume} was deleted.",
     doneElsewhere: "Your home volume was deleted.",
-    stopOthers: "Your home can be reset when these servers are stopped too: {servers}.",
+    stopFirst: "Stop these servers first, because they use your home: {servers}.",
     doneNext: "Your server begins with a clean home at its next start; workspace and cache are as they were.",
-    backup: "A backup was made first: {backup}. An administrator can restore it.",
+    backup: "A backup was made first: {backup}. An administrator can bring your old home back from it.",
+    backupUntil: "A backup was made first: {backup}. An administrator can bring your old home back from it until {until}.",
     failed: "Your home volume could not be reset.",
     noHome: "There is no home volume yet. The first start of your server creates it.",
     cannotTell: "Whether your home volume can be reset is not known right now.",
@@ -77,6 +82,7 @@ export const words = {
     spawn: "Your server is starting.",
     stop: "Your server is stopping.",
     restart: "Your server is being restarted.",
+    other: "Something is being done to your server.",
   },
   own: {
     start: "Start My Server",
@@ -87,6 +93,193 @@ export const words = {
     button: "restart",
     label: "Restart server {server}",
   },
+  // The page "Servers and homes". The link to it is in page.html: a page without our script has it too.
+  others: {
+    text: {
+      title: "Servers and homes",
+      searchLabel: "Search for a user",
+      stateLabel: "Servers",
+      stateAny: "Any",
+      stateRunning: "Running",
+      stateStopped: "Stopped",
+      sortLabel: "Sort by",
+      sortName: "Name, A to Z",
+      sortNameDown: "Name, Z to A",
+      sortRunning: "Running first",
+      sortActivityDown: "Last active first",
+      sortActivity: "Last active last",
+      tableLabel: "Users",
+      user: "User",
+      servers: "Servers",
+      home: "Home",
+      lastOperation: "Last operation",
+      actions: "Actions",
+      clearSelection: "Clear selection",
+      previous: "Previous page",
+      next: "Next page",
+      manyTitle: "Restarting servers",
+      stopMany: "Stop after those under way",
+      closeMany: "Close",
+      againMany: "Restart the failed and left out ones",
+      historyTitle: "History",
+      historyUser: "User",
+      historyActor: "Done by",
+      historyKind: "What",
+      historyResult: "Result",
+      historySince: "From",
+      historyUntil: "To",
+      any: "Any",
+      kindRestart: "Restarts",
+      kindReset: "Resets",
+      resultDone: "Done",
+      resultFailed: "Failed",
+      show: "Show",
+      older: "Show older",
+      when: "When",
+      who: "Done by",
+      what: "What",
+      result: "Result",
+      reference: "Reference",
+    },
+    count: "Users {first} to {last} of {total}",
+    countNone: "No user fits.",
+    page: "Page {page} of {pages}",
+    selectMatching: "Select all running servers that match",
+    selecting: "Collecting the servers…",
+    restartSelected: "Restart selected ({count})",
+    defaultServer: "default",
+    select: "Select {server} of {user}",
+    restartLabel: "Restart {server} of {user}",
+    resetLabel: "Reset the home of {user}",
+    historyLabel: "History of {user}",
+    restartButton: "Restart",
+    resetButton: "Reset home",
+    historyButton: "History",
+    states: {
+      ready: "running",
+      stopped: "stopped",
+      unknown: "not known",
+      spawn: "starting",
+      stop: "stopping",
+      restart: "restarting",
+      check: "being checked",
+      waiting: "waiting for its turn",
+      running: "restarting",
+      done: "restarted",
+      failed: "failed",
+      skipped: "left out",
+    },
+    phases: {
+      queued: "waiting for its turn",
+      checking: "checking",
+      unrouting: "closing connections",
+      stopping: "stopping",
+      starting: "starting",
+      locating: "starting",
+      answering: "waiting for its answer",
+      routing: "opening connections",
+    },
+    home: {
+      unasked: "…",
+      exists: "exists",
+      none: "none yet",
+      unknown: "not known right now",
+    },
+    operations: {
+      restart: "Restart",
+      restartOf: "Restart of {server}",
+      reset: "Reset of home",
+    },
+    results: {
+      done: "done",
+      failed: "failed",
+      none: "no result yet",
+    },
+    sentence: "{what}, {result}, {ago}, by {actor}",
+    noOperation: "none",
+    historyUnreadable: "not known right now",
+    restart: {
+      title: "Restart this server?",
+      explanation: [
+        "Running kernels and terminals of this user are ended, and whatever they hold only in memory is lost; saved files stay.",
+        "The same server starts again.",
+      ],
+      confirm: "Restart server",
+      progressTitle: "Restarting the server",
+      progress: "Restarting the server…",
+      progressNote: "You can close this: the restart goes on, and this page shows how it ends.",
+      phases: {
+        queued: "Waiting for its turn…",
+        checking: "Checking…",
+        unrouting: "Closing the connections to the server…",
+        stopping: "Stopping the server…",
+        starting: "Starting the server…",
+        locating: "Starting the server…",
+        answering: "The server has been started. Waiting for it to answer…",
+        routing: "The server answers. Opening the connections to it…",
+      },
+      steps: [
+        { label: "Stopping", phases: ["queued", "checking", "unrouting", "stopping"] },
+        { label: "Starting", phases: ["starting", "locating"] },
+        { label: "Waiting for the server", phases: ["answering", "routing"] },
+        { label: "Ready", phases: ["done"] },
+      ],
+      done: "The server of {user} was restarted and is ready.",
+      failed: "The server of {user} could not be restarted.",
+      start: "Start the server",
+      stopped: "The server does not run any more.",
+    },
+    reset: {
+      title: "Delete everything in this user's home?",
+      explanation: [
+        "Everything in the home folder of the user below is deleted for good, and so are packages installed into their server's container if that was kept.",
+        "Their workspace and cache stay as they are; their next start begins with a clean home.",
+      ],
+      confirm: "Delete this home volume",
+      progressTitle: "Resetting the home volume",
+      progress: "Deleting the home volume…",
+      phases: {
+        queued: "Waiting for its turn…",
+        checking: "Checking that the home volume can be deleted…",
+        removing: "Deleting the home volume…",
+      },
+      steps: [
+        { label: "Checking", phases: ["queued", "checking"] },
+        { label: "Deleting", phases: ["removing"] },
+        { label: "Done", phases: ["done"] },
+      ],
+      progressNote: "You can close this: the deletion goes on, and this page shows how it ends.",
+      done: "The home volume {volume} of {user} was deleted.",
+      failed: "The home volume of {user} could not be reset.",
+    },
+    many: {
+      title: "Restart these servers?",
+      explanation: [
+        "Running kernels and terminals of these users are ended, and whatever they hold only in memory is lost; saved files stay.",
+        "They are restarted a few at a time, while this page is open. You can stop in between.",
+      ],
+      confirm: "Restart them",
+      progressTitle: "",
+      progressNote: "",
+      steps: [],
+      count: "Servers",
+      names: "Of",
+      more: "{names} and {count} more",
+      standing: "{done} of {total} restarted, {failed} failed, {left} left.",
+      stopping: "Stopping: {running} are still under way.",
+      finished: "Finished: {done} of {total} restarted, {failed} failed, {skipped} left out.",
+      failure: "{server} of {user}: {message}",
+    },
+    history: {
+      choose: "Choose History in a user's row, or write a name, to see what was done.",
+      none: "Nothing fits.",
+      shown: "Operations shown, newest first: {count}",
+      noUser: "There is no such user, or not for you.",
+      failed: "The history cannot be read now.",
+    },
+    listFailed: "The users cannot be listed right now. This page keeps trying.",
+  },
+  defaultServer: "your default server",
   typeToConfirm: "Type {name} to confirm",
   cancel: "Cancel",
   close: "Close",
@@ -121,17 +314,31 @@ export function waitInWords(seconds) {
   return seconds < 90 ? inUnit(Math.ceil(seconds), "second") : inUnit(Math.ceil(seconds / 60), "minute");
 }
 
+/** A day for people, such as "24 December 2026": where the reader is. */
+export function dateInWords(moment) {
+  return new Intl.DateTimeFormat(language(), { dateStyle: "long" }).format(new Date(moment));
+}
+
+/** Several things for people, such as "a, b and c". */
+export function listInWords(things) {
+  return new Intl.ListFormat(language()).format(things);
+}
+
 /** A moment for people, such as "3 days ago". */
 export function agoInWords(moment) {
   const seconds = (Date.now() - new Date(moment).getTime()) / 1000;
   const steps = [["minute", 60], ["hour", 3600], ["day", 86_400], ["month", 2_629_800], ["year", 31_557_600]];
   const [unit, length] = steps.findLast(([, length]) => seconds >= length) ?? steps[0];
-  const format = new Intl.RelativeTimeFormat(document.documentElement.lang || "en", { numeric: "auto" });
+  const format = new Intl.RelativeTimeFormat(language(), { numeric: "auto" });
   return format.format(-Math.floor(seconds / length), unit);
 }
 
 function inUnit(value, unit) {
-  const language = document.documentElement.lang || "en";
   const unitDisplay = unit.endsWith("byte") && unit !== "byte" ? "short" : "long";
-  return new Intl.NumberFormat(language, { style: "unit", unit, unitDisplay, maximumFractionDigits: 1 }).format(value);
+  return new Intl.NumberFormat(language(), { style: "unit", unit, unitDisplay, maximumFractionDigits: 1 }).format(value);
+}
+
+// The page's, which JupyterHub sets.
+function language() {
+  return document.documentElement.lang || "en";
 }

@@ -50,20 +50,28 @@ class Person:
     def log_in(self) -> None:
         """Log in, and look at the home page."""
         self.page.goto(f"{self.stack.url}/hub/login?next=%2Fhub%2Fhome")
+        self.sign_in()
+        self.open_home()
+
+    def sign_in(self) -> None:
+        """Fill in the form of the login page, which leads to the home page."""
         self.page.get_by_label("Username").fill(self.typed_name)
         self.page.get_by_label("Password", exact=False).first.fill(self.stack.password)
         self.page.get_by_role("button", name="Sign in").click()
         self.page.wait_for_url("**/hub/home")
-        self.open_home()
 
     def open_home(self) -> None:
-        """Go to the home page, again if Chromium lost a part of it.
+        """Go to the home page."""
+        self.open("hub/home")
+
+    def open(self, path: str) -> None:
+        """Go to a page of the Hub, again if Chromium lost a part of it.
 
         It cuts every request whenever this machine gets a network interface, and containers bring interfaces.
         """
         for _attempt in range(5):
             self._cut.clear()
-            self.page.goto(f"{self.stack.url}/hub/home", wait_until="networkidle")
+            self.page.goto(f"{self.stack.url}/{path}", wait_until="networkidle")
             if not self._cut:
                 break
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from browser.admin import Admin, Held
 from browser.conftest import PersonFactory
 from browser.person import Person
 from playwright.sync_api import ViewportSize, expect
@@ -78,3 +79,36 @@ def test_pictures_of_the_rest(make_person: PersonFactory, pictures: Path | None)
     confirm.click()
     expect(person.dialog).to_contain_text("Resetting your home volume")
     take(person, pictures, "reset-progress")
+
+
+def test_pictures_of_servers_and_homes(make_person: PersonFactory, pictures: Path | None) -> None:
+    """Takes the pictures of the admins' page: the list, the question of a reset, restarting many, the history."""
+    if pictures is None:
+        pytest.skip("HUBWARDEN_PICTURES is not set")
+    admin = Admin(make_person)
+    admin.open()
+    page = admin.page
+    held = Held()
+    with admin.running_servers(2) as names:
+        idle = f"{names[0].partition('-')[0]}-idle"
+        assert admin.person.call("POST", f"users/{idle}")["status"] == 201
+        assert admin.person.call("DELETE", f"users/{names[1]}/server")["status"] in {202, 204}
+        expect(admin.row(names[1]).get_by_role("button", name="Reset the home")).to_be_visible(timeout=60_000)
+        expect(admin.row(idle)).to_contain_text("none yet")
+        take(admin.person, pictures, "admin-list")
+        admin.row(names[1]).get_by_role("button", name="Reset the home").click()
+        take(admin.person, pictures, "admin-reset-question")
+        admin.dialog.get_by_label(f"Type {names[1]} to confirm").fill(names[1])
+        admin.dialog.get_by_role("button", name="Delete this home volume").click()
+        expect(admin.notice).to_contain_text("was deleted", timeout=60_000)
+        page.get_by_role("checkbox", name=f"Select default of {names[0]}").check()
+        page.route("**/restart-server", held.hold)
+        page.get_by_role("button", name="Restart selected (1)").click()
+        admin.dialog.get_by_role("button", name="Restart them").click()
+        expect(admin.many).to_contain_text("1 left")
+        take(admin.person, pictures, "admin-many")
+        held.let_go()
+        expect(admin.many).to_contain_text("1 of 1 restarted", timeout=120_000)
+        page.get_by_role("button", name=f"History of {names[1]}").click()
+        expect(admin.history).to_have_count(1)
+        take(admin.person, pictures, "admin-history")

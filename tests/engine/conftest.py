@@ -6,13 +6,16 @@ import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import agent_image as image_of_agent
 import agent_process
 import private_engine
 import pytest
 from agent_bed import Bed
 from agent_client import client
 from agent_process import AgentProcess, Place
+from engine.spawning import make_spawners, record_sent, serve_gateway  # noqa: F401 - fixtures
 from hubwarden_agent.engine.docker_engine import DockerEngine
+from hubwarden_agent.names import ImageId
 
 
 @pytest.fixture(scope="session")
@@ -25,6 +28,19 @@ def engine_socket() -> str:
 def busybox(engine_socket: str) -> str:
     """A tiny image on the private engine."""
     return private_engine.base_image("busybox", engine_socket)
+
+
+@pytest.fixture(scope="session")
+def helper_image(engine_socket: str) -> ImageId:
+    """What stands in for the agent's own image, by id: it has Debian's GNU tar."""
+    return ImageId(private_engine.helper_image(engine_socket))
+
+
+@pytest.fixture(scope="session")
+def agent_image(engine_socket: str) -> Iterator[image_of_agent.Image]:
+    """The agent's image, built."""
+    with image_of_agent.built(engine_socket) as image:
+        yield image
 
 
 @pytest.fixture

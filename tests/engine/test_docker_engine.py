@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from engine_contract import EngineContract
 from hubwarden_agent.engine.docker_engine import DockerEngine
-from hubwarden_agent.engine.port import EngineUnavailable
+from hubwarden_agent.engine.port import EngineError, EngineUnavailable
+from hubwarden_agent.names import ContainerId, ImageId
 from private_engine import Workbench
 
 
@@ -17,9 +18,12 @@ class DockerStage:
 
     network = "bridge"
 
-    def __init__(self, bench: Workbench) -> None:
+    def __init__(self, bench: Workbench, helper_image: ImageId, folder: Path) -> None:
+        self.folder = str(folder)
         self._bench = bench
-        self._run = uuid.uuid4().hex[:10]
+        self.helper_image = helper_image
+        self.number = uuid.uuid4().int >> 64
+        self._run = f"{self.number:x}"[:10]
         self.image = bench.image
         bench.forget_volume(self.name("home"))
         bench.forget_volume(self.name())
@@ -28,19 +32,48 @@ class DockerStage:
     def name(self, suffix: str = "") -> str:
         return f"contract-{self._run}-{suffix}"
 
-    def container(self, suffix: str = "", *, volume: str = "", start: bool = True, auto_remove: bool = False) -> str:
+    def container(
+        self,
+        suffix: str = "",
+        *,
+        volume: str = "",
+        start: bool = True,
+        auto_remove: bool = False,
+        labels: dict[str, str] | None = None,
+        name: str = "",
+    ) -> str:
         mounts = {volume: "/data"} if volume else {}
-        made = self._bench.container(self.name(suffix), start=start, mounts=mounts, auto_remove=auto_remove)
+        made = self._bench.container(
+            name or self.name(suffix), start=start, mounts=mounts, auto_remove=auto_remove, labels=labels or {}
+        )
         return str(made.id)
 
     def volume(self, suffix: str = "", *, labels: dict[str, str] | None = None) -> str:
         return str(self._bench.volume(self.name(suffix), labels=labels or {}).name)
 
+    def filled_volume(self) -> str:
+        volume = self._bench.volume(self.name("filled"))
+        Path(volume.attrs["Mountpoint"], "thesis").write_bytes(b"thesis")
+        return str(volume.name)
+
 
 class TestDockerEngine(EngineContract):
     @pytest.fixture
-    def stage(self, bench: Workbench) -> DockerStage:
-        return DockerStage(bench)
+    def stage(self, bench: Workbench, helper_image: ImageId, tmp_path: Path) -> DockerStage:
+        return DockerStage(bench, helper_image, tmp_path)
+
+    @pytest.mark.parametrize(("script", "seconds", "status"), [("exit 3", 30, 3), ("sleep 600", 0, None)])
+    async def test_a_command_that_fails_or_goes_on(
+        self, engine: DockerEngine, stage: DockerStage, script: str, seconds: float, status: int | None
+    ) -> None:
+        """Its status; and nothing once it was waited for long enough, while it runs on."""
+        container = ContainerId(stage.container())
+        assert await engine.run_in_container(container, ("/bin/sh", "-c", script), seconds) == status
+
+    async def test_a_command_that_is_not_there(self, engine: DockerEngine, stage: DockerStage) -> None:
+        """An EngineError: nothing ran."""
+        with pytest.raises(EngineError, match="no-such-command"):
+            await engine.run_in_container(ContainerId(stage.container()), ("no-such-command",), 30)
 
 
 async def test_an_engine_that_is_not_there_is_unavailable(tmp_path: Path) -> None:

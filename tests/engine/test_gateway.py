@@ -154,6 +154,36 @@ async def test_a_volume_that_somebody_made_a_folder_of_the_host(hub: Hub, tmp_pa
         hub.bench.client.containers.get(hub.name)
 
 
+async def test_a_volume_that_is_made_a_folder_of_the_host_at_the_last_moment(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the look at it and the create: the container is there, and is not started with it."""
+    create = hub.stage.engine.create_container
+
+    async def overtaken(spec: Any) -> Any:
+        options = {"type": "none", "o": "bind", "device": str(tmp_path)}
+        await asyncio.to_thread(hub.bench.client.volumes.create, hub.home, driver_opts=options)
+        return await create(spec)
+
+    monkeypatch.setattr(hub.stage.engine, "create_container", overtaken)
+    identifier = await hub.create()
+    with pytest.raises(APIError, match="plain local"):
+        await hub.ask(lambda api: api.start(identifier))
+    assert hub.bench.client.containers.get(identifier).status == "created"
+
+
+async def test_a_volume_is_not_replaced_between_create_and_start(hub: Hub, tmp_path: Path) -> None:
+    """What the check before a start rests on: the engine keeps a volume that a container holds, from its create on."""
+    identifier = await hub.create()
+    volume = hub.bench.client.volumes.get(hub.home)
+    for force in (False, True):
+        with pytest.raises(APIError, match="in use"):
+            volume.remove(force=force)
+    hub.bench.client.volumes.create(hub.home, driver_opts={"type": "none", "o": "bind", "device": str(tmp_path)})
+    assert hub.bench.client.volumes.get(hub.home).attrs["Options"] is None
+    await hub.ask(lambda api: api.start(identifier))
+
+
 async def test_containers_that_are_not_the_hubs(hub: Hub) -> None:
     """By name, by id and by the beginning of an id: they do not exist, and stay as they are."""
     other = hub.bench.container(f"other-{hub.user}")

@@ -116,18 +116,19 @@ max_creates = "10000/minute"
 
 @dataclass
 class Agent:
-    """`hubwarden-agent serve` on the private engine."""
+    """`hubwarden-agent serve` on the private engine; `spawn` is TOML that is put at the end of its `[spawn]`."""
 
     directory: Path
     engine: str
     image: str
+    spawn: str = ""
     process: Process = field(init=False)
 
     def __post_init__(self) -> None:
         self.process = Process("agent", self.directory)
         (self.directory / "state").mkdir()
         text = AGENT_TOML.format(directory=self.directory, engine=self.engine, image=self.image)
-        (self.directory / "agent.toml").write_text(text)
+        (self.directory / "agent.toml").write_text(text + self.spawn)
 
     @property
     def socket(self) -> Path:

@@ -9,50 +9,38 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeVar
 
 import docker  # noqa: TID251 - this is the module that talks to Docker
-import requests
 from docker import errors as docker_errors  # noqa: TID251 - as above
 
 from hubwarden_agent.engine import docker_json
+from hubwarden_agent.engine.docker_archive import Helpers, remove_helpers
+from hubwarden_agent.engine.docker_http import asked_json, translated
+from hubwarden_agent.engine.helper_body import helper_body
 from hubwarden_agent.engine.port import (
-    Conflict,
     Container,
     ContainerSpec,
-    EngineError,
-    EngineUnavailable,
+    Helper,
     Image,
     NotFound,
     Version,
     Volume,
+    VolumeSize,
 )
-from hubwarden_agent.errors import Refusal
 from hubwarden_agent.names import ContainerId, ContainerName, VolumeName
 
 QUICK_THREADS = 16
 HTTP_CONFLICT = 409
+EXEC_POLL_SECONDS = 0.05
+"""Between two looks at whether a command has ended: Docker has no call that waits for one without its output."""
+API_THAT_SIZES_VOLUMES = (1, 42)
+"""Before it, Docker cannot count volumes without images, containers and build cache."""
 
 Result = TypeVar("Result")
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    """Docker's client's errors as the port's. What Docker said stays in the text, which is for the log."""
-    try:
-        yield
-    except docker_errors.NotFound as error:
-        raise NotFound(str(error)) from error
-    except docker_errors.APIError as error:
-        kind = Conflict if error.status_code == HTTP_CONFLICT else EngineError
-        raise kind(str(error)) from error
-    except (requests.RequestException, docker_errors.DockerException, OSError) as error:
-        raise EngineUnavailable(str(error)) from error
-    except (KeyError, TypeError, ValueError, AttributeError, Refusal) as error:
-        raise EngineError(f"Docker answered something that we cannot read: {error!r}") from error
 
 
 class DockerEngine:
@@ -80,6 +68,9 @@ class DockerEngine:
         self._timeouts = {False: timeout, True: slow_timeout}
         self._quick = ThreadPoolExecutor(QUICK_THREADS, "docker")
         self._slow = ThreadPoolExecutor(slow_threads, "docker-slow")
+        self._counting = ThreadPoolExecutor(1, "docker-sizes")
+        self._socket = host.removeprefix("unix://")
+        self._helpers = Helpers(self._socket, slow_timeout)
         self._connecting = threading.Lock()
         self._connected: dict[bool, docker.APIClient] = {}
 
@@ -87,6 +78,8 @@ class DockerEngine:
         """Ask nothing more, and close every connection. What Docker was asked for, Docker goes on with."""
         self._quick.shutdown(wait=False, cancel_futures=True)
         self._slow.shutdown(wait=False, cancel_futures=True)
+        self._counting.shutdown(wait=False, cancel_futures=True)
+        self._helpers.close()
         for api in self._connected.values():
             api.close()
 
@@ -133,9 +126,23 @@ class DockerEngine:
         body = docker_json.create_body(spec)
         return await self._ask(lambda api: _created(api, body, spec.name.value), slow=True)
 
+    async def run_in_container(self, container: ContainerId, command: tuple[str, ...], seconds: float) -> int | None:
+        """See `Engine.run_in_container`. Nobody attaches, so no thread waits for a command that never ends."""
+        identifier = await self._ask(lambda api: _executing(api, container.value, command), slow=True)
+        give_up_at = asyncio.get_running_loop().time() + seconds
+        while (status := await self._ask(lambda api: _exit_status(api, identifier))) is None:
+            if asyncio.get_running_loop().time() >= give_up_at:
+                break
+            await asyncio.sleep(EXEC_POLL_SECONDS)
+        return status
+
     async def volume(self, name: VolumeName) -> Volume | None:
         """See `Engine.volume`."""
         return await self._ask(_or_none(lambda api: docker_json.volume(api.inspect_volume(name.value))))
+
+    async def volume_names(self) -> tuple[str, ...]:
+        """See `Engine.volume_names`."""
+        return await self._ask(lambda api: tuple(volume["Name"] for volume in api.volumes()["Volumes"] or ()))
 
     async def create_volume(
         self, name: VolumeName, driver: str, options: Mapping[str, str], labels: Mapping[str, str]
@@ -158,9 +165,35 @@ class DockerEngine:
         """See `Engine.pull_image`."""
         await self._ask(lambda api: _pull(api, reference), slow=True)
 
+    async def archive_volume(self, volume: VolumeName, helper: Helper, take: Callable[[bytes], object]) -> None:
+        """See `Engine.archive_volume`."""
+        body = helper_body(volume, helper, writes=False)
+        await self._helpers.run(lambda: self._api(slow=True), body, volume, lambda streams: streams.archive(take))
+
+    async def extract_volume(self, volume: VolumeName, helper: Helper, pieces: Iterable[bytes]) -> None:
+        """See `Engine.extract_volume`."""
+        body = helper_body(volume, helper, writes=True)
+        await self._helpers.run(lambda: self._api(slow=True), body, volume, lambda streams: streams.extract(pieces))
+
+    async def remove_helpers(self, scheme: str) -> None:
+        """See `Engine.remove_helpers`."""
+        await self._ask(lambda api: remove_helpers(api, scheme, None))
+
+    async def volume_sizes(self) -> tuple[VolumeSize, ...]:
+        """See `Engine.volume_sizes`."""
+        return await asyncio.get_running_loop().run_in_executor(self._counting, self._counted)
+
+    def _counted(self) -> tuple[VolumeSize, ...]:
+        with translated():
+            version = self._api(slow=True).api_version
+            if tuple(map(int, version.split("."))) < API_THAT_SIZES_VOLUMES:
+                return ()
+            url = f"/v{version}/system/df?type=volume"
+            return docker_json.volume_sizes(asked_json(self._socket, url, self._timeouts[True]))
+
     async def _ask(self, question: Callable[[docker.APIClient], Result], *, slow: bool = False) -> Result:
         def answer() -> Result:
-            with _translated():
+            with translated():
                 return question(self._api(slow=slow))
 
         pool = self._slow if slow else self._quick
@@ -171,9 +204,9 @@ class DockerEngine:
         with self._connecting:
             if slow not in self._connected:
                 timeout = self._timeouts[slow]
-                self._connected[slow] = docker.APIClient(
-                    self._host, version="auto", timeout=timeout, max_pool_size=QUICK_THREADS
-                )
+                api = docker.APIClient(self._host, version="auto", timeout=timeout, max_pool_size=QUICK_THREADS)
+                api.trust_env = False  # no proxy and no credentials for the engine's own socket, nor a search for them
+                self._connected[slow] = api
             return self._connected[slow]
 
 
@@ -201,6 +234,18 @@ def _listed(api: docker.APIClient, filters: Mapping[str, Any]) -> tuple[Containe
 def _created(api: docker.APIClient, body: Mapping[str, Any], name: str) -> ContainerId:
     answer = api.create_container_from_config(body, name)  # type: ignore[no-untyped-call] # the stubs leave it out
     return ContainerId(answer["Id"])
+
+
+def _executing(api: docker.APIClient, container: str, command: tuple[str, ...]) -> str:
+    """Start a command. Returns the id of its exec."""
+    identifier = str(api.exec_create(container, list(command), stdout=False, stderr=False)["Id"])
+    api.exec_start(identifier, detach=True)
+    return identifier
+
+
+def _exit_status(api: docker.APIClient, identifier: str) -> int | None:
+    shown = api.exec_inspect(identifier)
+    return None if shown["Running"] else int(shown["ExitCode"])
 
 
 def _image(api: docker.APIClient, reference: str) -> Image:

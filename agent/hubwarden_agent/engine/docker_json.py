@@ -1,6 +1,7 @@
 """Docker's JSON to and from the port's value types. Pure, and the only place that knows Docker's field names.
 
-What holds here: what is sent to Docker is built from a `ContainerSpec` alone, field by field. A field that Docker does
+What holds here: what is sent to Docker is built from a `ContainerSpec` alone, field by field, or is the one body of a
+helper container, in which only the volume, the image and the direction vary. A field that Docker does
 not send is the type's empty value; one that makes no sense is an `EngineError`.
 """
 
@@ -9,8 +10,10 @@ from __future__ import annotations
 import datetime as dt
 import re
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
+from hubwarden_agent.engine import options_json
 from hubwarden_agent.engine.port import (
     Container,
     ContainerSpec,
@@ -21,11 +24,42 @@ from hubwarden_agent.engine.port import (
     PublishedPort,
     Version,
     Volume,
+    VolumeSize,
 )
 from hubwarden_agent.names import ContainerId, VolumeName
 
 CPU_PERIOD = 100_000
 """Microseconds of a scheduling period (`HostConfig.CpuPeriod`, Docker's own default)."""
+
+_WITHIN = frozenset(
+    {"Memory", "MemorySwap", "MemoryReservation", "MemorySwappiness", "NanoCpus", "CpuPeriod", "CpuQuota", "CpuShares"}
+    | {"PidsLimit", "LogConfig"}
+)
+"""What of `HostConfig` gives a container nothing of the host: limits, and where its output goes."""
+
+UNASKED: Mapping[str, tuple[Any, ...]] = MappingProxyType(
+    {
+        "CgroupnsMode": ("private", "host"),  # the second where the host has cgroups v1
+        "ConsoleSize": ([0, 0],),
+        "IpcMode": ("private", "shareable"),
+        "RestartPolicy": ({"Name": "no", "MaximumRetryCount": 0}, {"Name": "", "MaximumRetryCount": 0}),
+        "Runtime": ("runc",),
+        "SecurityOpt": (["no-new-privileges"],),
+        "ShmSize": (64 * 1024**2,),
+    }
+)
+"""Values of `HostConfig` that Docker 20.10 to 26.1 sets where nobody asked for anything."""
+
+KERNEL_PATHS: Mapping[str, frozenset[str]] = MappingProxyType(
+    {
+        "MaskedPaths": frozenset(
+            {"/proc/asound", "/proc/acpi", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/timer_list"}
+            | {"/proc/timer_stats", "/proc/sched_debug", "/proc/scsi", "/sys/firmware"}
+        ),
+        "ReadonlyPaths": frozenset({"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"}),
+    }
+)
+"""Paths of the kernel that Docker keeps from every container that is not privileged; newer ones keep more."""
 
 _TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[+-]\d\d:\d\d)")
 
@@ -76,7 +110,20 @@ def container(data: Mapping[str, Any]) -> Container:
         addresses=_addresses(network.get("Networks") or {}),
         exposed_ports=tuple(config.get("ExposedPorts") or ()),
         ports=tuple(_ports(network.get("Ports") or {})),
+        host_config=_asked_of_the_host(host, network.get("Networks") or {}),
     )
+
+
+def _asked_of_the_host(host: Mapping[str, Any], networks: Mapping[str, Any]) -> dict[str, Any]:
+    """Where an absence is what asks for something, there is an entry that no value of Docker's could be."""
+    asked = {
+        key: value
+        for key, value in host.items()
+        if value and key not in _WITHIN and value not in UNASKED.get(key, ()) and key not in KERNEL_PATHS
+    }
+    bare = {key: "not all of Docker's" for key, paths in KERNEL_PATHS.items() if not paths <= set(host.get(key) or ())}
+    others = sorted(networks.keys() - {host.get("NetworkMode")})
+    return asked | bare | ({"Networks": others} if others else {})
 
 
 def _state(status: str) -> ContainerState:
@@ -142,9 +189,11 @@ def create_body(spec: ContainerSpec) -> dict[str, Any]:
         "Cmd": list(spec.command),
         "Labels": dict(spec.labels),
         "ExposedPorts": {port: {} for port in spec.exposed_ports},
+        **options_json.of_container(spec.options),
         "HostConfig": {
+            **options_json.of_host(spec.options),
             "NetworkMode": spec.network,
-            "Mounts": [_mount_body(mount) for mount in spec.mounts],
+            "Mounts": [mount_body(mount) for mount in spec.mounts],
             "Memory": spec.memory,
             "MemorySwap": spec.memory,  # unset, Docker would allow as much swap again
             "CpuPeriod": CPU_PERIOD,
@@ -157,7 +206,20 @@ def create_body(spec: ContainerSpec) -> dict[str, Any]:
     }
 
 
-def _mount_body(mount: Mount) -> dict[str, Any]:
-    if mount.kind != "volume" or not mount.volume:
-        raise EngineError("only named volumes are mounted")
-    return {"Type": "volume", "Source": mount.volume, "Target": mount.target, "ReadOnly": mount.read_only}
+def volume_sizes(data: Mapping[str, Any]) -> tuple[VolumeSize, ...]:
+    """`GET /system/df?type=volume`. Volumes that are not Docker's own (their size is -1) are left out."""
+    found = [(one["Name"], one.get("CreatedAt", ""), one["UsageData"]["Size"]) for one in data["Volumes"] or ()]
+    return tuple(VolumeSize(VolumeName(name), created, size) for name, created, size in found if size >= 0)
+
+
+def mount_body(mount: Mount) -> dict[str, Any]:
+    """A mount. Of a host path, neither what is mounted below it nor what is mounted there later comes with it."""
+    body = {"Type": mount.kind, "Target": mount.target, "ReadOnly": mount.read_only}
+    if mount.kind == "volume" and mount.volume:
+        return body | {"Source": mount.volume}
+    if mount.kind == "bind" and mount.source:
+        options = {"Propagation": "rprivate", "NonRecursive": True}
+        return body | {"Source": mount.source, "BindOptions": options}
+    if mount.kind == "tmpfs" and mount.size:
+        return body | {"TmpfsOptions": options_json.asked_for({"SizeBytes": mount.size, "Mode": mount.mode})}
+    raise EngineError("only named volumes, host paths and bounded file systems in memory are mounted")

@@ -10,11 +10,17 @@ from __future__ import annotations
 
 import datetime as dt
 import enum
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
-from hubwarden_agent.names import ContainerId, ContainerName, VolumeName
+from hubwarden_agent.engine.options import Options
+from hubwarden_agent.names import ContainerId, ContainerName, ImageId, VolumeName
+
+HELPER_LABEL = "hubwarden.helper"
+"""On helper containers: the scheme of the agent that made them."""
+HELPER_NAME = re.compile("hubwarden-helper-[0-9a-f]{16}")
 
 
 class EngineError(Exception):
@@ -57,13 +63,18 @@ class PublishedPort:
 
 @dataclass(frozen=True, slots=True)
 class Mount:
-    """A mount of a container. `volume` is set for named volumes; `source` is the host path of a bind."""
+    """A mount of a container.
+
+    `volume` is set for named volumes; `source` is the host path of a bind; `size` (bytes) and `mode` are a tmpfs's.
+    """
 
     kind: str
     target: str
     read_only: bool = False
     volume: str = ""
     source: str = ""
+    size: int = 0
+    mode: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +82,8 @@ class Container:
     """A container as the engine shows it. `name` is text, since others' containers are called what others like.
 
     `image` is the reference it was created from, `image_id` what that was at the time. `environment` holds secrets:
-    only the gateway may pass it on, and only of the Hub's own containers.
+    only the gateway may pass it on, and only of the Hub's own containers. `host_config` is what it asks of the host, in
+    Docker's own words: empty values, what Docker sets of its own accord, and limits are left out. It is never shown.
     """
 
     id: ContainerId
@@ -93,6 +105,7 @@ class Container:
     addresses: Mapping[str, str] = field(default_factory=dict)
     exposed_ports: tuple[str, ...] = ()
     ports: tuple[PublishedPort, ...] = ()
+    host_config: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +163,24 @@ class ContainerSpec:
     exposed_ports: tuple[str, ...] = ()
     published: tuple[str, ...] = ()
     publish_address: str = ""
+    options: Options = field(default_factory=Options)
+
+
+@dataclass(frozen=True, slots=True)
+class Helper:
+    """What a helper container is made of: the agent's own image, by id, and the agent's naming scheme as its label."""
+
+    image: ImageId
+    scheme: str
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeSize:
+    """How long all files of a volume are together, holes included, in bytes; `created` as in `Volume`."""
+
+    name: VolumeName
+    created: str
+    size_bytes: int
 
 
 class Engine(Protocol):
@@ -187,8 +218,23 @@ class Engine(Protocol):
     async def create_container(self, spec: ContainerSpec) -> ContainerId:
         """Create a container. Raises `NotFound` (image or network), `Conflict` (the name is taken)."""
 
+    async def run_in_container(self, container: ContainerId, command: tuple[str, ...], seconds: float) -> int | None:
+        """Run a command in a running container, as its user; what it prints goes nowhere.
+
+        Returns:
+            its exit status, or None if it has not ended after so many seconds: it runs on.
+
+        Raises:
+            NotFound: there is no such container.
+            Conflict: it does not run.
+            EngineError: the command cannot be started.
+        """
+
     async def volume(self, name: VolumeName) -> Volume | None:
         """One volume; None when there is none."""
+
+    async def volume_names(self) -> tuple[str, ...]:
+        """What all volumes of the engine are called, whoever's they are."""
 
     async def create_volume(
         self, name: VolumeName, driver: str, options: Mapping[str, str], labels: Mapping[str, str]
@@ -203,3 +249,23 @@ class Engine(Protocol):
 
     async def pull_image(self, reference: str) -> None:
         """Fetch an image. Raises `NotFound`."""
+
+    async def archive_volume(self, volume: VolumeName, helper: Helper, take: Callable[[bytes], object]) -> None:
+        """Hand all of a volume to `take`, as a tar, piece after piece, in a thread of its own and at its own pace.
+
+        Raises:
+            EngineError: the tar is not whole. Also what `take` raises, which ends it.
+        """
+
+    async def extract_volume(self, volume: VolumeName, helper: Helper, pieces: Iterable[bytes]) -> None:
+        """Write what is in a tar of `archive_volume` into an empty volume; it is asked for in a thread of its own.
+
+        Raises:
+            EngineError: not all of it was written. Also what `pieces` raises.
+        """
+
+    async def remove_helpers(self, scheme: str) -> None:
+        """Remove, by force, every helper container that an agent of this scheme has left behind."""
+
+    async def volume_sizes(self) -> tuple[VolumeSize, ...]:
+        """The size of every volume, for which the engine may have to walk all their files; empty if it cannot say."""

@@ -1,8 +1,8 @@
 """The Hub's own containers: finding, showing, starting, stopping and removing them.
 
-What holds here: a container is shown or touched only if `ownership.claimed` says whose it is; all others do not exist.
-A reference is resolved once, and from then on the id is used. Whatever changes something holds the user's lock and is
-on the record; looking does neither.
+What holds here: a container is shown or touched only if `Owners` says whose it is; all others do not exist. A reference
+is resolved once, and from then on the id is used. Whatever changes something holds the user's lock and is on the
+record; looking does neither.
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from hubwarden_agent import ownership
 from hubwarden_agent.budgets import Window
 from hubwarden_agent.engine.port import Conflict, Container, Engine, NotFound
-from hubwarden_agent.errors import Reason
-from hubwarden_agent.gateway import refusals, views
+from hubwarden_agent.errors import Reason, Refusal
+from hubwarden_agent.gateway import refusals, views, volumes
 from hubwarden_agent.gateway.deeds import Answer, Deed, Recorder, json_answer
+from hubwarden_agent.gateway.owners import Owners
 from hubwarden_agent.gateway.routes import Call
 from hubwarden_agent.locks import UserLocks
-from hubwarden_agent.names import ContainerId, ContainerName, Names, Username
+from hubwarden_agent.names import ContainerId, ContainerName, Username
 
 STOP_SECONDS = 10
 """Between SIGTERM and SIGKILL: what Docker takes when, as DockerSpawner does, nobody says anything else."""
@@ -34,27 +34,28 @@ class Containers:
 
     Args:
         engine: the container engine.
-        names: shared with the RPCs.
+        owners: says whose a container is.
         locks: the users' locks, shared with the RPCs.
         recorder: puts what is done on the record.
         changes: how often one user's containers may be changed.
     """
 
-    def __init__(self, engine: Engine, names: Names, locks: UserLocks, recorder: Recorder, changes: Window) -> None:
+    def __init__(self, engine: Engine, owners: Owners, locks: UserLocks, recorder: Recorder, changes: Window) -> None:
         self._engine = engine
-        self._names = names
+        self._owners = owners
         self._locks = locks
         self._recorder = recorder
         self._changes = changes
 
     async def inspect(self, call: Call, deed: Deed) -> Answer:
         """`GET /containers/{reference}/json`."""
-        container, _ = await self._owned(call.reference, deed)
+        container, _ = await self.owned(call.reference, deed)
         return json_answer(200, views.container(container))
 
     async def start(self, call: Call, deed: Deed) -> Answer:
         """`POST /containers/{reference}/start`; no effect on a running one."""
-        async with self._changing(call.reference, deed) as container:
+        async with self.changing(call.reference, deed) as container:
+            await volumes.check_plain(self._engine, container.mounts)
             try:
                 await self._engine.start_container(container.id)
             except Conflict as error:
@@ -64,21 +65,21 @@ class Containers:
 
     async def stop(self, call: Call, deed: Deed) -> Answer:
         """`POST /containers/{reference}/stop`; no effect on a stopped one."""
-        async with self._changing(call.reference, deed) as container:
+        async with self.changing(call.reference, deed) as container:
             await self._engine.stop_container(container.id, STOP_SECONDS)
         return Answer(204)
 
     async def remove(self, call: Call, deed: Deed) -> Answer:
         """`DELETE /containers/{reference}`, never with force, and never a named volume with it."""
         anonymous_volumes = call.query.get("v") in _YES
-        async with self._changing(call.reference, deed) as container:
+        async with self.changing(call.reference, deed) as container:
             try:
                 await self._engine.remove_container(container.id, anonymous_volumes=anonymous_volumes)
             except Conflict as error:
                 raise _not_removable(container) from error
         return Answer(204)
 
-    async def _owned(self, reference: str, deed: Deed) -> tuple[Container, Username]:
+    async def owned(self, reference: str, deed: Deed) -> tuple[Container, Username]:
         """The container of this name or full id, if it is the Hub's.
 
         Raises:
@@ -89,15 +90,17 @@ class Containers:
         # Docker also finds containers by the beginning of their id; here a reference is a whole name or a whole id.
         if container is None or reference not in (container.id.value, container.name):
             raise refusals.no_such_container(reference)
-        owner = ownership.claimed(container, self._names)
-        if owner is None:
-            raise refusals.no_such_container(reference)
+        try:
+            owner = await self._owners.owner(container)
+        except Refusal as refusal:
+            raise refusals.no_such_container(reference) from refusal
         deed.concerns(*owner, container.name, container.id.value)
         return container, owner[0]
 
     @asynccontextmanager
-    async def _changing(self, reference: str, deed: Deed) -> AsyncIterator[Container]:
-        container, username = await self._owned(reference, deed)
+    async def changing(self, reference: str, deed: Deed) -> AsyncIterator[Container]:
+        """The container, with its user's lock held and the body on the record. Raises as `owned` does."""
+        container, username = await self.owned(reference, deed)
         with self._locks.hold(username):
             self._changes.spend(username.value)
             async with self._recorder.acting(deed):

@@ -1,40 +1,33 @@
 """The body of `POST /containers/create`, understood completely or refused: the closed schema.
 
-What holds here: `BODY`, `HOST_CONFIG`, `MOUNT` and `PORT_BINDING` list every key that may stand in it, with its
-decoder. They hold what docker-py 7 sends for DockerSpawner 14's options; a key that would change more than that is
-listed only where docker-py has it of its own accord, and then only empty. What comes out are typed values of a known
-shape; whether they are allowed is `policy`'s question.
+What holds here: `BODY`, `HOST_CONFIG` and `PORT_BINDING`, with the tables of `mounts` and `options`, list every key
+that may stand in it, with its decoder. They hold what docker-py 7 sends for DockerSpawner 14's options; a key that
+would change more than that is listed only where docker-py has it of its own accord, and then only empty. What comes
+out are typed values of a known shape; whether they are allowed is `policy`'s question.
 """
 
 from __future__ import annotations
 
-import posixpath
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from types import MappingProxyType
+from typing import Any
 
-from hubwarden_agent.gateway.decoders import Field, count, empty, fields_of, flag, items, keys, mapping, text
+from hubwarden_agent.engine.options import Options
+from hubwarden_agent.gateway.decoders import Field, count, empty, fields_of, flag, items, keys, mapping, never, text
+from hubwarden_agent.gateway.mounts import MountRequest, decode_binds, decode_mount_points, decode_mounts
+from hubwarden_agent.gateway.options import HOST_OPTIONS, OPTIONS
 from hubwarden_agent.gateway.refusals import field_refused
 
 MAX_PORT = 65535
-MAX_MOUNTS = 16
 MAX_PORTS = 16
 MAX_TEXTS = 1024
 """Entries of an array of texts: variables, or words of a command."""
 _PORT = re.compile(r"([1-9][0-9]{0,4})/(tcp|udp)")
 _VARIABLE = re.compile(r"([^=\s]+)(=.*)?", re.DOTALL)
+_CHOICES = frozenset(option.name for option in fields(Options))
 _ANY_KEY = re.compile(r".+", re.DOTALL)
-_BIND_MODES = {"rw": False, "ro": True}
-
-
-@dataclass(frozen=True, slots=True)
-class VolumeMount:
-    """A named volume, or what is meant as one, at a clean absolute path in the container."""
-
-    source: str = ""
-    target: str = ""
-    read_only: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +44,8 @@ class HostConfig:
     """The part of a create body that touches the host. Numbers are zero where not set."""
 
     network: str = ""
-    binds: tuple[VolumeMount, ...] = ()
-    mounts: tuple[VolumeMount, ...] = ()
+    binds: tuple[MountRequest, ...] = ()
+    mounts: tuple[MountRequest, ...] = ()
     port_bindings: tuple[PortBinding, ...] = ()
     memory: int = 0
     cpu_quota: int = 0
@@ -72,6 +65,7 @@ class CreateBody:
     exposed_ports: tuple[str, ...] = ()
     mount_points: tuple[str, ...] = ()
     host: HostConfig = field(default_factory=HostConfig)
+    options: Options = field(default_factory=Options)
 
 
 def decode(document: object) -> CreateBody:
@@ -80,11 +74,14 @@ def decode(document: object) -> CreateBody:
     Raises:
         GatewayRefusal: 400 that names the field.
     """
-    return CreateBody(**fields_of(BODY, document, ""))
+    body = fields_of(BODY, document, "")
+    host = body.pop("host", {})
+    chosen = {key: part.pop(key) for part in (body, host) for key in part.keys() & _CHOICES}
+    return CreateBody(**body, host=HostConfig(**host), options=Options(**chosen))
 
 
-def _host_config(value: object, name: str) -> HostConfig:
-    return HostConfig(**fields_of(HOST_CONFIG, value, name))
+def _host_config(value: object, name: str) -> dict[str, Any]:
+    return fields_of(HOST_CONFIG, value, name)
 
 
 def _environment(value: object, name: str) -> Mapping[str, str | None]:
@@ -102,35 +99,6 @@ def _environment(value: object, name: str) -> Mapping[str, str | None]:
 
 def _labels(value: object, name: str) -> Mapping[str, str]:
     return {key: text(label, name) for key, label in mapping(value, name).items()}
-
-
-def _target(value: object, name: str) -> str:
-    """A path that Docker and we read alike: absolute, clean, and not the root."""
-    path = text(value, name)
-    clean = path.startswith("/") and not path.startswith("//") and posixpath.normpath(path) == path != "/"
-    if not clean or not path.isprintable() or ":" in path:
-        raise field_refused(name, "must be an absolute path without '.', '..', '//', ':' or a '/' at its end")
-    return path
-
-
-def _bind(value: object, name: str) -> VolumeMount:
-    """`volume:target[:mode]`; labels, propagation and nocopy are modes too, and none of them is taken."""
-    parts = text(value, name).split(":")
-    if len(parts) not in (2, 3) or (mode := (*parts, "rw")[2]) not in _BIND_MODES:
-        raise field_refused(name, "must be volume:target, volume:target:rw or volume:target:ro")
-    return VolumeMount(parts[0], _target(parts[1], name), _BIND_MODES[mode])
-
-
-def _mount(value: object, name: str) -> VolumeMount:
-    mount = VolumeMount(**fields_of(MOUNT, value, name))
-    if not mount.target or mapping(value, name).get("Type") is None:
-        raise field_refused(name, "must have a Type and a Target")
-    return mount
-
-
-def _mount_type(value: object, name: str) -> None:
-    if value != "volume":
-        raise field_refused(name, 'must be "volume"')
 
 
 def _port(value: str, name: str) -> str:
@@ -158,39 +126,25 @@ def _port_bindings(value: object, name: str) -> tuple[PortBinding, ...]:
     )
 
 
-def _mount_points(value: object, name: str) -> tuple[str, ...]:
-    return tuple(_target(path, name) for path in keys(_ANY_KEY, "a path", MAX_MOUNTS)(value, name))
-
-
 PORT_BINDING: Mapping[str, Field] = MappingProxyType(
     {"HostIp": Field(text, "host_ip"), "HostPort": Field(text, "host_port")}
 )
 """`HostConfig.PortBindings[port][n]`."""
 
-MOUNT: Mapping[str, Field] = MappingProxyType(
-    {
-        "Type": Field(_mount_type),
-        "Source": Field(text, "source"),
-        "Target": Field(_target, "target"),
-        "ReadOnly": Field(flag, "read_only"),
-        "VolumeOptions": Field(empty),  # labels, drivers and NoCopy are in here
-    }
-)
-"""`HostConfig.Mounts[n]`."""
-
 HOST_CONFIG: Mapping[str, Field] = MappingProxyType(
     {
         "NetworkMode": Field(text, "network"),
-        "Binds": Field(items(_bind, MAX_MOUNTS), "binds"),
-        "Mounts": Field(items(_mount, MAX_MOUNTS), "mounts"),
+        "Binds": Field(decode_binds, "binds"),
+        "Mounts": Field(decode_mounts, "mounts"),
         "PortBindings": Field(_port_bindings, "port_bindings"),
         "Memory": Field(count, "memory"),
         "CpuQuota": Field(count, "cpu_quota"),
         "CpuPeriod": Field(count, "cpu_period"),
         "PidsLimit": Field(count, "pids"),
         "AutoRemove": Field(flag, "auto_remove"),
-        "Links": Field(empty),
+        "Links": Field(never("are Docker's old way to connect containers; use a network (spawn.networks)")),
     }
+    | dict(HOST_OPTIONS)
 )
 """`HostConfig`."""
 
@@ -201,7 +155,7 @@ BODY: Mapping[str, Field] = MappingProxyType(
         "Cmd": Field(items(text, MAX_TEXTS), "command"),
         "Labels": Field(_labels, "labels"),
         "ExposedPorts": Field(_ports, "exposed_ports"),
-        "Volumes": Field(_mount_points, "mount_points"),
+        "Volumes": Field(decode_mount_points, "mount_points"),
         "HostConfig": Field(_host_config, "host"),
         # What docker-py says about a terminal that nobody attaches to.
         "Tty": Field(empty),
@@ -213,7 +167,7 @@ BODY: Mapping[str, Field] = MappingProxyType(
         "NetworkDisabled": Field(empty),
     }
     # Keys that docker-py has for other callers; absent or empty in what DockerSpawner sends.
-    | dict.fromkeys(("Hostname", "Domainname", "User", "Entrypoint", "WorkingDir", "NetworkingConfig"), Field(empty))
-    | dict.fromkeys(("MacAddress", "StopSignal", "Healthcheck", "Runtime"), Field(empty))
+    | dict.fromkeys(("Domainname", "NetworkingConfig", "MacAddress", "StopSignal", "Runtime"), Field(empty))
+    | dict(OPTIONS)
 )
 """The body itself."""

@@ -5,17 +5,18 @@ What holds here: that order. What the engine is given is the plan's `ContainerSp
 
 from __future__ import annotations
 
-from hubwarden_agent import ownership
+import asyncio
+
 from hubwarden_agent.budgets import Window
 from hubwarden_agent.config import SpawnPolicy
-from hubwarden_agent.engine.port import Conflict, ContainerSpec, Engine, NotFound, Volume
-from hubwarden_agent.errors import Reason
-from hubwarden_agent.gateway import create_body, policy, refusals, strict_json
+from hubwarden_agent.engine.port import Conflict, ContainerSpec, Engine, NotFound
+from hubwarden_agent.gateway import create_body, policy, refusals, strict_json, volumes
 from hubwarden_agent.gateway.deeds import Answer, Deed, Recorder, json_answer
+from hubwarden_agent.gateway.owners import Owners
 from hubwarden_agent.gateway.room import Room
 from hubwarden_agent.gateway.routes import Call
 from hubwarden_agent.locks import UserLocks
-from hubwarden_agent.names import ContainerId, ContainerName, Names, VolumeName
+from hubwarden_agent.names import ContainerId, ContainerName, Names
 
 RATE_KEY = "create"
 
@@ -25,6 +26,7 @@ class Creation:
 
     Args:
         engine: the container engine.
+        owners: counts the containers that there are.
         names: shared with the RPCs.
         spawn: the operator's policy.
         locks: the users' locks, shared with the RPCs.
@@ -33,7 +35,14 @@ class Creation:
     """
 
     def __init__(
-        self, engine: Engine, names: Names, spawn: SpawnPolicy, locks: UserLocks, recorder: Recorder, rate: Window
+        self,
+        engine: Engine,
+        owners: Owners,
+        names: Names,
+        spawn: SpawnPolicy,
+        locks: UserLocks,
+        recorder: Recorder,
+        rate: Window,
     ) -> None:
         self._engine = engine
         self._names = names
@@ -41,7 +50,8 @@ class Creation:
         self._locks = locks
         self._recorder = recorder
         self._rate = rate
-        self._room = Room(self._count, spawn.max_containers)
+        self._room = Room(owners.count, spawn.max_containers, "max_containers")
+        self._volume_room = Room(self._count_volumes, spawn.max_volumes, "max_volumes")
 
     async def create(self, call: Call, deed: Deed, body: bytes) -> Answer:
         """Create what the body asks for, if the policy allows it."""
@@ -51,29 +61,32 @@ class Creation:
         with self._locks.hold(plan.username):
             # Before the engine is asked anything: also a create that is refused then costs it something.
             self._rate.spend(RATE_KEY)
-            await self._check(plan.spec)
-            async with self._room.for_one_more(), self._recorder.acting(deed):
+            new_volumes = await self._check(plan.spec)
+            async with self._room.for_more(), self._volume_room.for_more(new_volumes), self._recorder.acting(deed):
                 identifier = await self._created(plan.spec)
         return json_answer(201, {"Id": identifier.value, "Warnings": []})
 
-    async def _count(self) -> int:
-        return len(await self._engine.containers_labelled({ownership.AGENT_LABEL: self._names.scheme}))
+    async def _count_volumes(self) -> int:
+        """Whoever made them: a volume of the policy's that an operator made by hand counts as well."""
+        patterns = [self._names.volume_pattern(template) for template in self._spawn.volumes]
+        names = await self._engine.volume_names()
+        return sum(any(pattern.fullmatch(name) for pattern in patterns) for name in names)
 
-    async def _check(self, spec: ContainerSpec) -> None:
+    async def _check(self, spec: ContainerSpec) -> int:
         """What the policy cannot know: the image is there, the name is free, and the volumes are what they seem.
+
+        Returns:
+            how many volumes the container would bring with it.
 
         Raises:
             GatewayRefusal: 404 for the image, 409 for the name, 400 for a volume that leads elsewhere.
         """
-        if await self._engine.image(spec.image) is None:
+        image, present = await asyncio.gather(self._engine.image(spec.image), self._engine.container(spec.name))
+        if image is None:
             raise refusals.no_such_image(spec.image)
-        if await self._engine.container(spec.name) is not None:
+        if present is not None:
             raise refusals.name_in_use(spec.name.value)
-        for name in {mount.volume for mount in spec.mounts}:
-            volume = await self._engine.volume(VolumeName(name))
-            if volume is not None and not _plain(volume):
-                message = "hubwarden: HostConfig.Binds or Mounts names a volume that is not a plain local one"
-                raise refusals.GatewayRefusal(message, Reason.VOLUME_NOT_LOCAL)
+        return await volumes.check_plain(self._engine, spec.mounts)
 
     async def _created(self, spec: ContainerSpec) -> ContainerId:
         try:
@@ -83,8 +96,3 @@ class Creation:
         except NotFound as error:
             message = "hubwarden: the image or the network is not there"
             raise refusals.GatewayRefusal(message, status=refusals.NOT_FOUND) from error
-
-
-def _plain(volume: Volume) -> bool:
-    """Whether it lies where Docker keeps volumes. Driver and options can make it any folder of this or another host."""
-    return volume.driver == "local" and volume.scope == "local" and not volume.options

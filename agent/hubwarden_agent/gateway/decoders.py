@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from hubwarden_agent.gateway.refusals import field_refused
+from hubwarden_agent.gateway.refusals import field_refused, kind
 from hubwarden_agent.gateway.strict_json import text_is_fit
 
 Value = TypeVar("Value")
@@ -38,7 +38,7 @@ def fields_of(table: Mapping[str, Field], value: object, field: str) -> dict[str
     attributes = {}
     for key, item in mapping(value, field).items():
         if key not in table:
-            raise field_refused(_path(field, key), "is not supported")
+            raise field_refused(_path(field, key), f"({kind(item)}) is not supported, whatever the policy lists")
         if item is not None:
             decoded = table[key].decode(item, _path(field, key))
             if table[key].attribute:
@@ -74,10 +74,26 @@ def count(value: object, field: str) -> int:
     return value
 
 
+def integer(value: object, field: str) -> int:
+    """Any integer; -1 is Docker's "all" or "without limit"."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise field_refused(field, "must be a number")
+    return value
+
+
 def empty(value: object, field: str) -> None:
     """Only a value that asks for nothing: false, "", [] or {}."""
-    if value is not False and value not in ("", [], {}):
-        raise field_refused(field, "is not supported")
+    never(f"({kind(value)}) is not supported, whatever the policy lists")(value, field)
+
+
+def never(why: str) -> Decoder[None]:
+    """As `empty`, with a reason of its own."""
+
+    def decode_nothing(value: object, field: str) -> None:
+        if value is not False and value not in ("", [], {}):
+            raise field_refused(field, why)
+
+    return decode_nothing
 
 
 def items(decode: Decoder[Value], most: int) -> Decoder[tuple[Value, ...]]:

@@ -23,11 +23,12 @@ CLIENT = "gateway"
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What goes back: a status, and text of a content type or nothing."""
+    """What goes back: a status, text of a content type or nothing, and whether it is the connection's last."""
 
     status: int
     text: str = ""
     content_type: str = "application/json"
+    last: bool = False
 
 
 def json_answer(status: int, document: Mapping[str, Any]) -> Answer:

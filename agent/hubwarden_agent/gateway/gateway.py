@@ -1,6 +1,6 @@
 """From a call to whoever answers it, and from a failure to a refusal. HTTP is above this, the engine below.
 
-What holds here: every `Operation` has its entry in the table of `Gateway`, and nothing else is ever done.
+What holds here: every `Operation` has its entry in a table of `Gateway`, and nothing else is ever done.
 """
 
 from __future__ import annotations
@@ -16,16 +16,19 @@ from hubwarden_agent.config import SpawnPolicy
 from hubwarden_agent.engine.port import Engine
 from hubwarden_agent.errors import Refusal
 from hubwarden_agent.gateway import views
+from hubwarden_agent.gateway.commands import Commands
 from hubwarden_agent.gateway.containers import CHANGES_PER_USER, Containers
 from hubwarden_agent.gateway.creation import Creation
 from hubwarden_agent.gateway.deeds import Answer, Deed, Recorder, json_answer
 from hubwarden_agent.gateway.images import Images
+from hubwarden_agent.gateway.owners import Owners
 from hubwarden_agent.gateway.routes import Call, Operation
 from hubwarden_agent.locks import UserLocks
 from hubwarden_agent.names import Names
 from hubwarden_agent.recording import engine_errors_refused
 
 Simple = Callable[[Call, Deed], Awaitable[Answer]]
+WithBody = Callable[[Call, Deed, bytes], Awaitable[Answer]]
 
 
 class Gateway:
@@ -47,9 +50,15 @@ class Gateway:
         self._recorder = Recorder(audit, clock)
         rate = Window(spawn.max_creates, clock)
         changes = Window(parse_rate(CHANGES_PER_USER), clock)
-        containers = Containers(engine, names, locks, self._recorder, changes)
+        owners = Owners(engine, names, spawn)
+        containers = Containers(engine, owners, locks, self._recorder, changes)
         images = Images(engine, spawn.images, self._recorder, rate)
-        self._creation = Creation(engine, names, spawn, locks, self._recorder, rate)
+        commands = Commands(engine, containers, spawn.exec)
+        self._with_body: Mapping[Operation, WithBody] = {
+            Operation.CREATE: Creation(engine, owners, names, spawn, locks, self._recorder, rate).create,
+            Operation.PREPARE_EXEC: commands.prepare,
+            Operation.EXEC: commands.run,
+        }
         self._simple: Mapping[Operation, Simple] = {
             Operation.PING: self._ping,
             Operation.VERSION: self._version,
@@ -67,14 +76,14 @@ class Gateway:
         Args:
             call: what was asked.
             deed: is filled in on the way, so that a refusal is recorded with what is known by then.
-            body: of a create; empty otherwise.
+            body: where the call takes one; empty otherwise.
 
         Raises:
             Refusal: the answer is no, or what the engine's failure became.
         """
         with engine_errors_refused():
-            if call.operation is Operation.CREATE:
-                return await self._creation.create(call, deed, body)
+            if call.takes_body:
+                return await self._with_body[call.operation](call, deed, body)
             return await self._simple[call.operation](call, deed)
 
     async def denied(self, deed: Deed, refusal: Refusal, *, reading: bool) -> None:

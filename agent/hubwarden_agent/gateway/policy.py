@@ -13,10 +13,11 @@ from dataclasses import dataclass
 
 from hubwarden_agent import ownership
 from hubwarden_agent.config import SpawnPolicy
-from hubwarden_agent.engine.port import ContainerSpec, Mount
+from hubwarden_agent.engine.port import ContainerSpec
 from hubwarden_agent.errors import Reason, Refusal
-from hubwarden_agent.gateway.create_body import CreateBody, HostConfig, VolumeMount
-from hubwarden_agent.gateway.refusals import GatewayRefusal, field_refused
+from hubwarden_agent.gateway import mounts, options
+from hubwarden_agent.gateway.create_body import CreateBody, HostConfig
+from hubwarden_agent.gateway.refusals import GatewayRefusal, field_refused, not_listed
 from hubwarden_agent.names import ContainerName, Names, ServerName, Username
 
 USER_VARIABLE = "JUPYTERHUB_USER"
@@ -30,10 +31,6 @@ MIN_CPUS = 0.01
 DEFAULT_CPU_PERIOD = 100_000
 CPU_PERIODS = range(1_000, 1_000_001)
 """Microseconds, as the kernel takes them."""
-
-KERNEL_PATHS = ("/proc", "/sys", "/dev")
-"""A volume there stands between the runtime and the kernel's own files, which has let containers out before. Only the
-text of a target is seen here; that no link leads there is the runtime's to check."""
 
 SHARED_NETWORKS = frozenset({"host"})
 """Never, whatever the policy lists: this is the host's own network, loopback and all."""
@@ -72,7 +69,13 @@ def plan(body: CreateBody, name: ContainerName, policy: SpawnPolicy, names: Name
         environment=tuple(key if value is None else f"{key}={value}" for key, value in body.environment.items()),
         command=body.command,
         network=_network(host.network, policy),
-        mounts=_mounts(body, username, policy, names),
+        mounts=mounts.allowed(
+            host.binds,
+            host.mounts,
+            body.mount_points,
+            {names.volume(template, username).value for template in policy.volumes},
+            policy,
+        ),
         memory=_memory(host.memory, policy.max_memory),
         cpus=_cpus(host, policy.max_cpus),
         pids=_at_most(host.pids, policy.max_pids, "HostConfig.PidsLimit", "max_pids"),
@@ -80,6 +83,7 @@ def plan(body: CreateBody, name: ContainerName, policy: SpawnPolicy, names: Name
         exposed_ports=body.exposed_ports,
         published=_published(host, policy.publish),
         publish_address=policy.publish,
+        options=options.allowed(body.options, policy, auto_remove=host.auto_remove),
     )
     return Plan(username, server_name, spec)
 
@@ -94,7 +98,7 @@ def _whose(body: CreateBody) -> tuple[Username, ServerName]:
 
 def _listed(value: str, allowed: tuple[str, ...], field: str, key: str) -> str:
     if value not in allowed:
-        raise field_refused(field, f"is not one that the policy lists (spawn.{key})")
+        raise not_listed(field, value, key)
     return value
 
 
@@ -109,31 +113,8 @@ def _labels(asked: Mapping[str, str], allowed: Mapping[str, str]) -> dict[str, s
     for key, value in asked.items():
         reserved = key.casefold().startswith(ownership.RESERVED_LABEL_PREFIX)
         if reserved or key not in allowed or allowed[key] != value:
-            raise field_refused("Labels", "has a key and value that the policy does not list (spawn.labels)")
+            raise not_listed("Labels", {key: value}, "labels", "has a key and value")
     return dict(asked)
-
-
-def _mounts(body: CreateBody, username: Username, policy: SpawnPolicy, names: Names) -> tuple[Mount, ...]:
-    own = {names.volume(template, username).value for template in policy.volumes}
-    mounts = [_mount(mount, own, "HostConfig.Binds") for mount in body.host.binds]
-    mounts += [_mount(mount, own, "HostConfig.Mounts") for mount in body.host.mounts]
-    targets = [mount.target for mount in mounts]
-    if len(set(targets)) != len(targets):
-        raise field_refused("HostConfig.Binds", "and HostConfig.Mounts mount twice at the same path")
-    if any(inner.startswith(f"{outer}/") for outer in targets for inner in targets):
-        # What the outer one holds is the user's: a link in it would lead the inner one to any path.
-        raise field_refused("HostConfig.Binds", "and HostConfig.Mounts mount one volume inside another")
-    if not set(body.mount_points) <= set(targets):
-        raise field_refused("Volumes", "has a path at which nothing is mounted, which would be a volume without a name")
-    return tuple(mounts)
-
-
-def _mount(mount: VolumeMount, own: set[str], field: str) -> Mount:
-    if mount.source not in own:
-        raise field_refused(field, "mounts something other than the user's own volumes (spawn.volumes)")
-    if any(mount.target == path or mount.target.startswith(f"{path}/") for path in KERNEL_PATHS):
-        raise field_refused(field, f"mounts over one of {', '.join(KERNEL_PATHS)}")
-    return Mount(kind="volume", target=mount.target, read_only=mount.read_only, volume=mount.source)
 
 
 def _at_most(asked: int, maximum: int, field: str, key: str) -> int:

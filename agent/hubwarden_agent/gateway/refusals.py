@@ -51,6 +51,7 @@ class GatewayRefusal(Refusal):
         reason: what the audit trail says.
         status: the HTTP status; by default the reason's in `STATUS`.
         retry_after: as `Refusal`.
+        value: what was refused, for the agent's log and for nobody else.
     """
 
     def __init__(
@@ -60,14 +61,35 @@ class GatewayRefusal(Refusal):
         *,
         status: int | None = None,
         retry_after: float | None = None,
+        value: object = None,
     ) -> None:
         super().__init__(reason, message, retry_after=retry_after)
         self.status = status or STATUS[reason]
+        self.value = value
 
 
 def field_refused(field: str, why: str) -> GatewayRefusal:
     """A field of the body that is malformed or against the policy; `why` completes the sentence."""
     return GatewayRefusal(f"hubwarden: {field} {why}")
+
+
+def not_listed(field: str, value: object, key: str, what: str = "") -> GatewayRefusal:
+    """A value that a key of `[spawn]` would allow. The answer says what sort it is; the value itself is for the log.
+
+    Args:
+        field: in Docker's words.
+        value: no secret.
+        key: under `[spawn]`.
+        what: what the field does with the value, where its sort alone would not say so.
+    """
+    means = f"{what} that the policy does not list" if what else f"({kind(value)}) is not one that the policy lists"
+    return GatewayRefusal(f"hubwarden: {field} {means} (spawn.{key})", value=value)
+
+
+def kind(value: object) -> str:
+    """What sort of value it is, in JSON's words."""
+    names = {str: "text", int: "a number", bool: "true or false", list: "an array", tuple: "an array"}
+    return names.get(type(value), "an object" if value is not None else "null")
 
 
 def no_such_container(reference: str) -> GatewayRefusal:
@@ -94,11 +116,10 @@ def name_in_use(name: str) -> GatewayRefusal:
     return GatewayRefusal(message, status=CONFLICT)
 
 
-def endpoint_refused() -> GatewayRefusal:
-    """A method or path that is not in the gateway's table."""
-    return GatewayRefusal(
-        "hubwarden: this endpoint is not available through the spawn gateway", Reason.CLIENT_NOT_ALLOWED
-    )
+def endpoint_refused(key: str = "") -> GatewayRefusal:
+    """A method or path that is not in the gateway's table, or that is there only with a key of the policy."""
+    message = "hubwarden: this endpoint is not available through the spawn gateway"
+    return GatewayRefusal(message + (f" ({key})" if key else ""), Reason.CLIENT_NOT_ALLOWED)
 
 
 def status_and_message(refusal: Refusal, request_id: str, *, reading: bool) -> tuple[int, str]:

@@ -1,8 +1,9 @@
-"""How many containers there may be: the bound on numbers, which holds under parallel creates.
+"""How many containers and volumes there may be: the bounds on numbers, which hold under parallel creates.
 
-What holds here: nobody but this agent makes containers with its labels, so `ceiling` (what the engine counted once,
-plus what was created since) plus `reserved` (what is being created) is never below what there is. Only when that
-reaches the maximum is the engine asked again: a count takes a call a container, and no create should wait for 200.
+What holds here: what is counted is made through the gateway, so `ceiling` (what the engine counted once, plus what was
+created since) plus `reserved` (what is being created) is never below what came of it. (What is adopted is counted with
+the others; it only becomes more while an old Hub still holds the raw socket, until the next count.) Only when that
+reaches the maximum is the engine asked again: a count can take a call a container, and no create should wait for 200.
 """
 
 from __future__ import annotations
@@ -18,46 +19,45 @@ RETRY_SECONDS = 60.0
 
 
 class Room:
-    """Room for containers.
+    """Room for containers, or for volumes.
 
     Args:
         count: asks the engine how many there are.
-        maximum: how many there may be (`spawn.max_containers`).
+        maximum: how many there may be.
+        key: of `[spawn]`, which says so.
     """
 
-    def __init__(self, count: Callable[[], Awaitable[int]], maximum: int) -> None:
+    def __init__(self, count: Callable[[], Awaitable[int]], maximum: int, key: str) -> None:
         self._count = count
         self._maximum = maximum
+        self._key = key
         self._ceiling = maximum
         self._reserved = 0
         self._counting = asyncio.Lock()
 
     @asynccontextmanager
-    async def for_one_more(self) -> AsyncIterator[None]:
-        """Hold room for one container while the body creates it.
+    async def for_more(self, number: int = 1) -> AsyncIterator[None]:
+        """Hold room for so many more while the body creates them.
 
         Raises:
-            GatewayRefusal: 429; there are as many as there may be.
+            GatewayRefusal: 429; there would be more than there may be.
         """
         async with self._counting:
-            if self._full():
+            if self._too_many(number):
                 await self._count_again()
-            if self._full():
-                raise GatewayRefusal(
-                    "hubwarden: there are as many containers as the policy allows (spawn.max_containers)",
-                    Reason.TOO_BUSY,
-                    retry_after=RETRY_SECONDS,
-                )
-            self._reserved += 1
+            if self._too_many(number):
+                message = f"hubwarden: there are as many as the policy allows (spawn.{self._key})"
+                raise GatewayRefusal(message, Reason.TOO_BUSY, retry_after=RETRY_SECONDS)
+            self._reserved += number
         try:
             yield
         finally:
-            # A create that failed may still have made its container: the engine's answer can be lost.
-            self._reserved -= 1
-            self._ceiling += 1
+            # A create that failed may still have made them: the engine's answer can be lost.
+            self._reserved -= number
+            self._ceiling += number
 
-    def _full(self) -> bool:
-        return self._ceiling + self._reserved >= self._maximum
+    def _too_many(self, number: int) -> bool:
+        return number > 0 and self._ceiling + self._reserved + number > self._maximum
 
     async def _count_again(self) -> None:
         """What ended while the engine counted is counted by us as well: the engine may not have seen it yet."""

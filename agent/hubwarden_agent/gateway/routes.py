@@ -37,6 +37,8 @@ class Operation(enum.StrEnum):
     START = "start"
     STOP = "stop"
     REMOVE = "remove"
+    PREPARE_EXEC = "prepare-exec"
+    EXEC = "exec"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,7 @@ class Call:
     @property
     def takes_body(self) -> bool:
         """Whether this one comes with a JSON body; no other may have one."""
-        return self.operation is Operation.CREATE
+        return self.operation in (Operation.CREATE, Operation.PREPARE_EXEC, Operation.EXEC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +97,8 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", re.compile(r"/containers/create"), Operation.CREATE, {"name": _required(_NAME)}),
     Route("POST", re.compile(rf"/containers/({_NAME})/start"), Operation.START),
     Route("POST", re.compile(rf"/containers/({_NAME})/stop"), Operation.STOP),
+    Route("POST", re.compile(rf"/containers/({_NAME})/exec"), Operation.PREPARE_EXEC),
+    Route("POST", re.compile(r"/exec/([0-9a-f]{64})/start"), Operation.EXEC),
     Route(
         "DELETE",
         re.compile(rf"/containers/({_NAME})"),

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Self
 
+from hubwarden_agent.audit import Entry
 from hubwarden_agent.engine.port import Container, PublishedPort
 from hubwarden_agent.names import Actor, RequestId, ServerName, Username
 
@@ -75,6 +76,23 @@ def fingerprint(command: Restart | Reset) -> str:
     """Stands for a command's parameters and client: equal only for the same request, its id left out."""
     text = json.dumps([type(command).__name__, asdict(replace(command, request_id=None))], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def entry(command: Restart | Reset, name: str) -> Entry:
+    """What the audit says of a command, before anything is known of the object of that name."""
+    restart = command if isinstance(command, Restart) else None
+    return Entry(
+        operation="restart" if restart else "reset",
+        username=command.username.value,
+        server_name=restart.server_name.value if restart else "",
+        client=command.client,
+        actor=command.actor.value,
+        request_id=str(command.request_id),
+        object=name,
+        object_id="",
+        fingerprint=fingerprint(command),
+        stop_timeout=restart.stop_timeout if restart else 0,
+    )
 
 
 def answer(result: Restarted | WasReset) -> dict[str, Any]:

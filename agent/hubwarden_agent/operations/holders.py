@@ -10,12 +10,10 @@ import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from hubwarden_agent.config import ResetPolicy
 from hubwarden_agent.engine.port import Container, ContainerState
 from hubwarden_agent.errors import Detail, Reason, Refusal
 from hubwarden_agent.operations.restart import RUNNING
-
-START_TIMEOUT = dt.timedelta(seconds=60)
-"""JupyterHub's default `Spawner.start_timeout`: a container that was created longer ago was never started."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,14 +28,14 @@ class Removing(Exception):  # noqa: N818 - a state to wait for, not an error
     """One of the user's own containers is being removed: look again in a moment."""
 
 
-def removable(volume: str, holders: Sequence[Holder], now: dt.datetime, *, keep: bool) -> tuple[Container, ...]:
+def removable(volume: str, holders: Sequence[Holder], now: dt.datetime, policy: ResetPolicy) -> tuple[Container, ...]:
     """The user's own stopped containers, which a reset removes first.
 
     Args:
         volume: the volume's name, for the refusal.
         holders: every container that mounts the volume, in any state.
         now: what `Container.created` is compared with.
-        keep: policy `stopped_container = "refuse"`.
+        policy: whether stopped containers may go, and when one that was created and not started counts as stopped.
 
     Raises:
         Refusal: `SERVER_RUNNING`, `OPERATION_IN_PROGRESS` (a spawn is under way), `VOLUME_IN_USE`, `CONTAINER_KEPT`.
@@ -47,19 +45,16 @@ def removable(volume: str, holders: Sequence[Holder], now: dt.datetime, *, keep:
     foreign = [holder.container for holder in holders if not holder.own]
     if running := [container for container in own if container.state in RUNNING]:
         raise Refusal(Reason.SERVER_RUNNING, detail=_detail(volume, running))
-    if spawning := [container for container in own if _is_spawning(container, now)]:
+    youngest = now - dt.timedelta(seconds=policy.start_timeout)
+    if spawning := [one for one in own if one.state is ContainerState.CREATED and one.created > youngest]:
         raise Refusal(Reason.OPERATION_IN_PROGRESS, "The server is being started.", detail=_detail(volume, spawning))
     if foreign:
         raise Refusal(Reason.VOLUME_IN_USE, detail=_detail(volume, foreign))
     if any(container.state is ContainerState.REMOVING for container in own):
         raise Removing
-    if own and keep:
+    if own and policy.stopped_container == "refuse":
         raise Refusal(Reason.CONTAINER_KEPT, detail=_detail(volume, own))
     return tuple(own)
-
-
-def _is_spawning(container: Container, now: dt.datetime) -> bool:
-    return container.state is ContainerState.CREATED and now - container.created < START_TIMEOUT
 
 
 def _detail(volume: str, containers: Sequence[Container]) -> Detail:

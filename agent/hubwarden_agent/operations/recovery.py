@@ -2,7 +2,10 @@
 
 What holds here: before anything is served, every request id of the last 24 hours has its answer again, made of the
 audit alone; one whose intent has no outcome is closed as `INTERRUPTED`, with what the engine shows by then, and answers
-just that. This file only looks: it must never carry an operation on, undo it or do it again.
+just that. Until then its user's lock is held: Docker goes on with a restart whose caller was killed, and in the moment
+between stop and start nobody may take that server for a stopped one. Other changes need no wait: Docker itself keeps
+a volume's or a container's removal apart from everything else that is asked about it.
+This file only looks: it must never carry an operation on, undo it or do it again.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ import asyncio
 import datetime as dt
 import logging
 from collections.abc import Iterable, Mapping
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
@@ -19,12 +23,18 @@ from hubwarden_agent.audit import AuditTrail, Entry, Past
 from hubwarden_agent.clock import Clock
 from hubwarden_agent.engine.port import Engine, EngineError, EngineUnavailable
 from hubwarden_agent.errors import TABLE, Detail, Reason, Refusal
-from hubwarden_agent.names import ContainerId, ContainerName, RequestId, VolumeName
+from hubwarden_agent.locks import UserLocks
+from hubwarden_agent.names import ContainerId, ContainerName, RequestId, Username, VolumeName
 from hubwarden_agent.operations import commands
 from hubwarden_agent.operations.runner import REMEMBERED_SECONDS, Runner
 
-DOCKER_INTERVAL = 1.0
-"""Seconds between two tries to look, while Docker does not answer."""
+DOCKER_INTERVAL = 0.5
+"""Seconds between two looks, while Docker does not answer or may still be at it."""
+START_SECONDS = 20.0
+"""How long Docker may take, beyond the stop timeout, to start a container that it was asked to."""
+
+ON_VOLUMES = ("reset", "restore")
+"""Operations whose first object is a volume."""
 
 _SENTENCES = {
     ("reset", "present"): "The home volume is still there.",
@@ -43,11 +53,14 @@ class Recovery:
     engine: Engine
     audit: AuditTrail
     runner: Runner
+    locks: UserLocks
     clock: Clock
     _closing: list[asyncio.Task[Any]] = field(default_factory=list)
 
     def begin(self, history: Iterable[Past]) -> None:
-        """Remember what is finished, and begin to close what is not; that ends once Docker answers.
+        """Remember what is finished, and begin to close what is not; that ends once Docker answers and is done.
+
+        What is begun here comes first on the loop: the locks are held before anybody who is served can ask for one.
 
         Args:
             history: the newest first. What is older than a day, as of its newest line, is not looked at.
@@ -62,7 +75,7 @@ class Recovery:
                 continue
             finished.add(past.entry.request_id)
             if past.phase == "intent":
-                task = asyncio.create_task(self._close(past.entry))
+                task = asyncio.create_task(self._close(past))
                 task.add_done_callback(lambda task: task.cancelled() or task.exception())
                 self._closing.append(task)
                 self._recall(past, task)
@@ -80,23 +93,43 @@ class Recovery:
             age = max(0.0, (self.clock.now() - past.time).total_seconds())
             self.runner.recall(RequestId(past.entry.request_id), past.entry.fingerprint, answer, age)
 
-    async def _close(self, entry: Entry) -> NoReturn:
+    async def _close(self, past: Past) -> NoReturn:
+        entry = past.entry
         log_context.request_id.set(entry.request_id)
-        found = await self._look_when_docker_answers(entry)
-        refusal = interrupted(entry, found)
-        _log.warning("an operation was interrupted", extra={"operation": entry.operation, "found": found})
-        await self.audit.outcome(entry, refusal, 0, found)
+        with ExitStack() as held:
+            with suppress(Refusal):  # nobody has that name (an image was fetched), or another of theirs is closed
+                held.enter_context(self.locks.hold(Username(entry.username)))
+            found = await self._look_when_done(past)
+            refusal = interrupted(entry, found)
+            _log.warning("an operation was interrupted", extra={"operation": entry.operation, "found": found})
+            await self.audit.outcome(entry, refusal, 0, found)
         raise refusal
 
-    async def _look_when_docker_answers(self, entry: Entry) -> Mapping[str, str]:
+    async def _look_when_done(self, past: Past) -> Mapping[str, str]:
+        age = max(0.0, (self.clock.now() - past.time).total_seconds())
+        give_up = self.clock.monotonic() + past.entry.stop_timeout + START_SECONDS - age
         while True:
+            over = self.clock.monotonic() >= give_up
             try:
-                return await look(entry, self.engine)
-            except EngineUnavailable:
-                await asyncio.sleep(DOCKER_INTERVAL)
+                if over or await is_done(past, self.engine):
+                    return await look(past.entry, self.engine)
             except (EngineError, Refusal, ValueError) as error:
-                _log.warning("recovery: what became of it cannot be said: %s", error)
-                return {}
+                if over and not isinstance(error, EngineUnavailable):
+                    _log.warning("recovery: what became of it cannot be said: %s", error)
+                    return {}
+            await asyncio.sleep(DOCKER_INTERVAL)
+
+
+async def is_done(past: Past, engine: Engine) -> bool:
+    """Whether Docker cannot be about to start the container any more: it has, or was not asked to, or it is gone.
+
+    Raises:
+        EngineError: the engine does not say.
+    """
+    if past.entry.operation not in {"restart", "start"}:
+        return True
+    container = await engine.container(ContainerId(past.entry.object_id))
+    return container is None or (container.started is not None and container.started > past.time)
 
 
 async def look(entry: Entry, engine: Engine) -> Mapping[str, str]:
@@ -105,11 +138,11 @@ async def look(entry: Entry, engine: Engine) -> Mapping[str, str]:
     Raises:
         EngineError: the engine does not say.
     """
-    if not entry.username:
-        return {}  # an image that was being fetched
+    if not entry.username or entry.operation == "prune":
+        return {}  # an image that was being fetched, or a backup that was being removed
     names, ids = entry.object.split(" "), entry.object_id.split(" ")
     found: dict[str, str] = {}
-    if entry.operation == "reset":
+    if entry.operation in ON_VOLUMES:
         name, created = names.pop(0), ids.pop(0)
         volume = await engine.volume(VolumeName(name))
         found[name] = "gone" if volume is None else "present" if volume.created == created else "replaced"
@@ -152,4 +185,4 @@ def _result(past: Past) -> Any:
 
 def _detail(entry: Entry) -> Detail:
     name = entry.object.split(" ")[0]
-    return Detail(volume=name) if entry.operation == "reset" else Detail(container=name)
+    return Detail(volume=name) if entry.operation in ON_VOLUMES else Detail(container=name)

@@ -1,7 +1,8 @@
 """What a reset is, step by step (DESIGN, "What a reset is").
 
 What holds here: one volume can be removed, the one that is derived from the user name; no request can name another. The
-intent is on disk before anything is removed. Nothing is removed with force, and no volume together with a container.
+intent is on disk before anything is removed, and where policy wants one so is a backup. Nothing is removed with force,
+and no volume together with a container.
 """
 
 from __future__ import annotations
@@ -11,33 +12,27 @@ import logging
 from dataclasses import dataclass, replace
 
 from hubwarden_agent.audit import AuditTrail, Entry
+from hubwarden_agent.backup_manifest import Manifest
 from hubwarden_agent.budgets import Window, check_together, spend_together
 from hubwarden_agent.clock import Clock
 from hubwarden_agent.config import ResetPolicy
-from hubwarden_agent.engine.port import Conflict, Container, Engine, EngineError, NotFound, Volume
+from hubwarden_agent.engine.port import Engine
 from hubwarden_agent.errors import Detail, Reason, Refusal
 from hubwarden_agent.locks import UserLocks
-from hubwarden_agent.names import Names, Username, VolumeName
-from hubwarden_agent.operations.commands import Reset, WasReset, answer, fingerprint
-from hubwarden_agent.operations.holders import Holder, Removing, removable
+from hubwarden_agent.names import Names, RequestId, Username, VolumeName
+from hubwarden_agent.operations.backup import Backups
+from hubwarden_agent.operations.commands import Reset, WasReset, answer, entry
+from hubwarden_agent.operations.holders import Removing
+from hubwarden_agent.operations.removal import Removal, Target, create_alike
 from hubwarden_agent.operations.runner import Run, Runner
-from hubwarden_agent.ownership import owns
-from hubwarden_agent.recording import engine_errors_refused, recorded
+from hubwarden_agent.operations.sizes import Sizes
+from hubwarden_agent.recording import considered, engine_errors_refused, recorded
 
 REMOVING_PATIENCE = 10.0
 """Seconds that a container which is being removed gets to go away."""
 REMOVING_INTERVAL = 0.2
 
-_PLAIN_OPTIONS = frozenset({"size"})
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """What a reset removes: the volume, and the user's own stopped containers that hold it."""
-
-    volume: Volume
-    containers: tuple[Container, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +48,13 @@ class Resetter:
     total_budget: Window
     policy: ResetPolicy
     clock: Clock
+    backups: Backups
+    sizes: Sizes
+
+    @property
+    def removal(self) -> Removal:
+        """What looks at a volume and removes it."""
+        return Removal(self.engine, self.names, self.policy, self.clock)
 
     async def reset(self, command: Reset) -> WasReset:
         """Delete a user's home volume, or with no request id only say what would happen.
@@ -69,35 +71,27 @@ class Resetter:
         with engine_errors_refused():
             target = await self._target(command.username, name)
         check_together(*self._budgets(command.username))
-        return self._result(target)
+        await self.backups.check(name)
+        return self._result(target, None)
 
     async def _reset(self, run: Run, command: Reset, name: VolumeName) -> WasReset:
-        entry = Entry(
-            operation="reset",
-            username=command.username.value,
-            server_name="",
-            client=command.client,
-            actor=command.actor.value,
-            request_id=str(command.request_id),
-            object=name.value,
-            object_id="",
-            fingerprint=fingerprint(command),
-        )
-        try:
-            with engine_errors_refused():
-                target = await self._target_when_removed(command.username, name)
-            spend_together(*self._budgets(command.username))
-        except Refusal as refusal:
-            await self.audit.denied(entry, refusal.reason)
-            raise
-        if not self.total_budget.left(""):
-            await self._say_spent(entry)
-        async with recorded(self.audit, _with_objects(entry, target), self.clock) as outcome:
+        said, spent = entry(command, name.value), self._budgets(command.username)
+        async with considered(self.audit, said):
+            target = await self._target_when_removed(command.username, name)
+            spend_together(*spent)
+        async with recorded(self.audit, target.named_in(said), self.clock, spent) as outcome:
             run.acted = True
-            await self._remove(target)
-            result = self._result(target)
+            if not self.total_budget.left(""):
+                await self._say_spent(said)
+            kept = await self.backups.take(target.volume, command.username, RequestId(said.request_id))
+            outcome.answer = {"backup_id": kept.backup_id.value} if kept else {}  # also said when no removal follows
+            await self.removal.remove(target)
+            if target.volume.labels or target.volume.options:  # a plain one is created by the next spawn
+                await create_alike(self.engine, name, target.volume)
+            result = self._result(target, kept)
             outcome.answer = answer(result)
-            return result
+        await self.backups.prune(name)
+        return result
 
     def _budgets(self, username: Username) -> tuple[tuple[Window, str], tuple[Window, str]]:
         return (self.user_budget, username.value), (self.total_budget, "")
@@ -113,7 +107,7 @@ class Resetter:
 
     async def _target(self, username: Username, name: VolumeName) -> Target:
         try:
-            return await self._look(username, name)
+            return await self.removal.look(username, name)
         except Removing:
             raise Refusal(Reason.OPERATION_IN_PROGRESS, "The server's container is being removed.") from None
 
@@ -121,78 +115,16 @@ class Resetter:
         give_up = self.clock.monotonic() + REMOVING_PATIENCE
         while self.clock.monotonic() < give_up:
             try:
-                return await self._look(username, name)
+                return await self.removal.look(username, name)
             except Removing:
                 await asyncio.sleep(REMOVING_INTERVAL)
         return await self._target(username, name)
 
-    async def _look(self, username: Username, name: VolumeName) -> Target:
-        volume = await self.engine.volume(name)
-        if volume is None:
-            raise Refusal(Reason.VOLUME_NOT_FOUND, detail=Detail(volume=name.value))
-        if not (is_local(volume) or self.policy.allow_non_local):
-            raise Refusal(Reason.VOLUME_NOT_LOCAL, detail=Detail(volume=name.value))
-        containers = await self.engine.containers_holding(name)
-        holders = [Holder(container, owns(username, container, self.names)) for container in containers]
-        keep = self.policy.stopped_container == "refuse"
-        return Target(volume, removable(name.value, holders, self.clock.now(), keep=keep))
-
-    async def _remove(self, target: Target) -> None:
-        name = target.volume.name
-        for container in target.containers:
-            try:
-                await self.engine.remove_container(container.id, anonymous_volumes=False)
-            except NotFound:
-                _log.info("reset: container %s was gone already", container.name)
-            except Conflict as error:
-                raise _in_use(name, container.name) from error
-        present = await self.engine.volume(name)
-        if present is None or present.created != target.volume.created:
-            raise Refusal(
-                Reason.VOLUME_NOT_FOUND, "The home volume changed meanwhile.", detail=Detail(volume=name.value)
-            )
-        try:
-            await self.engine.remove_volume(name)
-        except Conflict as error:
-            raise _in_use(name) from error
-        except EngineError as error:
-            # The answer can be lost where the deed was done: what is there now decides, as after a restart.
-            if await self.engine.volume(name) is not None:
-                raise
-            _log.warning("reset: the volume is gone, although the engine reports a failure: %s", error)
-        await self._recreate(target.volume)
-
-    async def _recreate(self, old: Volume) -> None:
-        """Bring back what an operator gave the volume; a plain one is created by the next spawn."""
-        if not old.labels and not old.options:
-            return
-        new = await self.engine.create_volume(old.name, old.driver, old.options, old.labels)
-        if (new.driver, new.options, new.labels) != (old.driver, old.options, old.labels):
-            _log.error("reset: volume %s came back with other labels or options", old.name)
-            raise Refusal(Reason.DOCKER_ERROR, detail=Detail(volume=old.name.value))
-
-    def _result(self, target: Target) -> WasReset:
+    def _result(self, target: Target, kept: Manifest | None) -> WasReset:
         return WasReset(
             volume=target.volume.name.value,
             removed_containers=tuple(container.name for container in target.containers),
             completed_at=self.clock.now(),
+            backup_id=kept.backup_id.value if kept else "",
+            size_bytes=kept.tar_bytes if kept else self.sizes.of(target.volume),
         )
-
-
-def is_local(volume: Volume) -> bool:
-    """Whether removing the volume erases what a user sees in it.
-
-    With the local driver's `type`, `o` and `device` options a "volume" is a host folder, a device or a network share.
-    """
-    return volume.driver == "local" and volume.scope == "local" and set(volume.options) <= _PLAIN_OPTIONS
-
-
-def _with_objects(entry: Entry, target: Target) -> Entry:
-    """Names and ids of everything that will be removed; neither can hold a space."""
-    names = [target.volume.name.value, *(container.name for container in target.containers)]
-    ids = [target.volume.created, *(container.id.value for container in target.containers)]
-    return replace(entry, object=" ".join(names), object_id=" ".join(ids))
-
-
-def _in_use(volume: VolumeName, *holders: str) -> Refusal:
-    return Refusal(Reason.VOLUME_IN_USE, detail=Detail(volume=volume.value, holders=holders))

@@ -9,17 +9,17 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass, replace
 
-from hubwarden_agent.audit import AuditTrail, Entry
-from hubwarden_agent.budgets import Window
+from hubwarden_agent.audit import AuditTrail
+from hubwarden_agent.budgets import Window, spend_together
 from hubwarden_agent.clock import Clock
 from hubwarden_agent.engine.port import Container, ContainerState, Engine, EngineError, EngineUnavailable
 from hubwarden_agent.errors import Detail, Reason, Refusal
 from hubwarden_agent.locks import UserLocks
 from hubwarden_agent.names import ContainerName, Names, ServerName, Username
-from hubwarden_agent.operations.commands import Restart, Restarted, answer, fingerprint
+from hubwarden_agent.operations.commands import Restart, Restarted, answer, entry
 from hubwarden_agent.operations.runner import Run, Runner
 from hubwarden_agent.ownership import claimed, is_labelled
-from hubwarden_agent.recording import engine_errors_refused, recorded
+from hubwarden_agent.recording import considered, engine_errors_refused, recorded
 
 RUNNING = frozenset({ContainerState.RUNNING, ContainerState.PAUSED, ContainerState.RESTARTING})
 """What counts as running. Docker's restart would start anything else."""
@@ -57,26 +57,12 @@ class Restarter:
         return Restarted.of(container)
 
     async def _restart(self, run: Run, command: Restart, name: ContainerName) -> Restarted:
-        entry = Entry(
-            operation="restart",
-            username=command.username.value,
-            server_name=command.server_name.value,
-            client=command.client,
-            actor=command.actor.value,
-            request_id=str(command.request_id),
-            object=name.value,
-            object_id="",
-            fingerprint=fingerprint(command),
-        )
-        try:
-            with engine_errors_refused():
-                before = await self._restartable(command, name)
-            self.budget.spend(command.username.value)
-        except Refusal as refusal:
-            await self.audit.denied(entry, refusal.reason)
-            raise
-        entry = replace(entry, object_id=before.id.value)
-        async with recorded(self.audit, entry, self.clock) as outcome:
+        said, spent = entry(command, name.value), [(self.budget, command.username.value)]
+        async with considered(self.audit, said):
+            before = await self._restartable(command, name)
+            spend_together(*spent)
+        said = replace(said, object_id=before.id.value)
+        async with recorded(self.audit, said, self.clock, spent) as outcome:
             run.acted = True
             result = Restarted.of(await self._restarted(before, command.stop_timeout))
             outcome.answer = answer(result)

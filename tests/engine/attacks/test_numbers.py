@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -14,15 +15,18 @@ from limits import parse as parse_rate
 from private_engine import Workbench
 
 MANY = 12
+CROWD = 50
 FEW = 3
+LIKE_OURS = re.compile(r"jupyterlab-(?:[a-z0-9]|-[0-9a-f]{2})+_(?:home|workspace)")
+"""What volumes of the policy's templates are called."""
 
 
 class Crowd:
     """Many users, and what the engine has of theirs."""
 
-    def __init__(self, bench: Workbench) -> None:
+    def __init__(self, bench: Workbench, size: int) -> None:
         self._bench = bench
-        self.users = [bench.username() for _ in range(MANY)]
+        self.users = [bench.username() for _ in range(size)]
         for user in self.users:
             bench.forget_volume(f"jupyterlab-{user}_home")
             bench.forget_container(f"jupyterlab-{user}")
@@ -42,28 +46,23 @@ class Crowd:
         return (await stage.create(spawner_body(user, Image=self._bench.image), f"jupyterlab-{user}")).status
 
 
-@pytest.fixture
-def crowd(bench: Workbench) -> Crowd:
-    """Many users of whom the engine has nothing yet."""
-    return Crowd(bench)
-
-
 def _taken(bench: Workbench) -> int:
     return len(bench.client.containers.list(all=True, filters={"label": "hubwarden.agent=jupyterlab-{username}"}))
 
 
-@pytest.mark.parametrize("parallel", [True, False], ids=["at once", "one by one"])
+@pytest.mark.parametrize(("size", "parallel"), [(CROWD, True), (MANY, False)], ids=["at once", "one by one"])
 async def test_a_thousand_containers(
-    bench: Workbench, crowd: Crowd, engine: DockerEngine, tmp_path: Path, *, parallel: bool
+    bench: Workbench, engine: DockerEngine, tmp_path: Path, *, size: int, parallel: bool
 ) -> None:
     """As many as the policy has room for are created, the others get a 429 and leave nothing, not even a volume."""
+    crowd = Crowd(bench, size)
     policy = replace(
         POLICY, images=(bench.image,), max_containers=_taken(bench) + FEW, max_creates=parse_rate("99/minute")
     )
     async with gateway(engine, tmp_path, spawn=policy) as stage:
         asked = [crowd.create(stage, user) for user in crowd.users]
         statuses = await asyncio.gather(*asked) if parallel else [await one for one in asked]
-        assert Counter(statuses) == {201: FEW, 429: MANY - FEW}
+        assert Counter(statuses) == {201: FEW, 429: size - FEW}
         assert (crowd.containers(), crowd.volumes()) == (FEW, FEW)
         # The twin: room that was given back can be taken.
         freed = crowd.users[statuses.index(201)]
@@ -71,8 +70,9 @@ async def test_a_thousand_containers(
         assert await crowd.create(stage, freed) == 201
 
 
-async def test_a_thousand_volumes(bench: Workbench, crowd: Crowd, engine: DockerEngine, tmp_path: Path) -> None:
+async def test_a_thousand_volumes(bench: Workbench, engine: DockerEngine, tmp_path: Path) -> None:
     """Removing each container at once does not help: creates have a rate, and a volume comes with a create only."""
+    crowd = Crowd(bench, MANY)
     policy = replace(
         POLICY, images=(bench.image,), max_containers=_taken(bench) + MANY, max_creates=parse_rate("3/minute")
     )
@@ -85,3 +85,26 @@ async def test_a_thousand_volumes(bench: Workbench, crowd: Crowd, engine: Docker
         assert (crowd.containers(), crowd.volumes()) == (0, FEW)
         stage.clock.advance(61)
         assert await crowd.create(stage, crowd.users[-1]) == 201
+
+
+@pytest.mark.parametrize("parallel", [True, False], ids=["at once", "one by one"])
+async def test_a_thousand_volumes_left_behind(
+    bench: Workbench, crowd: Crowd, engine: DockerEngine, tmp_path: Path, *, parallel: bool
+) -> None:
+    """However slowly: as many volumes as the policy has room for, and a user who has one already is none the worse."""
+    there = sum(1 for volume in bench.client.volumes.list() if LIKE_OURS.fullmatch(volume.name))
+    policy = replace(
+        POLICY, images=(bench.image,), max_containers=1000, max_volumes=there + FEW, max_creates=parse_rate("99/minute")
+    )
+    async with gateway(engine, tmp_path, spawn=policy) as stage:
+        asked = [crowd.create(stage, user) for user in crowd.users]
+        statuses = await asyncio.gather(*asked) if parallel else [await one for one in asked]
+        assert Counter(statuses) == {201: FEW, 429: MANY - FEW}
+        assert (crowd.containers(), crowd.volumes()) == (FEW, FEW)
+        has_one, has_none = (crowd.users[statuses.index(status)] for status in (201, 429))
+        await stage.request("DELETE", f"/v1.44/containers/jupyterlab-{has_one}?v=True")
+        assert await crowd.create(stage, has_one) == 201
+        # The twin: room that was given back can be taken.
+        await stage.request("DELETE", f"/v1.44/containers/jupyterlab-{has_one}?v=True")
+        bench.client.volumes.get(f"jupyterlab-{has_one}_home").remove()
+        assert await crowd.create(stage, has_none) == 201

@@ -64,6 +64,20 @@ def test_looking_is_free(clock: FakeClock) -> None:
         window.check("alice")
 
 
+def test_what_is_given_back_can_be_spent_again(clock: FakeClock) -> None:
+    """Once, and only by the same key; giving back what was forgotten meanwhile gives nothing."""
+    window = Window(parse("1/hour"), clock)
+    window.spend("alice")
+    window.spend("bob")
+    window.give_back("alice")
+    window.spend("alice")
+    _refused(window)
+    _refused(window, "bob")
+    clock.advance(3600)
+    window.give_back("alice")
+    assert window.left("alice") == 1
+
+
 def test_keys_are_apart_and_forgotten(clock: FakeClock) -> None:
     """One user's spending is not another's, and a key without recent spending takes no memory."""
     window = Window(parse("1/minute"), clock)

@@ -12,7 +12,7 @@ from hubwarden_agent import config
 from hubwarden_agent.config_keys import TABLES
 from limits import parse as parse_rate
 
-# A copy of DESIGN's block, comments left out, and [tls], which has none there.
+# DESIGN's block, comments left out, with [tls], which has none there, and reset.start_timeout, which is newer.
 DESIGN = """
 [tls]
 certificate = ""
@@ -44,7 +44,15 @@ max_concurrent    = 256
 [reset]
 stopped_container = "remove"
 allow_non_local   = false
+start_timeout     = 60
 backup            = "off"
+backup_dir        = "/var/lib/hubwarden-backups"
+keep              = 3
+keep_days         = 30
+max_bytes         = 1000000000000
+protect_labels    = []
+helper_image      = ""
+sizes_interval    = 0
 [state]
 directory = "/var/lib/hubwarden"
 [audit]
@@ -60,10 +68,23 @@ max_memory     = "4g"
 max_cpus       = 2.0
 max_pids       = 1024
 max_containers = 200
+max_volumes    = 1000
 max_creates    = "60/minute"
 labels         = {}
 publish        = ""
 adopt          = "off"
+tmpfs             = []
+users             = []
+hostnames         = []
+working_dirs      = []
+entrypoints       = []
+exec              = []
+healthchecks      = []
+shm_sizes         = []
+ulimits           = []
+restart_policies  = []
+log_configs       = []
+device_requests   = []
 """
 
 
@@ -126,20 +147,78 @@ WRONG: dict[str, list[str]] = {
     "limits.max_concurrent": ["0", "true"],
     "reset.stopped_container": ['"keep"', "true"],
     "reset.allow_non_local": ['"yes"', "1"],
-    "reset.backup": ['"required"'],
+    "reset.start_timeout": ["0", "86401", "true"],
+    "reset.backup": ['"on"', "true"],
+    "reset.backup_dir": ['"backups"', '""', "1"],
+    "reset.keep": ["0", "1.5"],
+    "reset.keep_days": ["-1", "true"],
+    "reset.max_bytes": ["0", '"1g"'],
+    "reset.protect_labels": ['"backup"', '[""]', '["a b"]', '["a", "a"]'],
+    "reset.helper_image": ['"hubwarden/agent:latest"', '"sha256:1"'],
+    "reset.sizes_interval": ["-1", "86401"],
     "state.directory": ['"var/lib"', '""', "1"],
     "audit.file": ['"../audit"', '"/audit"', '""', '".hidden"'],
     "audit.max_bytes": ["1", "-1"],
     "audit.keep": ["0"],
     "spawn.images": ['"a"', '["-a"]', '["a b"]', "[1]", '["a", "a"]'],
     "spawn.networks": ['["a/b"]'],
-    "spawn.host_paths": ['["/srv/shared:ro"]'],
+    "spawn.host_paths": [
+        *(f'["{path}:ro"]' for path in ("/", "/proc", "/sys/fs", "/dev/shm", "/run", "/run/docker.sock", "/var/run")),
+        *(f'["{path}:ro"]' for path in ("/var/run/docker.sock", "/var", "/var/lib/docker/volumes", "/var/lib", "/etc")),
+        *(
+            f'["{path}:ro"]'
+            for path in ("/root", "/root/.ssh", "/boot", "/usr", "/var/spool/cron", "/var/lib/hubwarden")
+        ),
+        *(f'["{path}:rw"]' for path in ("/etc/cron.d", "/usr/local/bin", "/lib64/x", "/var/lib/other")),
+        *(f'["{path}"]' for path in ("/srv/shared", "srv/shared:ro", "/srv/../etc:ro", "/srv/:ro", "//srv:ro", ":ro")),
+        *(f'["/srv/shared:{mode}"]' for mode in ("", "RO", "z", "ro,z", "ro:rslave")),
+        '["/srv/a:rw", "/srv/a/b:ro"]',
+        '["/srv/a:ro", "/srv/a:ro"]',
+        "[1]",
+    ],
+    "spawn.max_volumes": ["0", "true"],
+    "spawn.tmpfs": [
+        '["/fast:1g"]',
+        '[{target = "/fast"}]',
+        '[{size = "1g"}]',
+        '[{target = "/proc/x", size = "1g"}]',
+        '[{target = "fast", size = "1g"}]',
+        '[{target = "/fast", size = "1g", mode = 0o7777}]',
+        '[{target = "/fast", size = "1g", exec = true}]',
+    ],
+    "spawn.users": ['"root"', '["a b"]', '["1000:100:1"]', '[""]', "[1000]"],
+    "spawn.hostnames": ['["a b"]', '["-a"]', '[""]', f'["{"a" * 64}"]'],
+    "spawn.working_dirs": ['["/"]', '["/proc/self/fd/8"]', '["/a/../b"]', '["a"]'],
+    "spawn.entrypoints": ['["tini"]', "[[]]", "[[1]]"],
+    "spawn.exec": ['["true"]', "[[]]", '[[""]]', '[["a\\u0000"]]'],
+    "spawn.healthchecks": [
+        "[{}]",
+        '[{test = "true"}]',
+        '[{test = ["CMD", "true"], interval = 1}]',
+        '[{test = ["CMD", "true"], Interval = 1000000000}]',
+    ],
+    "spawn.shm_sizes": ["[1073741824]", '["1gb"]'],
+    "spawn.ulimits": [
+        '["nofile=1:2"]',
+        '[{name = "nofile", soft = 1}]',
+        '[{name = "NOFILE", soft = 1, hard = 1}]',
+        '[{name = "nofile", soft = -2, hard = 1}]',
+    ],
+    "spawn.restart_policies": ['["always"]', '[{name = "no"}]', '[{name = "always", maximum_retry_count = -1}]'],
+    "spawn.log_configs": ['["json-file"]', "[{config = {}}]", '[{type = "json-file", config = {a = 1}}]'],
+    "spawn.device_requests": [
+        '["all"]',
+        "[{count = -1}]",
+        '[{count = -2, capabilities = [["gpu"]]}]',
+        '[{capabilities = ["gpu"]}]',
+        '[{capabilities = [["gpu"]], options = {a = "b"}}]',
+    ],
     "spawn.max_memory": ["4", '"0g"', '"4gb"', '"-1m"'],
     "spawn.max_cpus": ["0", "nan", "inf", "-1", "true"],
     "spawn.max_pids": ["0", "-1"],
     "spawn.labels": ['{"hubwarden.owner" = "bob"}', "{a = 1}", "[]"],
     "spawn.publish": ['"localhost"', '"127.0.0.1:80"'],
-    "spawn.adopt": ['"by-name"'],
+    "spawn.adopt": ['"by-label"', '""', "true"],
 }
 
 
@@ -190,6 +269,24 @@ class TestMistakes:
             "names.named_container",
         ]
 
+    @pytest.mark.parametrize(
+        ("text", "key", "other"),
+        [
+            ('grpc = ["unix:///a"]\ngateway = "unix:///a"', "listen.gateway", "listen.grpc"),
+            ('grpc = ["unix:///a"]\nmetrics = "unix:///a"', "listen.metrics", "listen.grpc"),
+            ('gateway = "unix:///a"\nmetrics = "unix:///b/../a"', "listen.metrics", "listen.gateway"),
+            ('grpc = ["unix:///var/run//docker.sock"]', "listen.grpc", "docker.host"),
+            ('gateway = "unix:///var/run/docker.sock"', "listen.gateway", "docker.host"),
+            ('gateway = "unix:///var/lib/hubwarden/health.sock"', "listen.gateway", "the health socket"),
+            ('grpc = ["tcp://127.0.0.1:9464"]\nmetrics = "127.0.0.1:9464"', "listen.metrics", "listen.grpc"),
+        ],
+    )
+    def test_two_things_at_one_address(self, text: str, key: str, other: str) -> None:
+        """However the path is spelt, and whatever the two are: the later one is named, with the one that it meets."""
+        tls = '[tls]\ncertificate = "/c"\nkey = "/k"\nclient_ca = "/a"\nclients = ["dns:hub.example.org"]\n'
+        (mistake,) = _mistakes(f"{tls}[listen]\n{text}\n")
+        assert mistake.startswith(f"{key}: must not be the address of {other}")
+
     def test_volumes_are_looked_at_with_the_gateway_only(self) -> None:
         """Templates that nobody uses stop nobody."""
         text = '[spawn]\nvolumes = ["jupyterlab-{username}a_home"]\n'
@@ -209,3 +306,16 @@ class TestMistakes:
     def test_rates(self, rate: str) -> None:
         """The notation of the `limits` library."""
         assert config.parse(f'[limits]\nresets_per_user = "{rate}"').limits.resets_per_user == parse_rate(rate)
+
+
+@pytest.mark.parametrize(
+    "path", ["/srv", "/srv/docker", "/srv/docker/docker.sock", "/data/state", "/data/state/x", "/data"]
+)
+def test_host_paths_stay_away_from_our_own_files(path: str) -> None:
+    """Wherever the engine's socket, the agent's sockets and its state are: neither they, nor what holds them."""
+    text = (
+        '[docker]\nhost = "unix:///srv/docker/docker.sock"\n[state]\ndirectory = "/data/state"\n'
+        f'[spawn]\nhost_paths = ["{path}:ro"]\n'
+    )
+    assert _mistakes(text)[0].startswith("spawn.host_paths: ")
+    assert config.parse(text.replace(f"{path}:ro", "/mnt/other:ro")).spawn.host_paths

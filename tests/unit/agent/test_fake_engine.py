@@ -6,6 +6,7 @@ import pytest
 from engine_contract import EngineContract
 from fake_engine import FakeEngine
 from hubwarden_agent.engine.port import ContainerState, Mount
+from hubwarden_agent.names import ImageId
 
 
 class FakeStage:
@@ -13,6 +14,9 @@ class FakeStage:
 
     image = "hubwarden-standin/busybox:test"
     network = "bridge"
+    folder = "/srv/shared"
+    helper_image = ImageId(f"sha256:{1:064x}")
+    number = 1
 
     def __init__(self, engine: FakeEngine) -> None:
         self._engine = engine
@@ -21,13 +25,30 @@ class FakeStage:
     def name(self, suffix: str = "") -> str:
         return f"contract-{suffix}"
 
-    def container(self, suffix: str = "", *, volume: str = "", start: bool = True, auto_remove: bool = False) -> str:
+    def container(
+        self,
+        suffix: str = "",
+        *,
+        volume: str = "",
+        start: bool = True,
+        auto_remove: bool = False,
+        labels: dict[str, str] | None = None,
+        name: str = "",
+    ) -> str:
         state = ContainerState.RUNNING if start else ContainerState.CREATED
         mounts = (Mount("volume", "/data", volume=volume),) if volume else ()
-        return self._engine.add_container(self.name(suffix), state, mounts=mounts, auto_remove=auto_remove).id.value
+        made = self._engine.add_container(
+            name or self.name(suffix), state, mounts=mounts, auto_remove=auto_remove, labels=labels or {}
+        )
+        return made.id.value
 
     def volume(self, suffix: str = "", *, labels: dict[str, str] | None = None) -> str:
         return self._engine.add_volume(self.name(suffix), labels=labels or {}).name.value
+
+    def filled_volume(self) -> str:
+        volume = self._engine.add_volume(self.name("filled"))
+        self._engine.contents[volume.name] = (b"the", b"thesis")
+        return volume.name.value
 
 
 class TestFakeEngine(EngineContract):

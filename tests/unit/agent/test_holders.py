@@ -6,13 +6,15 @@ import datetime as dt
 from itertools import combinations_with_replacement, product
 
 import pytest
+from hubwarden_agent.config import ResetPolicy
 from hubwarden_agent.engine.port import Container, ContainerState
 from hubwarden_agent.errors import Reason, Refusal
 from hubwarden_agent.names import ContainerId
-from hubwarden_agent.operations.holders import START_TIMEOUT, Holder, Removing, removable
+from hubwarden_agent.operations.holders import Holder, Removing, removable
 
 NOW = dt.datetime(2026, 11, 22, tzinfo=dt.UTC)
-OLD, YOUNG = NOW - START_TIMEOUT, NOW - START_TIMEOUT + dt.timedelta(seconds=1)
+START_TIMEOUT = 300
+OLD, YOUNG = (NOW - dt.timedelta(seconds=seconds) for seconds in (START_TIMEOUT, START_TIMEOUT - 1))
 RUNNING = {ContainerState.RUNNING, ContainerState.PAUSED, ContainerState.RESTARTING}
 Row = tuple[ContainerState, bool, dt.datetime]
 ROWS: list[Row] = list(product(ContainerState, [True, False], [OLD, YOUNG]))
@@ -26,8 +28,9 @@ def _holder(number: int, row: Row) -> Holder:
 
 def _outcome(rows: tuple[Row, ...], *, keep: bool = False) -> tuple[str, tuple[str, ...]]:
     holders = [_holder(number, row) for number, row in enumerate(rows)]
+    policy = ResetPolicy("refuse" if keep else "remove", start_timeout=START_TIMEOUT)
     try:
-        chosen = removable("home", holders, NOW, keep=keep)
+        chosen = removable("home", holders, NOW, policy)
     except Refusal as refusal:
         return refusal.reason.value, refusal.detail.holders
     except Removing:

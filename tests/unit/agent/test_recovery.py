@@ -13,10 +13,10 @@ from agent_stage import CONTAINER, HOME, AgentStage, request_id, reset_command, 
 from fake_edges import Line, MemoryAudit
 from fake_engine import home_of
 from hubwarden_agent.audit import Entry, Past
-from hubwarden_agent.engine.port import ContainerState, EngineError, PublishedPort
+from hubwarden_agent.engine.port import Container, ContainerState, EngineError, EngineUnavailable, PublishedPort
 from hubwarden_agent.errors import Reason, Refusal
 from hubwarden_agent.names import VolumeName
-from hubwarden_agent.operations import recovery
+from hubwarden_agent.operations import commands, recovery
 from hubwarden_agent.operations.commands import Reset, Restart, Restarted, answer, fingerprint, from_answer
 from hubwarden_agent.operations.recovery import Recovery
 
@@ -31,7 +31,11 @@ def _history(audit: MemoryAudit, time: dt.datetime) -> list[Past]:
     return [past(line) for line in reversed(audit.lines)]
 
 
-def _started_again(old: AgentStage, *, lines: int | None = None, hours: float = 0) -> tuple[AgentStage, Recovery]:
+LATER = 60 / 3600
+"""Hours after which Docker is done with whatever the killed agent asked for."""
+
+
+def _started_again(old: AgentStage, *, lines: int | None = None, hours: float = LATER) -> tuple[AgentStage, Recovery]:
     """An agent over the same engine that finds only the first `lines` of the audit, `hours` later."""
     new = AgentStage()
     new.engine = old.engine
@@ -39,7 +43,7 @@ def _started_again(old: AgentStage, *, lines: int | None = None, hours: float = 
     new.audit.lines.extend(old.audit.lines[:lines])
     history = _history(new.audit, new.clock.now())
     new.clock.advance(hours * 3600)
-    again = Recovery(new.engine, new.audit, new.runner, new.clock)
+    again = Recovery(new.engine, new.audit, new.runner, new.locks, new.clock)
     again.begin(history)
     return new, again
 
@@ -113,7 +117,7 @@ class TestFinished:
         stage.engine.calls.clear()
         new = AgentStage()
         outcome, intent = _history(stage.audit, new.clock.now())
-        Recovery(stage.engine, new.audit, new.runner, new.clock).begin([replace(outcome, **changed), intent])
+        Recovery(stage.engine, new.audit, new.runner, new.locks, new.clock).begin([replace(outcome, **changed), intent])
         assert (await _refused(new, command)).reason is Reason.INTERRUPTED
         assert new.touched == []
 
@@ -241,6 +245,77 @@ class TestInterrupted:
         new, _ = _started_again(stage)
         await until(lambda: len(new.audit.lines) == 2)
         assert new.audit.lines[-1].answer == found
+
+
+class TestDockerIsStillAtIt:
+    """Docker goes on with a restart whose agent was killed: for half a second, a running server looks stopped."""
+
+    @pytest.fixture(autouse=True)
+    def _at_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(recovery, "DOCKER_INTERVAL", 0)
+
+    @pytest.fixture
+    def stopped(self, stage: AgentStage) -> Container:
+        """Alice's server with her home, caught between stop and start."""
+        stage.engine.add_volume(HOME)
+        container = next(iter(stage.engine.containers.values()))
+        changed: Container = stage.engine.update(container, state=ContainerState.EXITED, mounts=(home_of("alice"),))
+        return changed
+
+    async def _cut_off(self, stage: AgentStage, stopped: Container, operation: str = "restart") -> AgentStage:
+        entry = replace(commands.entry(restart_command(), CONTAINER), object_id=stopped.id.value, operation=operation)
+        await stage.audit.intent(entry)
+        new, _ = _started_again(stage, hours=0)
+        return new
+
+    @pytest.mark.parametrize("operation", ["restart", "start"])
+    @pytest.mark.parametrize("validate_only", [False, True])
+    async def test_nobody_resets_meanwhile(
+        self, stage: AgentStage, stopped: Container, operation: str, *, validate_only: bool
+    ) -> None:
+        """OPERATION_IN_PROGRESS until the container was started, and then SERVER_RUNNING: the home stays."""
+        new = await self._cut_off(stage, stopped, operation)
+        await asyncio.sleep(0)
+        reset = reset_command(validate_only=validate_only)
+        assert (await _refused(new, reset)).reason is Reason.OPERATION_IN_PROGRESS
+        assert [line.phase for line in new.audit.lines if line.phase != "denied"] == ["intent"]
+        started = new.clock.now() + dt.timedelta(milliseconds=1)
+        new.engine.update(stopped, state=ContainerState.RUNNING, started=started)
+        await until(lambda: new.audit.lines[-1].phase == "outcome")
+        assert new.audit.lines[-1].answer == {CONTAINER: "running"}
+        assert (await _refused(new, reset_command(validate_only=validate_only))).reason is Reason.SERVER_RUNNING
+        assert new.touched == []
+
+    async def test_others_are_not_kept_waiting(self, stage: AgentStage, stopped: Container) -> None:
+        """The lock is alice's."""
+        new = await self._cut_off(stage, stopped)
+        assert (await new.resetter.reset(reset_command("bob"))).volume == "jupyterlab-bob_home"
+
+    async def test_a_container_that_was_never_started(self, stage: AgentStage, stopped: Container) -> None:
+        """Whether Docker was asked nobody knows: once it would have been done, the container's state is what counts."""
+        new = await self._cut_off(stage, stopped)
+        await asyncio.sleep(0)
+        new.clock.advance(10 + recovery.START_SECONDS - 1)
+        assert (await _refused(new, reset_command())).reason is Reason.OPERATION_IN_PROGRESS
+        new.clock.advance(1)
+        await until(lambda: new.audit.lines[-1].phase == "outcome")
+        assert new.audit.lines[-1].answer == {CONTAINER: "exited"}
+        assert (await new.resetter.reset(reset_command())).removed_containers == (CONTAINER,)
+
+    @pytest.mark.parametrize("error", [EngineError("no"), EngineUnavailable("no")])
+    async def test_docker_does_not_say(self, stage: AgentStage, stopped: Container, error: EngineError) -> None:
+        """Then nobody may believe that it is done."""
+        stage.engine.fail_next["container"] = error
+        new = await self._cut_off(stage, stopped)
+        await until(lambda: not stage.engine.fail_next)
+        assert (await _refused(new, reset_command())).reason is Reason.OPERATION_IN_PROGRESS
+
+    async def test_a_container_that_is_gone(self, stage: AgentStage, stopped: Container) -> None:
+        """There is nothing that could be started."""
+        stage.engine.containers.clear()
+        new = await self._cut_off(stage, stopped)
+        await until(lambda: new.audit.lines[-1].phase == "outcome")
+        assert (await new.resetter.reset(reset_command())).volume == HOME
 
 
 def test_an_answer_comes_back_whole() -> None:

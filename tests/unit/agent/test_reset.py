@@ -110,11 +110,12 @@ class TestDenials:
         await stage.resetter.reset(reset_command())
 
     async def test_no_intent_no_action(self, stage: AgentStage) -> None:
-        """With an audit that cannot be written nothing is removed."""
+        """With an audit that cannot be written nothing is removed, and neither budget is spent."""
         _holder(stage, CONTAINER)
         stage.audit.broken = True
         assert (await _refused(stage, reset_command())).reason is Reason.AUDIT_UNAVAILABLE
         assert stage.touched == []
+        assert (stage.user_budget.left("alice"), stage.total_budget.left("")) == (3, 60)
 
     @pytest.mark.parametrize(
         ("limits", "reason"),

@@ -13,6 +13,7 @@ from hubwarden_agent.errors import Reason, Refusal
 from hubwarden_agent.names import VolumeName
 from hubwarden_agent.operations import reset as reset_module
 from hubwarden_agent.operations.commands import Reset
+from hubwarden_agent.ownership import is_local
 
 VOLUME = VolumeName(HOME)
 
@@ -193,7 +194,7 @@ class TestRestartAgainstReset:
 def test_only_a_plain_local_volume_is_local(changed: str) -> None:
     """Each of driver, scope and options is looked at; a size is still plain."""
     plain = Volume(VOLUME, "local", "local", "", options={"size": "1g"})
-    assert reset_module.is_local(plain)
+    assert is_local(plain)
     values: dict[str, object] = {"driver": "x", "scope": "global", "options": {"size": "1g", "device": "/"}}
     odd = dataclasses.replace(plain, **{changed: values[changed]})  # type: ignore[arg-type] # one of the three
-    assert not reset_module.is_local(odd)
+    assert not is_local(odd)

@@ -85,11 +85,12 @@ class TestDenials:
         assert SECRET in str(refusal.__cause__)
 
     async def test_no_intent_no_action(self, stage: AgentStage) -> None:
-        """With an audit that cannot be written nothing is asked of Docker."""
+        """With an audit that cannot be written nothing is asked of Docker, and nothing is spent."""
         stage.engine.add_container(CONTAINER)
         stage.audit.broken = True
         assert (await _refused(stage, restart_command())).reason is Reason.AUDIT_UNAVAILABLE
         assert stage.touched == []
+        assert stage.restart_budget.left("alice") == 6
 
     async def test_the_budget(self) -> None:
         """Spent: RATE_LIMITED with the seconds to wait, per user, and not for others."""

@@ -16,6 +16,7 @@ from agent_stage import AgentStage, until
 from fake_engine import FakeEngine
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from hubwarden_agent import server
+from hubwarden_agent.config import HEALTH_SOCKET
 from hubwarden_agent.server import AlreadyRunning, Health, bound_socket, group_id, locked, serve_agent, socket_place
 
 SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
@@ -151,7 +152,7 @@ class TestHealth:
     async def stub(self, health: Health, tmp_path: Path) -> AsyncIterator[health_pb2_grpc.HealthStub]:
         """Whoever asks for health."""
         assert health
-        async with channel(tmp_path / server.HEALTH_SOCKET) as opened:
+        async with channel(tmp_path / HEALTH_SOCKET) as opened:
             yield health_pb2_grpc.HealthStub(opened)
 
     async def _says(self, stub: health_pb2_grpc.HealthStub, service: str = server.SERVICE) -> int:
@@ -160,7 +161,7 @@ class TestHealth:
 
     async def test_only_its_owner_may_ask(self, stub: health_pb2_grpc.HealthStub, tmp_path: Path) -> None:
         """The socket is private, and says NOT_SERVING until Docker was seen."""
-        assert (tmp_path / server.HEALTH_SOCKET).stat().st_mode & 0o777 == 0o600
+        assert (tmp_path / HEALTH_SOCKET).stat().st_mode & 0o777 == 0o600
         assert await self._says(stub) == NOT_SERVING
 
     async def test_it_follows_docker(

@@ -12,11 +12,23 @@ from docker.types import HostConfig as DockerHostConfig  # noqa: TID251 - as abo
 from docker.types import Mount as DockerMount  # noqa: TID251 - as above
 from docker.types.containers import ContainerConfig  # noqa: TID251 - as above
 from gateway_stage import result_or_refusal, spawner_body
-from hubwarden_agent.gateway import create_body
-from hubwarden_agent.gateway.create_body import CreateBody, HostConfig, PortBinding, VolumeMount, decode
+from hubwarden_agent.engine.options import (
+    DeviceRequest,
+    HealthCheck,
+    LogConfig,
+    Options,
+    RestartPolicy,
+    Ulimit,
+)
+from hubwarden_agent.gateway import create_body, mounts, options
+from hubwarden_agent.gateway.create_body import CreateBody, HostConfig, PortBinding, decode
+from hubwarden_agent.gateway.mounts import MountRequest
 from hubwarden_agent.gateway.refusals import GatewayRefusal
 from hypothesis import given
 from hypothesis import strategies as st
+
+UNSUPPORTED = "is not supported, whatever the policy lists"
+KINDS = {bool: "true or false", int: "a number", str: "text", list: "an array", dict: "an object"}
 
 
 def refusal_of(document: object) -> str:
@@ -50,12 +62,12 @@ def test_a_body_that_is_no_object(document: object) -> None:
 )
 def test_unknown_and_oddly_cased_keys(key: str, shown: str) -> None:
     """A key that is not in the table, byte for byte, is refused, and shown in ASCII."""
-    assert refusal_of({**spawner_body(), key: None}) == f"hubwarden: {shown} is not supported"
+    assert refusal_of({**spawner_body(), key: None}) == f"hubwarden: {shown} (null) {UNSUPPORTED}"
 
 
 def test_a_long_key_is_shown_in_part() -> None:
     """A message has a bounded length."""
-    assert len(refusal_of({"x" * 10_000: 1})) < 120
+    assert len(refusal_of({"x" * 10_000: 1})) < 150
 
 
 # Everything that docker-py can put into HostConfig, but what the schema takes. Each with a value that it would send.
@@ -65,7 +77,6 @@ DANGEROUS_HOST_CONFIG: dict[str, Any] = {
     "CapDrop": ["ALL"],
     "Devices": [{"PathOnHost": "/dev/sda", "PathInContainer": "/dev/sda", "CgroupPermissions": "rwm"}],
     "DeviceCgroupRules": ["a *:* rwm"],
-    "DeviceRequests": [{"Driver": "", "Count": -1, "DeviceIDs": [], "Capabilities": [["gpu"]], "Options": {}}],
     "SecurityOpt": ["seccomp=unconfined"],
     "PidMode": "host",
     "IpcMode": "host",
@@ -89,11 +100,7 @@ DANGEROUS_HOST_CONFIG: dict[str, Any] = {
     "MemorySwappiness": 100,
     "MemoryReservation": 1,
     "KernelMemory": 1,
-    "ShmSize": 2**40,
-    "Ulimits": [{"Name": "nofile", "Soft": -1, "Hard": -1}],
     "StorageOpt": {"size": "1t"},
-    "RestartPolicy": {"Name": "always"},
-    "LogConfig": {"Type": "syslog", "Config": {"syslog-address": "tcp://attacker:514"}},
     "PublishAllPorts": True,
     "ExtraHosts": ["hub:10.0.0.1"],
     "Dns": ["10.0.0.1"],
@@ -126,8 +133,9 @@ DANGEROUS_HOST_CONFIG: dict[str, Any] = {
 @pytest.mark.parametrize("key", DANGEROUS_HOST_CONFIG)
 def test_what_else_docker_would_take_in_host_config(key: str) -> None:
     """Each is refused by name."""
-    body = spawner_body(host={key: DANGEROUS_HOST_CONFIG[key]})
-    assert refusal_of(body) == f"hubwarden: HostConfig.{key} is not supported"
+    value = DANGEROUS_HOST_CONFIG[key]
+    refusal = refusal_of(spawner_body(host={key: value}))
+    assert refusal == f"hubwarden: HostConfig.{key} ({KINDS[type(value)]}) {UNSUPPORTED}"
 
 
 @pytest.mark.parametrize(
@@ -138,29 +146,23 @@ def test_what_else_docker_would_take_in_host_config(key: str) -> None:
         ("StdinOnce", True),
         ("AttachStdin", True),
         ("NetworkDisabled", True),
-        ("Hostname", "hub"),
         ("Domainname", "x"),
-        ("User", "root"),
-        ("User", "0"),
-        ("Entrypoint", ["/bin/sh"]),
-        ("WorkingDir", "/"),
         ("NetworkingConfig", {"EndpointsConfig": {"host": {}}}),
         ("MacAddress", "02:00:00:00:00:01"),
         ("StopSignal", "SIGKILL"),
-        ("Healthcheck", {"Test": ["CMD", "x"]}),
         ("Runtime", "runc"),
         ("Tty", 0),
-        ("User", 0),
     ],
 )
 def test_keys_that_docker_py_has_but_dockerspawner_leaves_empty(key: str, value: object) -> None:
     """They are in the table so that empty ones pass; anything in them is refused."""
-    assert refusal_of(spawner_body() | {key: value}) == f"hubwarden: {key} is not supported"
+    refusal = refusal_of(spawner_body() | {key: value})
+    assert refusal == f"hubwarden: {key} ({KINDS[type(value)]}) {UNSUPPORTED}"
 
 
 def test_links_are_refused() -> None:
-    """docker-py always sends Links; only an empty list passes."""
-    assert refusal_of(spawner_body(host={"Links": ["hub:hub"]})) == "hubwarden: HostConfig.Links is not supported"
+    """docker-py always sends Links; only an empty list passes, and the refusal says what to use instead."""
+    assert "use a network (spawn.networks)" in refusal_of(spawner_body(host={"Links": ["hub:hub"]}))
 
 
 @pytest.mark.parametrize(
@@ -200,6 +202,16 @@ def test_links_are_refused() -> None:
         ("Volumes", {"v:/a": {}}),
         ("AttachStdout", "yes"),
         ("HostConfig", []),
+        ("User", 0),
+        ("Hostname", ["a"]),
+        ("WorkingDir", "/"),
+        ("WorkingDir", "../proc"),
+        ("WorkingDir", "/proc/../x"),
+        ("Entrypoint", "sh"),
+        ("Healthcheck", ["CMD"]),
+        ("Healthcheck", {"Test": "true"}),
+        ("Healthcheck", {"Interval": -1}),
+        ("Healthcheck", {"StartInterval": 1}),
     ],
 )
 def test_fields_of_the_wrong_shape(key: str, value: object) -> None:
@@ -241,9 +253,25 @@ def test_fields_of_the_wrong_shape(key: str, value: object) -> None:
         ("Binds", ["a:/b\u202e"]),
         ("Mounts", {}),
         ("Mounts", ["a"]),
-        ("Mounts", [{"Type": "bind", "Source": "/", "Target": "/b"}]),
         ("Mounts", [{"Type": "Volume", "Source": "a", "Target": "/b"}]),
-        ("Mounts", [{"Type": "tmpfs", "Target": "/b"}]),
+        ("Mounts", [{"Type": "tmpfs", "Target": "/b", "TmpfsOptions": {"SizeBytes": "1g"}}]),
+        ("Mounts", [{"Type": "tmpfs", "Target": "/b", "TmpfsOptions": {"Options": [["exec"]]}}]),
+        ("Mounts", [{"Type": "volume", "Source": "a", "Target": "/b", "TmpfsOptions": {"SizeBytes": 1}}]),
+        ("Mounts", [{"Type": "bind", "Source": "/a", "Target": "/b", "BindOptions": {"CreateMountpoint": True}}]),
+        ("Mounts", [{"Type": "bind", "Source": "/a", "Target": "/b", "BindOptions": {"Propagation": "rslave"}}]),
+        ("ShmSize", "1g"),
+        ("ShmSize", -1),
+        ("Ulimits", {"Name": "nofile"}),
+        ("Ulimits", [{"Name": "nofile", "Soft": "1"}]),
+        ("Ulimits", [{"name": "nofile"}]),
+        ("RestartPolicy", "always"),
+        ("RestartPolicy", {"Name": "always", "MaximumRetryCount": -1}),
+        ("LogConfig", {"Type": 1}),
+        ("LogConfig", {"Type": "json-file", "Config": {"max-size": 1}}),
+        ("LogConfig", {"Type": "json-file", "Config": ["max-size"]}),
+        ("DeviceRequests", [{"Count": True}]),
+        ("DeviceRequests", [{"Capabilities": ["gpu"]}]),
+        ("DeviceRequests", [{"Options": {"a": "b"}}]),
         ("Mounts", [{"Type": "npipe", "Source": "a", "Target": "/b"}]),
         ("Mounts", [{"Type": "cluster", "Source": "a", "Target": "/b"}]),
         ("Mounts", [{"Type": "image", "Source": "a", "Target": "/b"}]),
@@ -288,13 +316,27 @@ def test_what_docker_py_sends_for_dockerspawner_is_understood() -> None:
             "auto_remove": True,
             "binds": {"home": {"bind": "/home/jovyan", "mode": "rw"}, "data": {"bind": "/data", "mode": "ro"}},
             "links": {},
-            "mounts": [DockerMount("/scratch", "scratch", read_only=True)],
+            "mounts": [
+                DockerMount("/scratch", "scratch", read_only=True),
+                DockerMount("/shared", "/srv/shared", type="bind", propagation="rprivate"),
+                DockerMount("/fast", "", type="tmpfs", tmpfs_size="1m", tmpfs_mode=0o1777),
+            ],
             "mem_limit": 2**30,
             "cpu_period": 100_000,
             "cpu_quota": 50_000,
             "port_bindings": {8888: ("127.0.0.1",)},
             "network_mode": "bridge",
+            "shm_size": "64m",
+            "ulimits": [{"name": "nofile", "soft": 1024, "hard": 2048}],
+            "restart_policy": {"Name": "on-failure", "MaximumRetryCount": 3},
+            "log_config": {"type": "json-file", "config": {"max-size": "10m", "max-file": "3"}},
+            "device_requests": [{"count": -1, "capabilities": [["gpu"]]}],
         },
+        user=1000,
+        hostname="lab",
+        working_dir="/home/jovyan",
+        entrypoint=["tini", "--"],
+        healthcheck={"test": ["CMD", "true"], "interval": 10**9},
         environment={"A": "b=c", "EMPTY": "", "UNSET": None},
         volumes=["/home/jovyan", "/data"],
         command=["jupyterhub-singleuser", "--debug"],
@@ -310,13 +352,32 @@ def test_what_docker_py_sends_for_dockerspawner_is_understood() -> None:
         mount_points=("/home/jovyan", "/data"),
         host=HostConfig(
             network="bridge",
-            binds=(VolumeMount("home", "/home/jovyan"), VolumeMount("data", "/data", read_only=True)),
-            mounts=(VolumeMount("scratch", "/scratch", read_only=True),),
+            binds=(
+                MountRequest("volume", "home", "/home/jovyan"),
+                MountRequest("volume", "data", "/data", read_only=True),
+            ),
+            mounts=(
+                MountRequest("volume", "scratch", "/scratch", read_only=True),
+                MountRequest("bind", "/srv/shared", "/shared"),
+                MountRequest("tmpfs", "", "/fast", size=1024**2, mode=0o1777),
+            ),
             port_bindings=(PortBinding("8888/tcp", "127.0.0.1", ""),),
             memory=2**30,
             cpu_quota=50_000,
             cpu_period=100_000,
             auto_remove=True,
+        ),
+        options=Options(
+            user="1000",
+            hostname="lab",
+            working_dir="/home/jovyan",
+            entrypoint=("tini", "--"),
+            health_check=HealthCheck(("CMD", "true"), interval=10**9),
+            shm_size=64 * 1024**2,
+            ulimits=(Ulimit("nofile", 1024, 2048),),
+            restart_policy=RestartPolicy("on-failure", 3),
+            log_config=LogConfig("json-file", (("max-file", "3"), ("max-size", "10m"))),
+            device_requests=(DeviceRequest(count=-1, capabilities=(("gpu",),)),),
         ),
     )
 
@@ -331,14 +392,28 @@ def test_empty_and_null_are_as_good_as_nothing() -> None:
 
 def test_every_attribute_is_in_a_table() -> None:
     """The tables and the typed values do not part ways."""
-    for table, kind in (
-        (create_body.BODY, CreateBody),
-        (create_body.HOST_CONFIG, HostConfig),
-        (create_body.MOUNT, VolumeMount),
+    chosen = {option.name for option in fields(Options)}
+    for tables, names in (
+        ([create_body.BODY], {field.name for field in fields(CreateBody)} - {"options"} | set(options_of("OPTIONS"))),
+        ([create_body.HOST_CONFIG], {field.name for field in fields(HostConfig)} | set(options_of("HOST_OPTIONS"))),
+        ([mounts.MOUNT, mounts.TMPFS_OPTIONS], {field.name for field in fields(MountRequest)} | {"bounds"}),
+        ([options.ULIMIT], {field.name for field in fields(Ulimit)}),
+        ([options.RESTART_POLICY], {field.name for field in fields(RestartPolicy)}),
+        ([options.LOG_CONFIG], {field.name for field in fields(LogConfig)}),
+        ([options.DEVICE_REQUEST], {field.name for field in fields(DeviceRequest)}),
+        ([options.HEALTH_CHECK], {field.name for field in fields(HealthCheck)}),
+        ([create_body.PORT_BINDING], {"host_ip", "host_port"}),
     ):
-        attributes = sorted(field.attribute for field in table.values() if field.attribute)
-        assert attributes == sorted(field.name for field in fields(kind))
-    assert {field.attribute for field in create_body.PORT_BINDING.values()} == {"host_ip", "host_port"}
+        attributes = sorted(field.attribute for table in tables for field in table.values() if field.attribute)
+        assert attributes == sorted(names)
+    assert {*options_of("OPTIONS"), *options_of("HOST_OPTIONS")} == chosen
+    fields_listed = {*options.OPTIONS, *(f"HostConfig.{key}" for key in options.HOST_OPTIONS)}
+    assert set(options.POLICY_KEYS) == fields_listed
+
+
+def options_of(table: str) -> list[str]:
+    """The attributes of one of the two tables of `options`."""
+    return [field.attribute for field in getattr(options, table).values()]
 
 
 def test_every_key_that_docker_py_can_send_is_decided() -> None:

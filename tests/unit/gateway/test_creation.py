@@ -21,7 +21,7 @@ from hubwarden_agent.names import ContainerId, Username
     [
         pytest.param({"options": {"type": "none", "o": "bind", "device": "/"}}, id="a folder of the host"),
         pytest.param({"options": {"type": "nfs", "device": ":/x"}}, id="a folder of another host"),
-        pytest.param({"options": {"o": "size=1"}}, id="any option"),
+        pytest.param({"options": {"o": "size=1"}}, id="an option"),
         pytest.param({"driver": "sshfs"}, id="a driver"),
         pytest.param({"scope": "global"}, id="a scope"),
     ],
@@ -36,6 +36,12 @@ async def test_a_volume_that_leads_elsewhere(stage: GatewayStage, fake: FakeEngi
         assert "plain local" in reply.message
     assert fake.calls == []
     assert stage.audit.phases() == [("denied", Reason.VOLUME_NOT_LOCAL)] * 2
+
+
+async def test_a_volume_with_a_size_is_plain(stage: GatewayStage, fake: FakeEngine) -> None:
+    """It lies where the others lie, and a reset may bring one back."""
+    fake.add_volume("jupyterlab-alice_home", options={"size": "10g"})
+    assert (await stage.create(spawner_body())).status == 201
 
 
 async def test_a_name_that_is_taken(stage: GatewayStage, fake: FakeEngine) -> None:
@@ -105,6 +111,19 @@ async def test_as_many_containers_as_there_may_be(stage: GatewayStage, fake: Fak
     refused = next(reply for reply in replies if reply.status == 429)
     assert "spawn.max_containers" in refused.message
     assert int(refused.headers["retry-after"]) > 0
+
+
+async def test_as_many_volumes_as_there_may_be(fake: FakeEngine, tmp_path: Path) -> None:
+    """Those that the policy could name count, whoever made them; who has a volume already needs no room."""
+    for name in ("jupyterlab-x_home", "jupyterlab-x-2dy_workspace", "jupyterlab-x-_home", "jupyterlab-x_cache", "data"):
+        fake.add_volume(name)
+    async with gateway(fake, tmp_path, spawn=replace(POLICY, max_volumes=4)) as stage:
+        asked = (stage.create(spawner_body(user), f"jupyterlab-{user}") for user in ("a", "b", "c", "d"))
+        replies = await asyncio.gather(*asked)
+        assert sorted(reply.status for reply in replies) == [201, 201, 429, 429]
+        assert "spawn.max_volumes" in next(reply for reply in replies if reply.status == 429).message
+        assert (await stage.create(spawner_body("x"), "jupyterlab-x")).status == 201
+        assert len(fake.volumes) == 5 + 2
 
 
 async def test_a_create_that_fails_gives_its_room_back(stage: GatewayStage, fake: FakeEngine) -> None:

@@ -9,15 +9,17 @@ from hubwarden_agent.errors import Reason, Refusal
 from hubwarden_agent.gateway.deeds import Deed
 from hubwarden_agent.gateway.gateway import Gateway
 from hubwarden_agent.gateway.refusals import STATUS, status_and_message
-from hubwarden_agent.gateway.routes import ROUTES, Operation
+from hubwarden_agent.gateway.routes import ROUTES, Call, Operation
 
 
 def test_every_operation_is_answered(stage: GatewayStage, fake: FakeEngine) -> None:
-    """The table of who answers holds every operation but create, which alone has a body."""
+    """Each operation is in one of the two tables of who answers: those that take a body, and the others."""
     gateway = Gateway(
         engine=fake, names=stage.names, spawn=stage.spawn, locks=stage.locks, audit=stage.audit, clock=stage.clock
     )
-    assert set(gateway._simple) == set(Operation) - {Operation.CREATE}
+    assert {*gateway._simple, *gateway._with_body} == set(Operation)
+    assert {operation for operation in Operation if Call(operation).takes_body} == set(gateway._with_body)
+    assert not set(gateway._simple) & set(gateway._with_body)
     assert {route.operation for route in ROUTES} == set(Operation)
 
 

@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import re
+from typing import Any
 
 import pytest
 from fake_engine import FakeEngine
@@ -87,7 +88,7 @@ async def test_other_methods_and_targets(stage: GatewayStage, method: str, targe
 
 async def test_refusals_are_on_the_record(stage: GatewayStage) -> None:
     """A refusal that came before any intent is a denied line; looking for what is not there is none."""
-    await stage.request("POST", "/v1.44/containers/lab/exec", b"")
+    await stage.request("POST", "/v1.44/containers/lab/attach", b"")
     await stage.create(spawner_body("bob"))
     await stage.request("GET", "/v1.44/containers/jupyterlab-alice/json")
     assert stage.audit.phases() == [("denied", Reason.CLIENT_NOT_ALLOWED), ("denied", Reason.NAME_MISMATCH)]
@@ -147,7 +148,7 @@ async def test_requests_in_a_row_are_answered_in_a_row(stage: GatewayStage) -> N
     reader, writer = await asyncio.open_unix_connection(str(stage.path))
     writer.write(
         b"GET /_ping HTTP/1.1\r\nHost: x\r\n\r\n"
-        b"POST /v1.44/containers/lab/exec HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"
+        b"POST /v1.44/containers/lab/attach HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"
         b"GET /_ping HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
     )
     text = (await _rest(reader)).decode()
@@ -202,6 +203,48 @@ async def test_what_is_logged_of_a_request_is_ascii_and_bounded(
         assert line.isascii()
         assert line.isprintable()
         assert len(line) < 400
+
+
+@pytest.mark.parametrize(
+    ("body", "value"),
+    [
+        (spawner_body(host={"ShmSize": 4711}), "4711"),
+        (spawner_body(User="no-such-user"), "no-such-user"),
+        (spawner_body(Labels={"traefik.enable": "true"}), "traefik.enable"),
+        (spawner_body(host={"Binds": ["/etc:/x"]}), "/etc"),
+    ],
+)
+async def test_a_refused_value_is_for_the_log(
+    stage: GatewayStage, caplog: pytest.LogCaptureFixture, body: dict[str, Any], value: str
+) -> None:
+    """The answer has the field, the sort of value, the key and an id; under that id the log has the value."""
+    caplog.set_level(logging.INFO)
+    reply = await stage.create(body)
+    assert (reply.status, "(spawn." in reply.message, value in reply.text) == (400, True, False)
+    assert reply.headers["x-request-id"] == stage.audit.lines[-1].entry.request_id
+    (logged,) = [vars(record)["value"] for record in caplog.records if vars(record).get("value")]
+    assert value in logged
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"env": ["JUPYTERHUB_API_TOKEN=secret"]},
+        {"Env": ["JUPYTERHUB_API_TOKEN=secret"]},
+        {"Env": ["=secret"]},
+        {"Env": "secret"},
+        {"Env": ["JUPYTERHUB_USER=alice", "A B=secret"]},
+        {"Environment": {"JUPYTERHUB_API_TOKEN": "secret"}},
+    ],
+)
+async def test_no_variable_is_ever_logged(
+    stage: GatewayStage, caplog: pytest.LogCaptureFixture, changes: dict[str, Any]
+) -> None:
+    """Wherever it stands: the environment holds the server's token."""
+    caplog.set_level(logging.DEBUG)
+    reply = await stage.create({**spawner_body(), **changes})
+    assert reply.status == 400
+    assert "secret" not in reply.text + caplog.text + "".join(str(vars(record)) for record in caplog.records)
 
 
 async def test_nothing_tells_what_we_are_made_of(stage: GatewayStage) -> None:

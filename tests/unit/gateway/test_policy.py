@@ -118,7 +118,7 @@ def test_the_hosts_network_is_refused_even_if_it_is_listed() -> None:
 def test_a_mount_of_anything_but_the_users_own_volumes(source: str) -> None:
     """As a bind and as a mount: only volumes that are derived for this user."""
     bind = refusal_of(spawner_body(Volumes={}, host={"Binds": [f"{source}:/data"]}))
-    assert "spawn.volumes" in bind.message
+    assert ("spawn.host_paths" if "/" in source else "spawn.volumes") in bind.message
     mount = {"Type": "volume", "Source": source, "Target": "/data"}
     assert "spawn.volumes" in refusal_of(spawner_body(host={"Mounts": [mount]})).message
 
@@ -413,7 +413,7 @@ def test_what_was_accepted_is_accepted_again(document: dict[str, Any]) -> None:
             "AutoRemove": host.auto_remove,
             "Binds": [f"{bind.source}:{bind.target}:{'ro' if bind.read_only else 'rw'}" for bind in host.binds],
             "Mounts": [
-                {"Type": "volume", "Source": mount.source, "Target": mount.target, "ReadOnly": mount.read_only}
+                {"Type": mount.kind, "Source": mount.source, "Target": mount.target, "ReadOnly": mount.read_only}
                 for mount in host.mounts
             ],
             "PortBindings": {

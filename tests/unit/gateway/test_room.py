@@ -30,7 +30,7 @@ class Engine:
 
 async def create(room: Room, engine: Engine, may_end: asyncio.Event | None = None) -> None:
     """Create a container, which exists once `may_end` is set."""
-    async with room.for_one_more():
+    async with room.for_more():
         if may_end:
             await may_end.wait()
         engine.existing += 1
@@ -47,13 +47,13 @@ async def refused(room: Room, engine: Engine) -> None:
 async def test_no_room_from_the_beginning() -> None:
     """What was there before the agent started counts."""
     engine = Engine(existing=3)
-    await refused(Room(engine.count, 3), engine)
+    await refused(Room(engine.count, 3, "max_containers"), engine)
 
 
 async def test_what_is_being_created_counts() -> None:
     """Before the engine lists it."""
     engine, may_end = Engine(), asyncio.Event()
-    room = Room(engine.count, 1)
+    room = Room(engine.count, 1, "max_containers")
     first = asyncio.create_task(create(room, engine, may_end))
     await asyncio.sleep(0)
     await refused(room, engine)
@@ -65,7 +65,7 @@ async def test_what_is_being_created_counts() -> None:
 async def test_what_ends_while_the_engine_counts_is_counted() -> None:
     """A container that the count has just missed, and that is no longer being created when the answer comes."""
     engine, may_end = Engine(), asyncio.Event()
-    room = Room(engine.count, 1)
+    room = Room(engine.count, 1, "max_containers")
     first = asyncio.create_task(create(room, engine, may_end))
     await engine.counting.wait()
     engine.answer.clear()
@@ -83,7 +83,7 @@ async def test_what_ends_while_the_engine_counts_is_counted() -> None:
 async def test_far_from_the_maximum_the_engine_is_asked_once() -> None:
     """A create does not wait for a count that cannot change anything."""
     engine = Engine()
-    room = Room(engine.count, 100)
+    room = Room(engine.count, 100, "max_containers")
     for _ in range(50):
         await create(room, engine)
     assert engine.asked == 1
@@ -92,7 +92,7 @@ async def test_far_from_the_maximum_the_engine_is_asked_once() -> None:
 async def test_what_was_removed_makes_room() -> None:
     """At the maximum the engine is asked again."""
     engine = Engine()
-    room = Room(engine.count, 2)
+    room = Room(engine.count, 2, "max_containers")
     await create(room, engine)
     await create(room, engine)
     await refused(room, engine)
@@ -105,10 +105,10 @@ async def test_what_was_removed_makes_room() -> None:
 async def test_a_create_that_fails_gives_its_room_back() -> None:
     """Failures do not use up room, however many there are."""
     engine = Engine()
-    room = Room(engine.count, 1)
+    room = Room(engine.count, 1, "max_containers")
     for _ in range(5):
         with pytest.raises(ConnectionError):
-            async with room.for_one_more():
+            async with room.for_more():
                 raise ConnectionError
     await create(room, engine)
     await refused(room, engine)

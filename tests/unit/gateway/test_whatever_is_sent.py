@@ -9,18 +9,20 @@ import asyncio
 import copy
 import json
 from collections import Counter
-from dataclasses import MISSING, fields, replace
+from dataclasses import MISSING, asdict, fields, replace
 from typing import Any
 
 from fake_edges import FakeClock, MemoryAudit
 from fake_engine import FakeEngine
 from gateway_stage import IMAGE, POLICY, result_or_refusal, spawner_body
+from hubwarden_agent.engine.options import DeviceRequest, HealthCheck, LogConfig, RestartPolicy, Tmpfs, Ulimit
 from hubwarden_agent.engine.port import ContainerSpec
 from hubwarden_agent.errors import Refusal
 from hubwarden_agent.gateway import create_body, strict_json
 from hubwarden_agent.gateway.deeds import Deed
 from hubwarden_agent.gateway.gateway import Gateway
 from hubwarden_agent.gateway.routes import Call, Operation
+from hubwarden_agent.host_paths import HostPath
 from hubwarden_agent.locks import UserLocks
 from hubwarden_agent.names import ContainerId, Names, Templates
 from hypothesis import given, settings
@@ -29,7 +31,21 @@ from limits import parse as parse_rate
 
 USERS = ("alice", "bob")
 OWN = {user: {f"jupyterlab-{user}_{kind}" for kind in ("home", "workspace")} for user in USERS}
-SPAWN = replace(POLICY, publish="127.0.0.1", max_creates=parse_rate("1000000/second"))
+SPAWN = replace(
+    POLICY,
+    publish="127.0.0.1",
+    max_creates=parse_rate("1000000/second"),
+    host_paths=(HostPath("/srv/shared", read_only=True),),
+    tmpfs=(Tmpfs("/work", 1024**2),),
+    users=("1000:100",),
+    hostnames=("lab",),
+    shm_sizes=(1024**2,),
+    ulimits=(Ulimit("nofile", 1024, 2048),),
+    restart_policies=(RestartPolicy("on-failure", 3),),
+    log_configs=(LogConfig("json-file", (("max-size", "10m"),)),),
+    device_requests=(DeviceRequest(count=-1, capabilities=(("gpu",),)),),
+    healthchecks=(HealthCheck(("CMD", "true")),),
+)
 TEXTS = ("", "/", "host", "bridge", IMAGE, "jupyterlab-alice_home", "jupyterlab-bob_home", "127.0.0.1", "0.0.0.0", "..")  # noqa: S104 - what an attacker asks for
 
 texts = st.sampled_from(TEXTS) | st.text(max_size=8)
@@ -39,7 +55,9 @@ anything = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
     max_leaves=6,
 )
-volumes = st.sampled_from(("jupyterlab-alice_home", "jupyterlab-alice_workspace", "jupyterlab-bob_home", "/etc", ""))
+volumes = st.sampled_from(
+    ("jupyterlab-alice_home", "jupyterlab-alice_workspace", "jupyterlab-bob_home", "/etc", "/srv/shared", "")
+)
 targets = st.sampled_from(("/home/jovyan", "/work")) | st.sampled_from(("/work/inner", "/proc/sys", "/a/../etc", "/"))
 bindings = st.fixed_dictionaries({"HostIp": texts, "HostPort": st.sampled_from(("", "0", "22", "80-90"))})
 plausible = {
@@ -47,7 +65,13 @@ plausible = {
         st.builds("{}:{}:{}".format, volumes, targets, st.sampled_from(("rw", "rw", "ro", "z"))), max_size=2
     ),
     "Mounts": st.lists(
-        st.fixed_dictionaries({"Type": st.sampled_from(("volume", "bind")), "Source": volumes, "Target": targets}),
+        st.fixed_dictionaries(
+            {"Type": st.sampled_from(("volume", "bind", "tmpfs")), "Source": volumes, "Target": targets},
+            optional={
+                "ReadOnly": st.booleans(),
+                "TmpfsOptions": st.fixed_dictionaries({"SizeBytes": st.sampled_from((0, 1024**2, 2**40))}),
+            },
+        ),
         max_size=3,
     ),
     "PortBindings": st.dictionaries(
@@ -57,6 +81,24 @@ plausible = {
     "Image": texts,
     "Labels": st.dictionaries(
         st.sampled_from(("team", "hubwarden.owner", "Hubwarden.x", "x")), texts | st.just("physics")
+    ),
+    "User": st.sampled_from(("", "0", "root", "1000:100")),
+    "Hostname": st.sampled_from(("lab", "hub")),
+    "Healthcheck": st.sampled_from(({"Test": ["CMD", "true"]}, {"Test": ["CMD", "false"]}, {})),
+    "ShmSize": st.sampled_from((0, 1024**2, 2**40)),
+    "Ulimits": st.lists(
+        st.fixed_dictionaries({"Name": st.just("nofile"), "Soft": st.just(1024), "Hard": st.sampled_from((2048, -1))}),
+        max_size=2,
+    ),
+    "RestartPolicy": st.fixed_dictionaries(
+        {"Name": st.sampled_from(("no", "on-failure", "always")), "MaximumRetryCount": st.sampled_from((0, 3))}
+    ),
+    "LogConfig": st.fixed_dictionaries(
+        {"Type": st.sampled_from(("json-file", "syslog")), "Config": st.sampled_from(({}, {"max-size": "10m"}))}
+    ),
+    "DeviceRequests": st.lists(
+        st.fixed_dictionaries({"Count": st.sampled_from((-1, 1)), "Capabilities": st.just([["gpu"]])}) | st.just({}),
+        max_size=2,
     ),
     **dict.fromkeys(("Memory", "CpuQuota", "CpuPeriod", "PidsLimit"), numbers),
 }
@@ -88,6 +130,23 @@ class Recording(FakeEngine):
         self.specs.append(spec)
         return await super().create_container(spec)
 
+
+LIMIT = {"name": "nofile", "soft": 1024, "hard": 2048}
+GPUS = {"driver": "", "count": -1, "device_ids": (), "capabilities": (("gpu",),)}
+CHECK = {"test": ("CMD", "true"), "interval": 0, "timeout": 0, "retries": 0, "start_period": 0}
+CHOICES: dict[str, tuple[Any, ...]] = {
+    "user": ("", "1000:100"),
+    "hostname": ("", "lab"),
+    "working_dir": ("",),
+    "entrypoint": ((),),
+    "health_check": ({**CHECK, "test": ()}, CHECK),
+    "shm_size": (0, 1024**2),
+    "ulimits": ((), (LIMIT,)),
+    "restart_policy": ({"name": "", "maximum_retry_count": 0}, {"name": "on-failure", "maximum_retry_count": 3}),
+    "log_config": ({"type": "", "config": ()}, {"type": "json-file", "config": (("max-size", "10m"),)}),
+    "device_requests": ((), (GPUS,), (GPUS, GPUS)),
+}
+"""What the options of a container may be under `SPAWN`."""
 
 SEEN: Counter[bool] = Counter()
 
@@ -144,14 +203,22 @@ def _assert_allowed(spec: ContainerSpec, user: str) -> None:
     assert ours.items() <= spec.labels.items()
     assert {key: value for key, value in spec.labels.items() if key not in ours}.items() <= SPAWN.labels.items()
     for mount in spec.mounts:
-        assert (mount.kind, mount.volume in OWN[user], mount.source) == ("volume", True, "")
+        what = (mount.kind, mount.volume, mount.source, mount.read_only, mount.size, mount.mode)
+        assert what in {
+            *(("volume", volume, "", read_only, 0, 0) for volume in OWN[user] for read_only in (True, False)),
+            ("bind", "", "/srv/shared", True, 0, 0),
+            ("tmpfs", "", "", False, 1024**2, 0),
+        }
         assert mount.target.startswith(("/home/jovyan", "/work"))
         assert ".." not in mount.target
     assert 6 * 1024**2 <= spec.memory <= SPAWN.max_memory
     assert 0 < spec.cpus <= SPAWN.max_cpus
     assert 0 < spec.pids <= SPAWN.max_pids
     assert spec.publish_address == "127.0.0.1"
-    checked = {"name", "image", "network", "labels", "mounts", "memory", "cpus", "pids", "publish_address"}
+    assert asdict(spec.options).keys() == CHOICES.keys()
+    for option, value in asdict(spec.options).items():
+        assert value in CHOICES[option], option
+    checked = {"options", "name", "image", "network", "labels", "mounts", "memory", "cpus", "pids", "publish_address"}
     # Of the container's own, within it; `published` are ports of it, at that address and the engine's choice of port.
     checked |= {"environment", "command", "auto_remove", "exposed_ports", "published"}
     for other in fields(spec):

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from dockerspawner import DockerSpawner
 from hubwarden_hub import configuration, scopes, startcheck
-from hubwarden_hub.spawner import BUSY_MESSAGE, RestartableSpawnerMixin, is_busy
+from hubwarden_hub.gateway_errors import BUSY_MESSAGE, is_busy
+from hubwarden_hub.spawner import RestartableSpawnerMixin
 from jupyterhub import roles
 from jupyterhub.app import JupyterHub
 from jupyterhub.spawner import SimpleLocalProcessSpawner

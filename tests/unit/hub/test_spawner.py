@@ -13,13 +13,14 @@ import pytest
 from hubwarden_hub import marker, spawned
 from hubwarden_hub.commands import Home, RequestId, ResetCommand, RestartCommand, Restarted
 from hubwarden_hub.errors import AgentError, Reason
+from hubwarden_hub.gateway_errors import BUSY_MESSAGE
 from hubwarden_hub.history import History
 from hubwarden_hub.operations import Turns
 from hubwarden_hub.plugin import Plugin
 from hubwarden_hub.records import Deed, End, Records
 from hubwarden_hub.reset import Resets
 from hubwarden_hub.settings import Hubwarden
-from hubwarden_hub.spawner import BUSY_MESSAGE, RestartableSpawnerMixin
+from hubwarden_hub.spawner import RestartableSpawnerMixin
 from tornado import web
 
 RESTARTED = Restarted("jupyterlab-alice", "id", datetime(2026, 1, 1, tzinfo=UTC))

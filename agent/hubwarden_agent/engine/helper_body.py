@@ -1,0 +1,74 @@
+"""The body of a helper container, which copies the content of one volume out or in.
+
+What holds here: one fixed command, one volume, no network, and no more rights than the command needs. Nothing in it
+comes from a request but which volume it is.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hubwarden_agent.engine.docker_json import mount_body
+from hubwarden_agent.engine.port import HELPER_LABEL, Helper, Mount
+from hubwarden_agent.names import VolumeName
+
+HOME = "/home-volume"
+"""Where a helper sees the one volume that it is given."""
+_TAR = (
+    "/usr/bin/tar",
+    f"--directory={HOME}",
+    "--file=-",
+    "--blocking-factor=128",  # 64 KiB, what a pipe holds
+    "--totals",
+    "--numeric-owner",
+    "--acls",
+    "--xattrs",
+    "--xattrs-include=*",
+)
+_ARCHIVE = (
+    *_TAR,
+    "--create",
+    "--format=posix",
+    "--pax-option=delete=atime,delete=ctime",  # reading would make every backup another one, and neither comes back
+    "--sparse",
+    "--one-file-system",
+    ".",
+)
+_EXTRACT = (*_TAR, "--extract", "--same-owner", "--same-permissions", "--delay-directory-restore")
+_READS = ("DAC_READ_SEARCH",)
+_WRITES = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "MKNOD", "SETFCAP")
+_HELPER_MEMORY = 256 * 1024**2
+_HELPER_PIDS = 8
+
+
+def helper_body(volume: VolumeName, helper: Helper, *, writes: bool) -> dict[str, Any]:
+    """The body of a helper container: one fixed command, one volume, and no more rights than the command needs.
+
+    Nothing of it is logged by Docker: its output is the user's files.
+    """
+    mount = mount_body(Mount("volume", HOME, read_only=not writes, volume=volume.value))
+    return {
+        "Image": helper.image.value,
+        "Entrypoint": list(_EXTRACT if writes else _ARCHIVE),
+        "Cmd": [],
+        "Env": ["LC_ALL=C"],
+        "User": "0:0",
+        "WorkingDir": "/",
+        "Labels": {HELPER_LABEL: helper.scheme},
+        "Healthcheck": {"Test": ["NONE"]},
+        "OpenStdin": writes,
+        "StdinOnce": writes,
+        "HostConfig": {
+            "NetworkMode": "none",
+            "IpcMode": "none",
+            "ReadonlyRootfs": True,
+            "CapDrop": ["ALL"],
+            "CapAdd": list(_WRITES if writes else _READS),
+            "SecurityOpt": ["no-new-privileges"],
+            "Mounts": [mount | {"VolumeOptions": {"NoCopy": True}}],
+            "Memory": _HELPER_MEMORY,
+            "MemorySwap": _HELPER_MEMORY,
+            "PidsLimit": _HELPER_PIDS,
+            "LogConfig": {"Type": "none"},
+        },
+    }

@@ -1,0 +1,96 @@
+"""Commands inside running containers: the policy's, word for word, and no others (DockerSpawner's `post_start_cmd`).
+
+What holds here: asking for a command gets a ticket, which is good for one run of that command in that container; the
+engine is asked for nothing until then, so no exec of anybody's can be started here. What the command prints comes from
+the user's side and goes nowhere. The user's lock is held, and the run is on the record.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from hubwarden_agent.engine.port import Conflict, Engine
+from hubwarden_agent.gateway import refusals, strict_json
+from hubwarden_agent.gateway.containers import Containers
+from hubwarden_agent.gateway.decoders import Field, empty, fields_of, flag, items, text
+from hubwarden_agent.gateway.deeds import Answer, Deed, json_answer
+from hubwarden_agent.gateway.routes import Call
+from hubwarden_agent.names import ContainerId
+
+SECONDS = 45.0
+"""How long a command is waited for: docker-py gives up after 60."""
+
+MAX_TICKETS = 256
+"""The oldest are forgotten first; DockerSpawner uses its ticket at once."""
+
+RAW_STREAM = "application/vnd.docker.raw-stream"
+
+CREATE: Mapping[str, Field] = MappingProxyType(
+    {
+        "Container": Field(text),
+        "Cmd": Field(items(text, 64), "command"),
+        "AttachStdout": Field(flag),
+        "AttachStderr": Field(flag),
+    }
+    | dict.fromkeys(("User", "Privileged", "Tty", "AttachStdin", "Env"), Field(empty))
+)
+"""The body of `POST /containers/{reference}/exec`."""
+
+START: Mapping[str, Field] = MappingProxyType(dict.fromkeys(("Detach", "Tty"), Field(empty)))
+"""The body of `POST /exec/{ticket}/start`."""
+
+_log = logging.getLogger(__name__)
+
+
+class Commands:
+    """Answers calls about commands.
+
+    Args:
+        engine: the container engine.
+        containers: finds the Hub's own containers.
+        allowed: `spawn.exec`.
+    """
+
+    def __init__(self, engine: Engine, containers: Containers, allowed: tuple[tuple[str, ...], ...]) -> None:
+        self._engine = engine
+        self._containers = containers
+        self._allowed = allowed
+        self._tickets: dict[str, tuple[ContainerId, tuple[str, ...]]] = {}
+
+    async def prepare(self, call: Call, deed: Deed, body: bytes) -> Answer:
+        """`POST /containers/{reference}/exec`: a ticket."""
+        self._check_offered()
+        command = fields_of(CREATE, strict_json.loads(body), "").get("command", ())
+        container, _ = await self._containers.owned(call.reference, deed)
+        if command not in self._allowed:
+            raise refusals.not_listed("Cmd", command, "exec")
+        while len(self._tickets) >= MAX_TICKETS:
+            del self._tickets[next(iter(self._tickets))]
+        ticket = secrets.token_hex(32)
+        self._tickets[ticket] = (container.id, command)
+        return json_answer(201, {"Id": ticket})
+
+    async def run(self, call: Call, deed: Deed, body: bytes) -> Answer:
+        """`POST /exec/{ticket}/start`: run what the ticket is for, and answer when it has ended, with no output."""
+        self._check_offered()
+        fields_of(START, strict_json.loads(body), "")
+        if call.reference not in self._tickets:
+            raise refusals.GatewayRefusal(f"No such exec instance: {call.reference}", status=refusals.NOT_FOUND)
+        container_id, command = self._tickets.pop(call.reference)
+        async with self._containers.changing(container_id.value, deed) as container:
+            try:
+                status = await self._engine.run_in_container(container.id, command, SECONDS)
+            except Conflict as error:
+                message = f"Container {container.id} is not running"
+                raise refusals.GatewayRefusal(message, status=refusals.CONFLICT) from error
+        if status != 0:
+            outcome = "still runs" if status is None else f"ended with exit status {status}"
+            _log.warning("a command in a container %s", outcome, extra={"container": container.name})
+        return Answer(200, content_type=RAW_STREAM, last=True)
+
+    def _check_offered(self) -> None:
+        if not self._allowed:
+            raise refusals.endpoint_refused("spawn.exec")

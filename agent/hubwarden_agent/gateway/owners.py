@@ -1,0 +1,88 @@
+"""Whose a container is to the gateway: what its labels say, or with `spawn.adopt` what it was made with.
+
+What holds here: with `adopt = "by-name"` a container without any label of ours is a user's only if this gateway could
+be asked for it today. What its inspect shows is read as a create body, by the same schema and the same policy: a name
+that is derived forwards from the user and server in its environment, a listed image, volumes of that user's templates,
+and nothing else of the host. Only its limits, command and labels are what they were. Nothing about it is changed, and
+no request can make such a container: every create is labelled.
+"""
+
+from __future__ import annotations
+
+import re
+
+from hubwarden_agent import ownership
+from hubwarden_agent.config import SpawnPolicy
+from hubwarden_agent.engine.port import Container, Engine
+from hubwarden_agent.errors import Reason, Refusal
+from hubwarden_agent.gateway import create_body, policy, volumes
+from hubwarden_agent.names import ContainerName, Names, ServerName, Username
+
+_ANONYMOUS = re.compile(r"[0-9a-f]{64}")
+"""What Docker calls a volume that only the image asked for (`VOLUME`)."""
+
+
+class Owners:
+    """Says whose containers are.
+
+    Args:
+        engine: is asked for volumes, and to count.
+        names: shared with the RPCs.
+        spawn: the operator's policy.
+    """
+
+    def __init__(self, engine: Engine, names: Names, spawn: SpawnPolicy) -> None:
+        self._engine = engine
+        self._names = names
+        self._spawn = spawn
+
+    async def owner(self, container: Container) -> tuple[Username, ServerName]:
+        """Whose it is.
+
+        Raises:
+            Refusal: nobody's whom the gateway serves; what it says is for the log.
+        """
+        if self._spawn.adopt == "off" or ownership.is_labelled(container):
+            owner = ownership.claimed(container, self._names)
+            if owner is None:
+                raise Refusal(Reason.NOT_OWNED)
+            return owner
+        plan = adopted(container, self._spawn, self._names)
+        await volumes.check_plain(self._engine, container.mounts)
+        return plan.username, plan.server_name
+
+    async def count(self) -> int:
+        """How many containers there are, those included that are adopted but for what their volumes are."""
+        if self._spawn.adopt == "off":
+            return len(await self._engine.containers_labelled({ownership.AGENT_LABEL: self._names.scheme}))
+        return sum(self._counts(container) for container in await self._engine.containers_labelled({}))
+
+    def _counts(self, container: Container) -> bool:
+        if ownership.is_labelled(container):
+            return container.labels.get(ownership.AGENT_LABEL) == self._names.scheme
+        try:
+            adopted(container, self._spawn, self._names)
+        except Refusal:
+            return False
+        return True
+
+
+def adopted(container: Container, spawn: SpawnPolicy, names: Names) -> policy.Plan:
+    """What the gateway would make if it were asked for this container, which nobody labelled.
+
+    Raises:
+        Refusal: it would not.
+    """
+    body = create_body.decode(
+        {"Image": container.image, "Env": list(container.environment), "HostConfig": dict(container.host_config)}
+    )
+    if not all(binding.host_ip for binding in body.host.port_bindings):
+        # In a create this stands for the policy's address; here it was left to the engine, which takes every one.
+        raise Refusal(Reason.NOT_OWNED, "It publishes a port at every address of the host.")
+    plan = policy.plan(body, ContainerName(container.name), spawn, names)
+    planned = {(mount.kind, mount.target, mount.volume or mount.source) for mount in plan.spec.mounts}
+    for mount in container.mounts:
+        known = (mount.kind, mount.target, mount.volume or mount.source) in planned
+        if not known and not _ANONYMOUS.fullmatch(mount.volume):
+            raise Refusal(Reason.NOT_OWNED, "It mounts what its configuration does not show.")
+    return plan

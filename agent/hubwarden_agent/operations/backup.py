@@ -1,0 +1,167 @@
+"""The backup that comes before a reset removes anything, and what becomes of backups afterwards.
+
+What holds here: `take` gives a backup that is whole and on disk, or refuses with `BACKUP_FAILED`, and then nothing of
+it is left; what went wrong is for the log. Files are written in threads of their own. It never removes anything of
+Docker's but its own helper.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from hubwarden_agent.backup_file import TooLarge, Writer
+from hubwarden_agent.backup_manifest import Manifest, Subject
+from hubwarden_agent.backups import Store
+from hubwarden_agent.clock import Clock
+from hubwarden_agent.config import ResetPolicy
+from hubwarden_agent.engine.port import Engine, EngineError, Volume
+from hubwarden_agent.errors import Detail, Reason, Refusal
+from hubwarden_agent.names import Names, RequestId, Username, VolumeName
+from hubwarden_agent.own_image import helper, own_container
+
+RESERVE_BYTES = 256 * 1024**2
+"""What a backup leaves free on its disk, which may be the audit's, too."""
+LOOK_EVERY_BYTES = 16 * 1024**2
+THREADS = 4
+
+Result = TypeVar("Result")
+_log = logging.getLogger(__name__)
+
+
+class Backups:
+    """Backups of home volumes, by the operator's policy.
+
+    Args:
+        engine: reads the volumes.
+        names: gives the helpers' label.
+        policy: whether, where, how large and how many.
+        clock: dates backups.
+    """
+
+    def __init__(self, engine: Engine, names: Names, policy: ResetPolicy, clock: Clock) -> None:
+        self._engine = engine
+        self._names = names
+        self._policy = policy
+        self._clock = clock
+        self._store = Store(policy.backup_dir)
+        self._threads = ThreadPoolExecutor(THREADS, "backup")
+        self._running = set[asyncio.Task[None]]()
+        self._stopping = False
+
+    @property
+    def required(self) -> bool:
+        """Whether nothing is removed without a backup."""
+        return self._policy.backup == "required"
+
+    async def sweep(self) -> None:
+        """Take away what an agent that was killed has left behind. Before anything is served: later, it is in use.
+
+        Raises:
+            OSError: backups are required, and their directory cannot be used.
+        """
+        try:
+            await self._engine.remove_helpers(self._names.scheme)
+        except EngineError as error:
+            _log.warning("backup: helpers may have been left behind: %s", error)
+        if self.required and (swept := await self._in_thread(self._store.sweep)):
+            _log.warning("backup: what was not finished is removed", extra={"files": swept})
+
+    async def check(self, volume: VolumeName) -> None:
+        """Whether a backup could begin now.
+
+        Raises:
+            Refusal: `BACKUP_FAILED`.
+        """
+        if self.required:
+            try:
+                await self._in_thread(self._check_room)
+            except OSError as error:
+                raise _failed(volume) from error
+
+    async def take(self, volume: Volume, username: Username, request_id: RequestId) -> Manifest | None:
+        """Back the volume up, if the policy says so.
+
+        Raises:
+            Refusal: `BACKUP_FAILED`; then there is no backup.
+        """
+        if not self.required:
+            return None
+        subject = Subject(username, volume.name, volume.driver, volume.options, volume.labels, request_id)
+        try:
+            return await self._taken(subject)
+        except (EngineError, OSError, TooLarge) as error:
+            _log.warning("backup: there is none: %r", error)
+            raise _failed(volume.name) from error
+
+    async def prune(self, volume: VolumeName) -> None:
+        """Remove the volume's backups that policy no longer keeps. What goes wrong is only logged."""
+        if not self.required:
+            return
+        kept = self._policy
+        try:
+            await self._in_thread(lambda: self._store.prune(volume, kept.keep, kept.keep_days, self._clock))
+        except OSError as error:
+            _log.warning("backup: old ones of %s stay: %s", volume, error)
+
+    def stop(self) -> None:
+        """Let no backup go on or begin: one of a large home would outlast any patience with an agent that ends."""
+        self._stopping = True
+        for task in self._running:
+            task.cancel()
+
+    async def _taken(self, subject: Subject) -> Manifest:
+        made_of = await helper(self._engine, self._names, self._policy.helper_image, own_container())
+        begin = lambda: self._store.begin(subject, self._clock, self._policy.max_bytes)  # noqa: E731 - for the thread
+        writer = await self._in_thread(begin)
+        try:
+            archive = self._engine.archive_volume(subject.volume, made_of, self._into(writer))
+            await self._until_stopped(asyncio.create_task(archive))
+            return await self._in_thread(writer.commit)
+        finally:
+            await self._in_thread(writer.abort)
+
+    async def _until_stopped(self, task: asyncio.Task[None]) -> None:
+        self._running.add(task)
+        if self._stopping:
+            task.cancel()
+        try:
+            await task
+        except asyncio.CancelledError:
+            own = asyncio.current_task()
+            if own is not None and own.cancelling():
+                raise
+            raise EngineError("the agent is being stopped") from None
+        finally:
+            self._running.discard(task)
+
+    def _into(self, writer: Writer) -> Callable[[bytes], None]:
+        """Writes a tar, and looks now and then whether there still is room for more than it."""
+        unlooked = LOOK_EVERY_BYTES
+
+        def take(piece: bytes) -> None:
+            nonlocal unlooked
+            unlooked += len(piece)
+            if unlooked >= LOOK_EVERY_BYTES:
+                self._check_room()
+                unlooked = 0
+            writer.write(piece)
+
+        return take
+
+    def _check_room(self) -> None:
+        disk = os.statvfs(self._policy.backup_dir)
+        if disk.f_bavail * disk.f_frsize < RESERVE_BYTES:
+            raise OSError(errno.ENOSPC, "no room for a backup and its reserve")
+
+    async def _in_thread(self, work: Callable[[], Result]) -> Result:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+
+
+def _failed(volume: VolumeName) -> Refusal:
+    return Refusal(Reason.BACKUP_FAILED, detail=Detail(volume=volume.value))

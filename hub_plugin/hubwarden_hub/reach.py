@@ -1,0 +1,87 @@
+"""Whom somebody may act on: JupyterHub's parsed scopes as a value, for one scope.
+
+What holds here: the same rule as JupyterHub's own filters (everybody, users, groups, single servers), once as a
+condition of a query and once for a user who is at hand. It says what a list shows; each action is still decided by
+`needs_scope` on its own endpoint. Nothing here may widen what JupyterHub has parsed.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+from jupyterhub import orm
+from jupyterhub.scopes import Scope, needs_scope
+
+from hubwarden_hub import scopes
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """Where one scope is held.
+
+    Attributes:
+        everybody: without a filter; the other fields are empty then.
+        users: names in `!user=` filters.
+        groups: names in `!group=` filters.
+        servers: `USER/SERVER` in `!server=` filters.
+    """
+
+    everybody: bool = False
+    users: frozenset[str] = frozenset()
+    groups: frozenset[str] = frozenset()
+    servers: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(cls, parsed_scopes: Mapping[str, Any], scope: str) -> Reach:
+        """Read it from a handler's `parsed_scopes`."""
+        held = parsed_scopes.get(scope, {})
+        if held is Scope.ALL:
+            return cls(everybody=True)
+        users, groups, servers = (frozenset(held.get(kind, ())) for kind in ("user", "group", "server"))
+        return cls(users=users, groups=groups, servers=servers)
+
+    @property
+    def _owners(self) -> frozenset[str]:
+        return frozenset(server.partition("/")[0] for server in self.servers)
+
+    def goes_beyond(self, username: str | None) -> bool:
+        """Whether it reaches anybody but this user. An empty group counts: it may get members."""
+        return self.everybody or bool(self.groups) or bool((self.users | self._owners) - {username})
+
+    def includes_user(self, username: str, groups: AbstractSet[str]) -> bool:
+        """Whether it reaches all that is this user's."""
+        return self.everybody or username in self.users or bool(self.groups & groups)
+
+    def includes_server(self, username: str, groups: AbstractSet[str], server_name: str) -> bool:
+        """Whether it reaches one server of this user's."""
+        return self.includes_user(username, groups) or f"{username}/{server_name}" in self.servers
+
+    def condition(self) -> sa.ColumnElement[bool]:
+        """Which rows of JupyterHub's users it reaches, or owns a server that it reaches."""
+        if self.everybody:
+            return sa.true()
+        return sa.or_(
+            orm.User.name.in_(self.users | self._owners),
+            orm.User.groups.any(orm.Group.name.in_(self.groups)),
+        )
+
+
+def reaches_others(parsed_scopes: Mapping[str, Any], username: str | None) -> bool:
+    """Whether somebody may restart a server or reset a home that is not their own.
+
+    Args:
+        parsed_scopes: of whoever asks.
+        username: theirs; None for a service, which has nothing of its own.
+    """
+    return any(Reach.of(parsed_scopes, scope).goes_beyond(username) for scope in (scopes.RESTART, scopes.RESET))
+
+
+def needs_scope_somewhere(*names: str) -> Any:
+    """`needs_scope` for an endpoint that filters by itself, which JupyterHub 5 and 6 want to be told; 4 assumes it."""
+    told = {"post_filter": True} if "post_filter" in inspect.signature(needs_scope).parameters else {}
+    return needs_scope(*names, **told)

@@ -1,0 +1,88 @@
+// Restart and reset of another's server and home: what the dialogs say, the requests, and the message at the end.
+//
+// Always: names whose it is; a reset asks for the name to be typed, whoever asks; the page stays where it is.
+// Never: claims a restart before the Hub says that the server is ready.
+
+import { HubRefusal } from "./hub-api.js";
+import { Operation } from "./operation.js";
+import { backupNote } from "./reset.js";
+import { DEFAULT_SERVER } from "./server-state.js";
+import { phrase, sizeInWords, words } from "./words.js";
+
+const ASK_AGAIN_MILLISECONDS = 1_500;
+
+/** The operation on one server; `page` is what servers-and-homes.js knows. */
+export function restartOfOther({ hubOf, startUrlOf, loginUrl, surfaces, changed }, user, server) {
+  const text = words.others.restart;
+  const hub = hubOf(user);
+  return new Operation(surfaces.restart, {
+    hub,
+    loginUrl,
+    startUrl: startUrlOf(user, server),
+    startLabel: text.start,
+    changed,
+    failedSentence: phrase(text.failed, { user }),
+    phases: text.phases,
+    progressPath: hub.restartPath(server),
+    facts: () => [
+      [words.facts.user, user],
+      [words.facts.server, nameInWords(server)],
+    ],
+    obstacle: () => null, // what is in the way on another's page, only the Hub knows: it refuses
+    progress: () => text.progress,
+    send: (requestId) => restartUntilReady(hub, server, requestId),
+    succeeded: () => ({ kind: "success", sentences: [phrase(text.done, { user })] }),
+  });
+}
+
+/** The operation on one home; `homeOf()` is what is known about it. */
+export function resetOfOther({ hubOf, loginUrl, surfaces, changed }, user, homeOf) {
+  const text = words.others.reset;
+  const hub = hubOf(user);
+  return new Operation(surfaces.reset, {
+    hub,
+    loginUrl,
+    changed,
+    failedSentence: phrase(text.failed, { user }),
+    phases: text.phases,
+    progressPath: "/reset-home-volume",
+    toType: user,
+    facts: () => factsAboutHome(user, homeOf()),
+    obstacle: () => null, // what is in the way on another's page, only the Hub knows: it refuses
+    progress: () => text.progress,
+    send: (requestId) => hub.resetHomeVolume(requestId),
+    succeeded: (answer) => ({
+      kind: "success",
+      sentences: [phrase(text.done, { user, volume: answer.volume }), ...backupNote(answer)],
+    }),
+  });
+}
+
+/** Restarts a server and waits until it answers, or is known not to. */
+export async function restartUntilReady(hub, server, requestId) {
+  const answer = await hub.restartServer(server, requestId);
+  if (answer.ready) return;
+  for (;;) {
+    const { servers } = await hub.state();
+    const { ready, pending, restart } = servers[server] ?? {};
+    if (ready) return;
+    const own = restart?.request_id === requestId ? restart : null;
+    if (own?.failed || !pending) {
+      const { message = words.others.restart.stopped, reason = "RESTART_FAILED" } = own?.failed ? own : {};
+      throw new HubRefusal(500, { message, reason, request_id: requestId }, null);
+    }
+    await new Promise((resolve) => setTimeout(resolve, ASK_AGAIN_MILLISECONDS));
+  }
+}
+
+/** A server's name for people. */
+export function nameInWords(server) {
+  return server === DEFAULT_SERVER ? words.others.defaultServer : server;
+}
+
+function factsAboutHome(user, home) {
+  const facts = [[words.facts.user, user]];
+  if (home?.volume) facts.push([words.facts.volume, home.volume]);
+  if (Number.isFinite(home?.size_bytes)) facts.push([words.facts.size, sizeInWords(home.size_bytes)]);
+  return facts;
+}

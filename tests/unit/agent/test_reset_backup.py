@@ -1,0 +1,238 @@
+"""A reset where policy requires a backup: no removal without one that is whole and on disk."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from agent_stage import CONTAINER, HOME, SECRET, AgentStage, reset_command, until
+from fake_engine import home_of
+from hubwarden_agent.backup_manifest import Manifest
+from hubwarden_agent.backups import Store
+from hubwarden_agent.config import ResetPolicy
+from hubwarden_agent.engine.port import HELPER_LABEL, ContainerState, EngineError, EngineUnavailable
+from hubwarden_agent.errors import Reason, Refusal
+from hubwarden_agent.names import BackupId, VolumeName
+from hubwarden_agent.operations import backup
+
+VOLUME = VolumeName(HOME)
+CONTENT = (b"the first piece", b"the second")
+IMAGE = f"sha256:{7:064x}"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """A directory for backups, as the operator has to make it."""
+    directory = tmp_path / "backups"
+    directory.mkdir(mode=0o700)
+    return Store(directory)
+
+
+@pytest.fixture
+def stage(store: Store) -> AgentStage:
+    """A user with a home that holds something, and with a stopped container."""
+    return stage_of(store)
+
+
+def stage_of(store: Store, **fields: Any) -> AgentStage:
+    """The same by another policy."""
+    policy: dict[str, Any] = {"backup": "required", "helper_image": IMAGE, "backup_dir": store.directory}
+    stage = AgentStage(policy=ResetPolicy(**policy | fields))
+    stage.engine.add_volume(HOME, labels={"quota": "5g"})
+    stage.engine.contents[VOLUME] = CONTENT
+    stage.engine.add_container(CONTAINER, ContainerState.EXITED, mounts=(home_of("alice"),))
+    return stage
+
+
+async def refused(stage: AgentStage, *, validate_only: bool = False) -> Refusal:
+    """Reset, which is refused; no part of a backup and no helper stays, and neither volume nor container is touched."""
+    with pytest.raises(Refusal) as raised:
+        await stage.resetter.reset(reset_command(validate_only=validate_only))
+    assert SECRET not in str(raised.value)
+    assert VOLUME in stage.engine.volumes
+    assert [one.name for one in stage.engine.containers.values()] == [CONTAINER]
+    assert {method for method, _ in stage.touched} <= {"help"}
+    assert list(stage.policy.backup_dir.iterdir()) == []
+    return raised.value
+
+
+def content(store: Store, backup_id: str) -> tuple[Manifest, bytes]:
+    """What a backup holds, once all of it is verified."""
+    manifest = store.verify(BackupId(backup_id))
+    with store.open(manifest.backup_id) as reader:
+        return manifest, b"".join(reader.chunks())
+
+
+class TestDenials:
+    @pytest.mark.parametrize("error", [EngineError(SECRET), EngineUnavailable(SECRET)])
+    async def test_a_helper_that_does_not_end_well(self, stage: AgentStage, error: EngineError) -> None:
+        """BACKUP_FAILED, with an intent and an outcome that say so."""
+        stage.engine.fail_next["help"] = error
+        refusal = await refused(stage)
+        assert (refusal.reason, refusal.detail.volume) == (Reason.BACKUP_FAILED, HOME)
+        assert stage.audit.phases() == [("intent", None), ("outcome", Reason.BACKUP_FAILED)]
+
+    async def test_a_volume_that_is_too_large(self, store: Store) -> None:
+        """One byte more than `max_bytes`."""
+        too_small = sum(map(len, CONTENT)) - 1
+        assert (await refused(stage_of(store, max_bytes=too_small))).reason is Reason.BACKUP_FAILED
+
+    @pytest.mark.parametrize("validate_only", [False, True])
+    async def test_a_disk_with_no_more_than_the_reserve(
+        self, stage: AgentStage, monkeypatch: pytest.MonkeyPatch, *, validate_only: bool
+    ) -> None:
+        """Looked at before anything is read; validating says it too."""
+        free = backup.RESERVE_BYTES - 1
+        monkeypatch.setattr(os, "statvfs", lambda _: SimpleNamespace(f_bavail=free, f_frsize=1))
+        assert (await refused(stage, validate_only=validate_only)).reason is Reason.BACKUP_FAILED
+
+    async def test_a_disk_that_fills_meanwhile(self, stage: AgentStage, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Looked at again and again while the tar is written."""
+        monkeypatch.setattr(backup, "LOOK_EVERY_BYTES", len(CONTENT[0]))
+        looks = iter([backup.RESERVE_BYTES, backup.RESERVE_BYTES - 1])
+        monkeypatch.setattr(os, "statvfs", lambda _: SimpleNamespace(f_bavail=next(looks), f_frsize=1))
+        stage.engine.contents[VOLUME] = CONTENT + CONTENT
+        assert (await refused(stage)).reason is Reason.BACKUP_FAILED
+        assert next(looks, None) is None
+
+    async def test_a_disk_that_does_not_keep_what_it_took(
+        self, stage: AgentStage, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """An error at fsync, after all was written: no backup."""
+
+        def fails(_: int) -> None:
+            raise OSError(errno.EIO, "I/O error")
+
+        monkeypatch.setattr(os, "fsync", fails)
+        assert (await refused(stage)).reason is Reason.BACKUP_FAILED
+
+    async def test_a_directory_that_others_can_read(self, stage: AgentStage, store: Store) -> None:
+        """Homes are not written where others look."""
+        store.directory.chmod(0o755)
+        assert (await refused(stage)).reason is Reason.BACKUP_FAILED
+
+    async def test_no_image_of_our_own(self, store: Store) -> None:
+        """In no container of this engine, and nothing configured."""
+        assert (await refused(stage_of(store, helper_image=""))).reason is Reason.BACKUP_FAILED
+
+    async def test_an_agent_that_is_being_stopped(self, stage: AgentStage) -> None:
+        """A backup under way ends, and another does not begin; the drain need not wait for either."""
+        stage.engine.stall["help"] = asyncio.Event()
+        resetting = asyncio.ensure_future(refused(stage))
+        await until(lambda: stage.touched)
+        stage.backups.stop()
+        assert (await resetting).reason is Reason.BACKUP_FAILED
+        assert (await refused(stage)).reason is Reason.BACKUP_FAILED
+        assert await stage.runner.drain(0)
+
+    @pytest.mark.parametrize("validate_only", [False, True])
+    @pytest.mark.parametrize("required", [False, True])
+    async def test_a_volume_that_another_tool_depends_on(
+        self, store: Store, *, required: bool, validate_only: bool
+    ) -> None:
+        """By the key of one of its labels: VOLUME_IN_USE with a sentence of its own, before anything is spent."""
+        stage = stage_of(store, protect_labels=("snapshots", "quota"), backup="required" if required else "off")
+        refusal = await refused(stage, validate_only=validate_only)
+        assert (refusal.reason, refusal.detail.holders) == (Reason.VOLUME_IN_USE, ())
+        assert refusal.message == "Another tool depends on the home volume."
+        assert stage.total_budget.left("") == 60
+
+
+class TestBackup:
+    async def test_it_is_there_before_anything_is_removed(self, stage: AgentStage, store: Store) -> None:
+        """Whole and verified at the first removal; it says what is needed to make the volume again."""
+        seen = []
+        stage.engine.before["remove_container"] = lambda: seen.extend(store.all())
+        answer = await stage.resetter.reset(reset_command())
+        manifest, tar = content(store, answer.backup_id)
+        assert seen == [manifest]
+        assert tar == b"".join(CONTENT)
+        assert (manifest.username.value, manifest.volume, manifest.driver) == ("alice", VOLUME, "local")
+        assert (manifest.labels, manifest.created) == ({"quota": "5g"}, stage.clock.now())
+        assert answer.size_bytes == manifest.tar_bytes == len(tar)
+        assert [method for method, _ in stage.touched] == [
+            "help",
+            "remove_container",
+            "remove_volume",
+            "create_volume",
+        ]
+
+    async def test_it_is_on_the_record(self, stage: AgentStage) -> None:
+        """The outcome has its id, and the same request id answers with it again."""
+        command = reset_command()
+        answer = await stage.resetter.reset(command)
+        assert stage.audit.lines[-1].answer["backup_id"] == answer.backup_id
+        assert await stage.resetter.reset(command) == answer
+
+    async def test_it_stays_when_the_removal_fails(self, stage: AgentStage, store: Store) -> None:
+        """And the outcome, a failure, names it."""
+        stage.engine.fail_next["remove_volume"] = EngineError(SECRET)
+        with pytest.raises(Refusal):
+            await stage.resetter.reset(reset_command())
+        [manifest] = store.all()
+        assert stage.audit.lines[-1].answer == {"backup_id": manifest.backup_id.value}
+
+    async def test_old_ones_go_after_a_reset(self, store: Store) -> None:
+        """Older than `keep_days` and not among the `keep` newest; none before the reset has succeeded."""
+        stage = stage_of(store, keep=1, keep_days=10)
+        first = await stage.resetter.reset(reset_command())
+        stage.clock.advance(11 * 24 * 3600)
+        stage.engine.fail_next["remove_volume"] = EngineError(SECRET)
+        with pytest.raises(Refusal):
+            await stage.resetter.reset(reset_command())
+        assert first.backup_id in {one.backup_id.value for one in store.all()}
+        last = await stage.resetter.reset(reset_command())
+        kept = {one.backup_id.value for one in store.all()}
+        assert first.backup_id not in kept
+        assert last.backup_id in kept
+
+    async def test_pruning_that_fails_changes_nothing(self, stage: AgentStage, store: Store) -> None:
+        """The home is gone, and that is the answer."""
+        stage.engine.before["create_volume"] = lambda: store.directory.chmod(0o755)
+        assert (await stage.resetter.reset(reset_command())).backup_id
+
+    async def test_off_keeps_nothing(self, store: Store) -> None:
+        """No helper and no file."""
+        answer = await stage_of(store, backup="off").resetter.reset(reset_command())
+        assert (answer.backup_id, answer.size_bytes, list(store.directory.iterdir())) == ("", -1, [])
+
+
+class TestLeftBehind:
+    async def test_a_helper_that_a_crash_left_is_no_holder(self, stage: AgentStage) -> None:
+        """It neither stops a reset nor survives it; one that only looks like it stops it."""
+        fields: dict[str, Any] = {"labels": {HELPER_LABEL: stage.names.scheme}, "mounts": (home_of("alice"),)}
+        stage.engine.add_container(f"hubwarden-helper-{1:016x}", ContainerState.RUNNING, **fields)
+        await stage.resetter.reset(reset_command(validate_only=True))
+        await stage.resetter.reset(reset_command())
+        assert stage.engine.containers == {}
+        stage.engine.add_volume("jupyterlab-bob_home")
+        stage.engine.add_container("helper", **fields | {"mounts": (home_of("bob"),)})
+        with pytest.raises(Refusal) as raised:
+            await stage.resetter.reset(reset_command("bob"))
+        assert raised.value.reason is Reason.VOLUME_IN_USE
+
+    async def test_the_start_sweeps(self, stage: AgentStage, store: Store) -> None:
+        """Helpers of this agent, and files of what was never finished."""
+        labels = {HELPER_LABEL: stage.names.scheme}
+        stage.engine.add_container(f"hubwarden-helper-{1:016x}", labels=labels)
+        part = store.directory / "11111111-1111-4111-8111-111111111111.tar.zst.part"
+        part.touch()
+        await stage.backups.sweep()
+        assert [one.name for one in stage.engine.containers.values()] == [CONTAINER]
+        assert not part.exists()
+
+    async def test_the_start_does_not_wait_for_docker(self, stage: AgentStage) -> None:
+        """Helpers are swept by the next backup of their volume, too."""
+        stage.engine.available = False
+        await stage.backups.sweep()
+
+    async def test_no_start_without_a_place_for_backups(self, tmp_path: Path) -> None:
+        """Where they are required: better no agent than one on which every reset fails."""
+        with pytest.raises(OSError, match="nowhere"):
+            await stage_of(Store(tmp_path / "nowhere")).backups.sweep()
+        await stage_of(Store(tmp_path / "nowhere"), backup="off").backups.sweep()
