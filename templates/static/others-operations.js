@@ -29,7 +29,7 @@ export function restartOfOther({ hubOf, startUrlOf, loginUrl, surfaces, changed 
     ],
     progress: () => text.progress,
     send: (requestId) => restartUntilReady(hub, server, requestId),
-    succeeded: () => ({ kind: "success", sentences: [phrase(text.done, { user })] }),
+    succeeded: () => doneNotice(surfaces.restart, [phrase(text.done, { user })]),
   });
 }
 
@@ -51,7 +51,7 @@ export function resetOfOther({ hubOf, loginUrl, surfaces, changed }, user, homeO
     succeeded: ({ volume, backup_id: backup }) => {
       const sentences = [phrase(text.done, { user, volume })];
       if (backup) sentences.push(phrase(words.reset.backup, { backup }));
-      return { kind: "success", sentences };
+      return doneNotice(surfaces.reset, sentences);
     },
   });
 }
@@ -76,6 +76,11 @@ export async function restartUntilReady(hub, server, requestId) {
 /** A server's name for people. */
 export function nameInWords(server) {
   return server === DEFAULT_SERVER ? words.others.defaultServer : server;
+}
+
+// It stays in sight while the page scrolls, so it can be put away.
+function doneNotice({ notice }, sentences) {
+  return { kind: "success", sentences, actions: [{ label: words.close, run: () => notice.clear() }] };
 }
 
 function factsAboutHome(user, home) {
