@@ -36,7 +36,7 @@ export class UserRow {
       [text.text.home, this.#home],
       [text.text.lastOperation, this.#last],
       [text.text.actions, actions],
-    ].map(([label, content]) => element("td", { role: "cell", "data-label": label }, content));
+    ].map(([label, content]) => element("td", { role: "cell", "data-label": label, className: content === this.#last ? "hubwarden-long" : "" }, content));
     this.element = element("tr", { role: "row" }, name, ...cells);
   }
 
