@@ -63,7 +63,7 @@ def page_of(db: Session, reaches: Sequence[Reach], wanted: Wanted) -> tuple[int,
     query = (
         sa.select(orm.User)
         .where(*conditions)
-        .order_by(direction.nulls_last(), orm.User.name)
+        .order_by(column.is_(None), direction, orm.User.name)  # NULLS LAST is not every database's
         .offset(wanted.offset)
         .limit(wanted.limit)
         .options(selectinload(orm.User._orm_spawners), selectinload(orm.User.groups))  # noqa: SLF001 - as above

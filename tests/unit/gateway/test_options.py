@@ -100,6 +100,8 @@ HOST: dict[str, tuple[str, Any, list[Any]]] = {
             [GPU | {"DeviceIDs": ["0"]}],
             [GPU | {"Capabilities": [["gpu", "utility"]]}],
             [GPU, GPU | {"Count": 2}],
+            [{}],
+            [{"Driver": "", "Count": 0}],
         ],
     ),
 }
