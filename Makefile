@@ -111,6 +111,7 @@ lock: setup ## lock the dependencies anew, with hashes
 bench: setup engine $(NODE)/setup.stamp ## measure, against what is measured beside it in the same run
 	$(BIN)/python bench/agent.py
 	$(BIN)/python bench/gateway.py
+	$(BIN)/python bench/backup.py
 	$(BIN)/python bench/restart.py
 	$(BIN)/python bench/hub_latency.py
 	$(BIN)/python bench/click_to_ready.py

@@ -125,6 +125,7 @@ def make_accounts(root: Path) -> None:
         ("tmp", 0o1777, 0),
         ("run/hubwarden", 0o750, USER),
         ("var/lib/hubwarden", 0o700, USER),
+        ("var/lib/hubwarden-backups", 0o700, USER),
     ):
         path = root / directory
         path.mkdir(parents=True)

@@ -54,6 +54,12 @@ class AgentProcess:
         self._process.kill()
         self._process.wait()
 
+    def terminate(self) -> int:
+        """SIGTERM, and wait until it has ended. Returns its exit status."""
+        assert self._process is not None
+        self._process.terminate()
+        return self._process.wait(PATIENCE)
+
     def close(self) -> None:
         """Kill it if it is alive."""
         if self._process is not None and self._process.poll() is None:

@@ -59,11 +59,13 @@ class Meaning:
         user: the sentence for whoever owns the server.
         admin: the sentence for whoever may act on everybody's; empty: the same one. May use `{holders}`, `{container}`
             and `{volume}`.
+        nobody: the admin's sentence where no holder is named.
     """
 
     status: HTTPStatus
     user: str
     admin: str = ""
+    nobody: str = ""
 
 
 _BAD_REQUEST, _NOT_FOUND, _CONFLICT = HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT
@@ -87,6 +89,8 @@ TABLE: Mapping[Reason, Meaning] = MappingProxyType(
             "Something else is using the home volume. Ask an administrator for help. Nothing was changed.",
             "Containers that are not this user's hold the volume {volume}: {holders}. Stop and remove them "
             "(docker rm NAME), then try again. Nothing was changed.",
+            "The volume {volume} carries a label that the agent protects (protect_labels), or something took hold of "
+            "it just now. The volume was not removed.",
         ),
         Reason.CONTAINER_KEPT: Meaning(
             _CONFLICT,
@@ -177,7 +181,7 @@ class AgentError(Exception):
         meaning = TABLE[self.reason]
         if not for_admin or not meaning.admin:
             return meaning.user
-        return meaning.admin.format(
+        return (meaning.admin if self.holders or not meaning.nobody else meaning.nobody).format(
             holders=", ".join(self.holders) or "unknown",
             container=self.metadata.get("container", ""),
             volume=self.metadata.get("volume", ""),

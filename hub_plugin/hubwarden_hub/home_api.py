@@ -90,6 +90,7 @@ class ResetHomeVolumeHandler(HomeHandler):
                 "volume": home.volume,
                 "removed_containers": list(home.removed_containers),
                 "backup_id": home.backup_id,
+                "backup_until": home.backup_until(self.plugin.settings.backup_keep_days),
                 "request_id": str(self.request_id),
             }
         )

@@ -1,17 +1,19 @@
 // The homes of the rows in view: each answer costs the agent a look at Docker, so nobody asks about a row nobody sees.
 //
-// Always: a few questions at a time; an answer that was overtaken by an operation on that user is asked for again.
+// Always: a few questions at a time; an answer that was overtaken by an operation on that user, and one that nobody could
+// give, are asked for again.
 // Never: asks while the tab is hidden, or twice for a row that stays as it is.
 
 import { readHomeVolume } from "./home-volume.js";
 
 const AT_ONCE = 3;
+const AGAIN_MILLISECONDS = 15_000;
 
 /** Asks through `hubOf(username)`, and tells `changed(username)` when `of(username)` has an answer. */
 export class HomesInView {
   #hubOf;
   #changed;
-  #homes = new Map(); // username -> {standing, home}; standing: of the user's servers and operations when it was asked
+  #homes = new Map(); // username -> {standing, home, askedAt}; standing: of the user's servers and operations then
   #inView = new Map(); // username -> standing
   #asking = 0;
   #rows = new WeakMap();
@@ -54,18 +56,24 @@ export class HomesInView {
     if (document.hidden) return;
     for (const [username, standing] of this.#inView) {
       if (this.#asking >= AT_ONCE) return;
-      if (this.#homes.get(username)?.standing === standing) continue;
-      this.#homes.set(username, { standing, home: this.of(username) });
+      if (this.#isFresh(this.#homes.get(username), standing)) continue;
+      this.#homes.set(username, { standing, home: this.of(username), askedAt: performance.now() });
       this.#askAbout(username, standing);
     }
+  }
+
+  #isFresh(known, standing) {
+    if (known?.standing !== standing) return false;
+    return known.home?.kind !== "unavailable" || performance.now() - known.askedAt < AGAIN_MILLISECONDS;
   }
 
   async #askAbout(username, standing) {
     this.#asking += 1;
     const home = await readHomeVolume(this.#hubOf(username));
     this.#asking -= 1;
-    if (this.#homes.get(username)?.standing === standing) {
-      this.#homes.set(username, { standing, home });
+    const known = this.#homes.get(username);
+    if (known.standing === standing) {
+      this.#homes.set(username, { ...known, home });
       this.#changed(username);
     }
     this.#ask();

@@ -6,10 +6,11 @@ What holds here: they have the shape of the Hub's own, which a test compares; wh
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from typing import Any
 
 from browser.person import Person
-from playwright.sync_api import Route
+from playwright.sync_api import Error, Route
 
 READY = {
     "pending": None,
@@ -63,6 +64,28 @@ def hold(person: Person, path: str, handler: Any) -> None:
     """Let nothing else answer the path from now on."""
     person.page.unroute(f"**/{path}")
     person.page.route(f"**/{path}", handler)
+
+
+class Held:
+    """Requests to a path that wait for their answer: several when Chromium cut one and the page asked again."""
+
+    def __init__(self, person: Person, path: str) -> None:
+        self._waiting: list[Route] = []
+        self._answer: dict[str, Any] | None = None
+        hold(person, path, self._take)
+
+    def _take(self, route: Route) -> None:
+        if self._answer is None:
+            self._waiting.append(route)
+        else:
+            route.fulfill(**self._answer)
+
+    def release(self, status: int, body: dict[str, Any]) -> None:
+        """Answer those that wait, and those that come."""
+        self._answer = {"status": status, "json": body}
+        for route in self._waiting:
+            with suppress(Error):  # one that was cut cannot be answered any more
+                route.fulfill(**self._answer)
 
 
 def tell_progress(person: Person, operation: str, *events: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ from browser import stubs
 from browser.conftest import PersonFactory
 from browser.person import Person
 from browser.stack import ROOT
-from playwright.sync_api import Page, Route, ViewportSize, expect
+from playwright.sync_api import Page, ViewportSize, expect
 
 AXE = ROOT / ".node" / "node_modules" / "axe-core" / "axe.min.js"
 PHONE: ViewportSize = {"width": 320, "height": 640}
@@ -66,8 +66,7 @@ def test_every_phase_of_a_restart_is_accessible(person: Person) -> None:
     expect(person.dialog).to_contain_text("nothing to restart")
     assert_accessible(person.page, "obstacle")
     stubs.show_state(person, default=stubs.READY)
-    held: list[Route] = []
-    stubs.hold(person, "restart-server", held.append)
+    held = stubs.Held(person, "restart-server")
     stubs.tell_progress(person, "restart-server", {"phase": "answering", "progress": 70})
     confirm.click()
     expect(person.dialog).to_contain_text("Waiting for it to answer")
@@ -77,7 +76,7 @@ def test_every_phase_of_a_restart_is_accessible(person: Person) -> None:
     expect(person.status).to_be_focused()
     expect(person.status.get_by_role("progressbar")).to_have_attribute("aria-valuenow", "70")
     assert_accessible(person.page, "progress in the page")
-    held[0].fulfill(status=202, json={**stubs.RESTARTED, "ready": False})
+    held.release(202, {**stubs.RESTARTED, "ready": False})
     expect(person.alert).to_contain_text("does not answer yet")
     assert_accessible(person.page, "failure")
 
@@ -90,7 +89,7 @@ def test_every_phase_of_a_reset_is_accessible(person: Person) -> None:
     assert_accessible(person.page, "button that cannot act")
     stubs.show_state(person, default=stubs.STOPPED)
     confirm = person.ask_to_reset()
-    stubs.hold(person, "reset-home-volume", lambda _route: None)
+    stubs.Held(person, "reset-home-volume")
     stubs.tell_progress(person, "reset-home-volume", {"phase": "removing", "progress": 30})
     confirm.click()
     expect(person.dialog.locator("[aria-current]")).to_have_text("Deleting")
@@ -126,7 +125,7 @@ def test_reduced_motion_is_respected(person: Person) -> None:
     """Nothing turns or slides for a person who asked for reduced motion."""
     person.page.emulate_media(reduced_motion="reduce")
     stubs.show_state(person, default=stubs.READY)
-    stubs.hold(person, "restart-server", lambda _route: None)
+    stubs.Held(person, "restart-server")
     person.ask_to_restart().click()
     spinner = person.dialog.locator(".hubwarden-spinner")
     expect(spinner).to_have_css("animation-name", "none")

@@ -13,6 +13,7 @@ import pytest
 from agent_bed import Bed
 from agent_client import client
 from agent_process import AgentProcess, Place
+from engine.spawning import make_spawners, record_sent, serve_gateway  # noqa: F401 - fixtures
 from hubwarden_agent.engine.docker_engine import DockerEngine
 from hubwarden_agent.names import ImageId
 

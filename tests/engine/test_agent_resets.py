@@ -6,8 +6,9 @@ import asyncio
 
 import pytest
 from agent_bed import STUBBORN, Bed
-from agent_client import refusal_of
-from agent_process import until
+from agent_client import client, refusal_of
+from agent_process import Place, serving, until
+from private_engine import Workbench
 
 
 class TestReset:
@@ -74,6 +75,20 @@ class TestReset:
         assert bed.bench.client.volumes.get(bed.home).attrs["Labels"] == {"quota": "5g"}
         look = bed.bench.container(f"look-{bed.user}", "test ! -e /home/file", mounts={bed.home: "/home"})
         assert look.wait()["StatusCode"] == 0
+
+    async def test_driver_and_options_come_back(self, place: Place, bench: Workbench) -> None:
+        """Also of a volume that is more than a folder of Docker's, where policy lets one be reset."""
+        options = {"type": "tmpfs", "device": "tmpfs", "o": "size=1m"}
+        place.write("[reset]\nallow_non_local = true\n")
+        with serving(place) as agent:
+            async with client(place.socket) as stub:
+                bed = Bed(agent, bench, stub, bench.username())
+                before = bench.volume(bed.home, driver_opts=options, labels={"quota": "1m"}).attrs
+                await bed.reset()
+        after = bench.client.volumes.get(bed.home).attrs
+        for what in ("Driver", "Options", "Labels"):
+            assert after[what] == before[what]
+        assert after["Options"] == options
 
     async def test_validate_only(self, bed: Bed) -> None:
         """Says what would go, and nothing goes and nothing is written."""

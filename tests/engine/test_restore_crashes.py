@@ -15,6 +15,7 @@ import uuid
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from agent_client import PATIENCE, client, refusal_of, reset_request
@@ -41,11 +42,10 @@ POINTS = [
     Point("during", ATTACH, SETTING_ASIDE),
     Point("before", REMOVE, 3),  # the user's own stopped container, after two helpers
     Point("after", DELETE),
-    Point("during", CREATE),
     Point("after", CREATE),
     Point("during", ATTACH, FILLING),
     Point("after", ATTACH, FILLING),
-    Point("before", REMOVE, 5),  # the last helper's
+    Point("before", REMOVE, 4),  # the last helper's
 ]
 
 
@@ -59,6 +59,12 @@ class Case:
     store: Store
     username: str
     backup: Manifest
+    policy: str
+
+    def write(self, docker: str) -> None:
+        """The configuration, with this engine."""
+        self.place.docker = docker
+        self.place.write(self.policy)
 
     @property
     def home(self) -> str:
@@ -112,8 +118,8 @@ class Case:
 
     def helpers(self) -> list[str]:
         """Every helper on the engine that has the home."""
-        filters = {"label": HELPER_LABEL, "volume": self.home}
-        return [one.name for one in self.bench.client.containers.list(all=True, filters=filters)]
+        filters: dict[str, Any] = {"label": HELPER_LABEL, "volume": self.home}
+        return [str(one.name) for one in self.bench.client.containers.list(all=True, filters=filters)]
 
 
 def backed_up(store: Store, username: str) -> Manifest:
@@ -139,12 +145,14 @@ async def case(tmp_path: Path, bench: Workbench, engine_socket: str, helper_imag
     """A stopped agent's place, behind a relay."""
     (tmp_path / "backups").mkdir(mode=0o700)
     store, username = Store(tmp_path / "backups"), bench.username()
-    place = Place(tmp_path, str(tmp_path / "relay.sock"))
-    place.write(f'[reset]\nbackup_dir = "{store.directory}"\nhelper_image = "{helper_image.value}"')
+    place = Place(tmp_path, "")
+    policy = f'[reset]\nbackup_dir = "{store.directory}"\nhelper_image = "{helper_image.value}"'
     bench.forget_volume(f"jupyterlab-{username}_home")
     intended = lambda: (place.state / "audit.jsonl").exists() and bool(place.audit())  # noqa: E731 - for the relay
     async with relay(tmp_path / "relay.sock", engine_socket, intended) as between:
-        yield Case(place, between, bench, store, username, backed_up(store, username))
+        case = Case(place, between, bench, store, username, backed_up(store, username), policy)
+        case.write(str(tmp_path / "relay.sock"))
+        yield case
 
 
 @pytest.mark.parametrize("point", POINTS, ids=str)
@@ -153,6 +161,7 @@ async def test_a_restore_that_is_killed(case: Case, point: Point) -> None:
     case.put_in(OTHER)
     status, _ = await case.restore(point)
     assert status == -9
+    assert [request for request in case.relay.unrecorded if "/volumes" in request] == []
     backups = case.in_backups()
     assert THESIS in backups
     assert case.kept() == OTHER or (OTHER in backups and (case.is_noted() or case.kept() == THESIS))
@@ -170,11 +179,12 @@ async def test_a_restore_that_is_killed(case: Case, point: Point) -> None:
     assert list(verify(case.place.state / "audit.jsonl", []))[-1].startswith("whole from 1 ")
 
 
-async def test_nobody_works_in_half_a_home(case: Case) -> None:
+async def test_nobody_works_in_half_a_home(case: Case, engine_socket: str) -> None:
     """The agent, started on what a killed restore left, does nothing for that user, and lets everybody else."""
     status, _ = await case.restore(Point("during", ATTACH, 1))
     assert status == -9
     assert case.kept() != THESIS
+    case.write(engine_socket)
     with serving(case.place) as agent:
         async with client(case.place.socket) as stub:
             theirs = await refusal_of(stub.ResetHomeVolume(reset_request(case.username), timeout=PATIENCE))

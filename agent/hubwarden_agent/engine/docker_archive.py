@@ -155,7 +155,9 @@ class HelperRun:
                 total = work(streams)
             with translated():
                 status = self._api.wait(made["Id"], timeout=self._patience)["StatusCode"]
-            self._judge(status, streams.stderr, total)
+            if self._ended_early:
+                raise EngineError("a helper was ended early")
+            judge(status, streams.stderr, total)
         finally:
             self._remove(made["Id"])
 
@@ -178,15 +180,6 @@ class HelperRun:
             self._connection = upgraded(self._path, url, self._patience)
         return self._connection
 
-    def _judge(self, status: int, stderr: bytes, total: int) -> None:
-        if self._ended_early:
-            raise EngineError("a helper was ended early")
-        counted = _TOTALS.search(stderr)
-        if status != 0 or counted is None or int(counted[1]) != total:
-            raise EngineError(f"tar ended with {status} after {total} bytes: {stderr.decode('ascii', 'replace')!r}")
-        if said := stderr[: counted.start()]:
-            _log.info("tar said: %r", said.decode("ascii", "replace"))
-
     def _remove(self, container: str) -> None:
         try:
             with translated():
@@ -194,6 +187,19 @@ class HelperRun:
         except EngineError as error:
             # It still holds the volume, so nobody removes that; the next run on the volume takes it away.
             _log.warning("a helper stays behind: %s", error)
+
+
+def judge(status: int, stderr: bytes, total: int) -> None:
+    """Whether tar went through all of it, by its exit status and by what it counted.
+
+    Raises:
+        EngineError: it did not, or not all of it came this far.
+    """
+    counted = _TOTALS.search(stderr)
+    if status != 0 or counted is None or int(counted[1]) != total:
+        raise EngineError(f"tar ended with {status} after {total} bytes: {stderr.decode('ascii', 'replace')!r}")
+    if said := stderr[: counted.start()]:
+        _log.info("tar said: %r", said.decode("ascii", "replace"))
 
 
 class Helpers:

@@ -10,11 +10,11 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, TypeVar
 
-from hubwarden_agent.config import SpawnPolicy
 from hubwarden_agent.engine.options import DeviceRequest, HealthCheck, LogConfig, Options, RestartPolicy, Ulimit
 from hubwarden_agent.gateway.decoders import Decoder, Field, count, empty, fields_of, integer, items, mapping, text
 from hubwarden_agent.gateway.mounts import inner_path
 from hubwarden_agent.gateway.refusals import field_refused, not_listed
+from hubwarden_agent.spawn_policy import SpawnPolicy
 
 MAX_ENTRIES = 16
 MAX_WORDS = 64
@@ -124,8 +124,9 @@ def allowed(options: Options, policy: SpawnPolicy, *, auto_remove: bool) -> Opti
     for field, key in POLICY_KEYS.items():
         value = getattr(options, _attribute(field))
         listed: tuple[Any, ...] = getattr(policy, key)
-        for one in value if field in _SEVERAL else (value,):
-            if one != type(one)() and one not in listed:
+        asked = value if field in _SEVERAL else () if value == type(value)() else (value,)
+        for one in asked:
+            if one not in listed:
                 raise not_listed(field, one, key)
     names = [limit.name for limit in options.ulimits]
     if len(set(names)) != len(names):

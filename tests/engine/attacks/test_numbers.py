@@ -89,9 +89,10 @@ async def test_a_thousand_volumes(bench: Workbench, engine: DockerEngine, tmp_pa
 
 @pytest.mark.parametrize("parallel", [True, False], ids=["at once", "one by one"])
 async def test_a_thousand_volumes_left_behind(
-    bench: Workbench, crowd: Crowd, engine: DockerEngine, tmp_path: Path, *, parallel: bool
+    bench: Workbench, engine: DockerEngine, tmp_path: Path, *, parallel: bool
 ) -> None:
     """However slowly: as many volumes as the policy has room for, and a user who has one already is none the worse."""
+    crowd = Crowd(bench, MANY)
     there = sum(1 for volume in bench.client.volumes.list() if LIKE_OURS.fullmatch(volume.name))
     policy = replace(
         POLICY, images=(bench.image,), max_containers=1000, max_volumes=there + FEW, max_creates=parse_rate("99/minute")

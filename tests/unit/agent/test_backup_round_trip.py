@@ -57,7 +57,7 @@ def through_the_store(tree: Folder, directory: Path) -> tuple[object, object]:
     return snapshot(os.fsencode(home)), snapshot(os.fsencode(other))
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(trees)
 def test_any_tree_comes_back(tree: Folder) -> None:
     """Names, content, ownership, modes, times, links, holes, attributes and access lists, whatever they are."""

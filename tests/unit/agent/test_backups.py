@@ -131,6 +131,15 @@ class TestWriting:
         writer.abort()
         assert names(store) == []
 
+    @pytest.mark.parametrize("labels", [{"long": "x" * 2**20}, {"half of one": "\ud800"}])
+    def test_what_could_not_be_read_again_is_no_backup(self, store: Store, clock: Now, labels: dict[str, str]) -> None:
+        """Labels too long or not text: found while the volume is still there."""
+        writer = store.begin(replace(subject(), labels=labels), clock, max_bytes=9)
+        with pytest.raises(OSError, match="could not be read again"):
+            writer.commit()
+        writer.abort()
+        assert names(store) == []
+
     @pytest.mark.parametrize(("call", "calls"), [("write", 3), ("fsync", 4), ("rename", 2)])
     def test_a_disk_that_fails_leaves_nothing(
         self, store: Store, clock: Now, monkeypatch: pytest.MonkeyPatch, call: str, calls: int

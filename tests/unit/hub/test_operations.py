@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from datetime import UTC, datetime
 from json import dumps, loads
 
 import pytest
@@ -17,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tornado import web
 
-HOME = Home("volume", (), None, None)
+HOME = Home("volume", (), datetime(2026, 1, 1, tzinfo=UTC), None, None)
 UNWATCHED = Records([], logging.getLogger())
 
 

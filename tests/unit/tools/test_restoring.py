@@ -125,15 +125,30 @@ class TestRefused:
         with pytest.raises(NotRestored, match="not empty"):
             await stage.restore()
 
-    async def test_a_flipped_bit(self, stage: Stage) -> None:
-        """The whole backup is read first."""
-        stage.fill()
-        file = stage.store.directory / f"{stage.backup.backup_id}.tar.zst"
-        whole = file.read_bytes()
-        file.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
-        with pytest.raises(BadBackup, match="hash"):
+    @pytest.mark.parametrize("damage", ["flipped", "cut", "edited", "swapped", "of the future", "no tar"])
+    async def test_a_backup_that_is_not_whole(self, stage: Stage, damage: str) -> None:
+        """The whole of it is read first."""
+        volume, other = stage.fill(), stage.put(OTHER)
+        tar, line = (stage.store.directory / f"{stage.backup.backup_id}{suffix}" for suffix in (".tar.zst", ".json"))
+        whole = tar.read_bytes(), line.read_bytes()
+        match damage:
+            case "flipped":
+                tar.write_bytes(whole[0][:-1] + bytes([whole[0][-1] ^ 1]))
+            case "cut":
+                tar.write_bytes(whole[0][:-1])
+            case "edited":
+                line.write_bytes(whole[1].replace(b"alice_home", b"bobby_home"))
+            case "swapped":
+                line.write_bytes(other.line())
+            case "of the future":
+                line.write_bytes(whole[1].replace(b'"format":1', b'"format":2'))
+            case "no tar":
+                tar.unlink()
+        with pytest.raises(BadBackup):
             await stage.restore(aside=True)
-        file.write_bytes(whole)
+        assert stage.engine.volumes == {HOME: volume}
+        tar.write_bytes(whole[0])
+        line.write_bytes(whole[1])
 
     @pytest.mark.parametrize(
         ("state", "reason"),

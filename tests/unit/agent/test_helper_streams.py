@@ -1,0 +1,112 @@
+"""What is believed of a helper: whole frames, a good end, and as many bytes as tar says."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+
+import pytest
+from hubwarden_agent.engine.docker_archive import PIECE_BYTES, STDERR_BYTES, Streams, judge
+from hubwarden_agent.engine.port import EngineError, EngineUnavailable
+
+TOTAL = b"Total bytes written: 65536 (64KiB, 1.2MiB/s)\n"
+
+
+def frame(stream: int, content: bytes) -> bytes:
+    """As Docker frames what a container prints."""
+    return bytes([stream, 0, 0, 0]) + len(content).to_bytes(4, "big") + content
+
+
+@pytest.fixture
+def ends() -> Iterator[tuple[Streams, socket.socket]]:
+    """A helper's streams, and Docker's end of them."""
+    ours, docker = socket.socketpair()
+    ours.settimeout(30)
+    with ours, docker:
+        yield Streams(ours), docker
+
+
+def sent(docker: socket.socket, content: bytes) -> None:
+    """All of it, and no more."""
+    docker.sendall(content)
+    docker.shutdown(socket.SHUT_WR)
+
+
+class TestArchive:
+    @pytest.mark.parametrize("cut", [1, 7, 8, 9])
+    def test_an_end_within_a_frame(self, ends: tuple[Streams, socket.socket], cut: int) -> None:
+        """In its header or in its content: lost, and not the end."""
+        streams, docker = ends
+        sent(docker, frame(1, b"whole") + frame(1, b"not whole")[:cut])
+        with pytest.raises(EngineUnavailable):
+            streams.archive(lambda _: None)
+
+    def test_a_silence_that_is_too_long(self) -> None:
+        """A helper that neither gives nor ends is given up."""
+        ours, docker = socket.socketpair()
+        with ours, docker:
+            ours.settimeout(0.01)
+            with pytest.raises(EngineUnavailable):
+                Streams(ours).archive(lambda _: None)
+
+    def test_output_is_handed_on_and_errors_are_kept(self, ends: tuple[Streams, socket.socket]) -> None:
+        """In pieces of a bounded size, in order; of what tar complains about, the end."""
+        streams, docker = ends
+        content = [bytes([number % 256]) * 32768 for number in range(40)]
+        noise = b"".join(frame(1, one) + frame(2, b"x" * 1000) for one in content) + frame(2, TOTAL)
+        sender = threading.Thread(target=sent, args=(docker, noise))
+        sender.start()
+        taken = list[bytes]()
+        assert streams.archive(taken.append) == 40 * 32768
+        sender.join()
+        assert b"".join(taken) == b"".join(content)
+        assert max(map(len, taken)) < PIECE_BYTES + 32768
+        assert len(streams.stderr) == STDERR_BYTES
+        assert streams.stderr.endswith(TOTAL)
+
+
+class TestExtract:
+    def test_a_tar_that_complains_all_the_while(self, ends: tuple[Streams, socket.socket]) -> None:
+        """It is listened to while it is fed, so that neither waits for the other."""
+        streams, docker = ends
+        complaint = frame(2, b"x" * 32768)
+
+        def complain_then_read() -> None:
+            for _ in range(100):
+                docker.sendall(complaint)
+            while docker.recv(65536):
+                pass
+            sent(docker, frame(2, TOTAL))
+
+        helper = threading.Thread(target=complain_then_read)
+        helper.start()
+        assert streams.extract(bytes(65536) for _ in range(100)) == 100 * 65536
+        helper.join()
+        assert streams.stderr.endswith(TOTAL)
+
+
+@pytest.mark.parametrize(
+    ("status", "stderr", "total"),
+    [
+        (1, TOTAL, 65536),
+        (137, b"", 65536),
+        (0, b"", 65536),
+        (0, TOTAL, 65535),
+        (0, TOTAL, 0),
+        (0, b"tar: ./Total bytes written: 65536 (64KiB, 1.2MiB/s)\n", 65536),
+        (0, TOTAL + b"tar: something after it\n", 65536),
+    ],
+    ids=["failed", "killed", "says nothing", "a byte is missing", "nothing came", "a file of that name", "not the end"],
+)
+def test_not_the_end_of_a_whole_tar(status: int, stderr: bytes, total: int) -> None:
+    """An engine that lets go of a stream in the middle lets tar end well: the bytes have to add up."""
+    with pytest.raises(EngineError):
+        judge(status, stderr, total)
+
+
+@pytest.mark.parametrize("before", [b"", b"tar: ./socket: socket ignored\n"])
+def test_the_end_of_a_whole_tar(before: bytes) -> None:
+    """Whatever it remarked."""
+    judge(0, before + TOTAL, 65536)
+    judge(0, before + TOTAL.replace(b"written", b"read"), 65536)
