@@ -34,9 +34,15 @@ NOT_SERVING = (
     *("_curses*.so", "_dbm*.so", "_gdbm*.so", "_sqlite3*.so", "_test*.so", "_tkinter*.so", "readline*.so", "xx*.so"),
 )
 """Patterns of names in the standard library that stay behind."""
-NOT_SERVING_EITHER = ("__pycache__", "*.pyi", "*.pyx", "*-stubs", "testdata", "tests", "charset_normalizer*")
-"""The same in VENV. The last one takes 3 MB of memory; with it, requests would guess how an answer is encoded that does
-not say so, and Docker's are JSON. Without it, requests says so at every start: hence PYTHONWARNINGS in the image."""
+NOT_SERVING_EITHER = (
+    *("__pycache__", "*.pyi", "*.pyx", "*-stubs", "testdata", "tests"),
+    # zstandard's other form, for interpreters that are not this one.
+    *("backend_cffi.py", "_cffi.*.so"),
+    # 3 MB of memory to guess how an answer is encoded that does not say so, and Docker's are JSON. Without it, requests
+    # complains at every start: hence PYTHONWARNINGS in the image.
+    "charset_normalizer*",
+)
+"""The same in VENV."""
 
 
 def main(root: Path) -> None:
@@ -62,6 +68,8 @@ def main(root: Path) -> None:
     libraries = shared_libraries([*programs, *extensions])
     for file in libraries:
         copy(file, root)
+    for extension in extensions:  # wheels come with what a debugger wants, up to ten times their size
+        subprocess.run(["strip", "--strip-unneeded", under(root, extension)], check=True)  # noqa: S603, S607 - a program of this stage
     ldconfig(root)
     # No time stamps in it: whatever becomes of the files' own, the code is compiled once and for all.
     mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
@@ -93,7 +101,7 @@ def shared_libraries(files: Iterable[Path]) -> list[Path]:
     """
     found: set[Path] = set()
     for file in files:
-        listed = subprocess.run(["ldd", file], capture_output=True, text=True, check=False).stdout  # noqa: S603, S607 - a program of the base
+        listed = subprocess.run(["ldd", file], capture_output=True, text=True, check=False).stdout  # noqa: S603, S607 - a program of this stage
         if "not found" in listed:
             raise SystemExit(f"agent_root: {file} needs a library that is not here:\n{listed}")
         found.update(Path(path) for path in re.findall(r"^\t(?:\S+ => )?(/\S+) \(0x", listed, re.MULTILINE))

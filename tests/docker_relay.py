@@ -52,6 +52,7 @@ class Relay:
         self._point: Point | None = None
         self._kill: Callable[[], None] = lambda: None
         self._seen = 0
+        self._under_way: set[asyncio.Task[None]] = set()
         self.stopped = asyncio.Event()
         self.streaming = asyncio.Event()
         self.flowing = asyncio.Event()
@@ -68,12 +69,20 @@ class Relay:
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection."""
-        try:
-            await self._pass_on(reader, writer)
-        except (ConnectionError, asyncio.IncompleteReadError):
-            pass  # the agent was killed
-        finally:
-            writer.close()
+        task = asyncio.create_task(self._pass_on(reader, writer))
+        self._under_way.add(task)
+        await asyncio.wait([task])
+        self._under_way.discard(task)
+        writer.close()
+        if not task.cancelled() and not isinstance(task.exception(), ConnectionError | asyncio.IncompleteReadError):
+            task.result()  # anything but that the agent was killed
+
+    async def end(self) -> None:
+        """Wait no longer for what Docker has not answered."""
+        while self._under_way:
+            for task in self._under_way:
+                task.cancel()
+            await asyncio.sleep(0)
 
     async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = (await reader.readuntil(b"\r\n\r\n")).decode()
@@ -99,8 +108,10 @@ class Relay:
             return
         if moment == "during":
             self._kill()
-        answer = await from_docker.read()
-        to_docker.close()
+        try:
+            answer = await from_docker.read()
+        finally:
+            to_docker.close()
         if moment == "after":
             self._kill()
         if moment is None:
@@ -179,4 +190,5 @@ async def served(made: Relay, path: Path) -> AsyncIterator[None]:
         yield
     finally:
         server.close()
+        await made.end()
         await server.wait_closed()
