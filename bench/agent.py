@@ -20,6 +20,8 @@ from typing import Any
 
 from deployment import LiveAgent, Workbench, base_image, free_port, restart_request, running_agent, start, workbench
 from docker.errors import ImageNotFound  # noqa: TID251 - measured beside the agent
+from docker.types import Mount  # noqa: TID251 - as above
+from live_agent import START_SECONDS
 
 STARTS = 5
 WARM_UP = 100
@@ -86,6 +88,37 @@ def measure_start(bench: Workbench, directory: Path, *, gateway: bool) -> None:
     print(f"resident {statistics.median(resident):.1f} MiB; n={STARTS}")
 
 
+def measure_image(bench: Workbench, directory: Path, *, gateway: bool) -> None:
+    """Resident memory of the agent in its image, idle, as compose.yml runs it."""
+    run = "unix:///run/hubwarden"
+    more = f'gateway = "{run}/docker.sock"\nmetrics = "{run}/metrics.sock"\n' if gateway else ""
+    (directory / "agent.toml").write_text(f"[listen]\n{more}")
+    container = bench.client.containers.run(
+        IMAGE,
+        detach=True,
+        network_mode="none",
+        read_only=True,
+        group_add=[str(Path(bench.socket).stat().st_gid)],
+        environment={"HUBWARDEN_CONFIG": "/etc/hubwarden/agent.toml"},
+        volumes={
+            bench.socket: {"bind": "/var/run/docker.sock"},
+            str(directory / "agent.toml"): {"bind": "/etc/hubwarden/agent.toml", "mode": "ro"},
+        },
+        mounts=[Mount(place, None) for place in ("/run/hubwarden", "/var/lib/hubwarden")],
+    )
+    try:
+        give_up = time.monotonic() + START_SECONDS
+        while container.exec_run(["hubwarden-agent", "healthcheck"]).exit_code:
+            if time.monotonic() > give_up:
+                raise TimeoutError(container.logs().decode())
+        container.reload()
+        status = Path(f"/proc/{container.attrs['State']['Pid']}/status").read_text()
+        resident = int(status.split("VmRSS:")[1].split()[0]) / 1024
+        print(f"in the image, {'with' if gateway else 'without'} gateway and metrics: resident {resident:.1f} MiB")
+    finally:
+        container.remove(force=True, v=True)
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -102,7 +135,9 @@ def main() -> None:
         for gateway in (False, True):
             measure_start(bench, Path(directory), gateway=gateway)
         with suppress(ImageNotFound):
-            print(f"image {IMAGE}: {bench.client.images.get(IMAGE).attrs['Size'] / 1e6:.0f} MB")
+            print(f"image {IMAGE}: {bench.client.images.get(IMAGE).attrs['Size'] / 1e6:.1f} MB")
+            for gateway in (False, True):
+                measure_image(bench, Path(directory), gateway=gateway)
 
 
 if __name__ == "__main__":

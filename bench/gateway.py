@@ -15,7 +15,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -149,12 +149,21 @@ def remember(bench: Workbench, user: str) -> None:
     bench.forget_container(f"jupyterlab-{user}")
 
 
-def measure_memory(agent: LiveAgent, way: Way) -> None:
-    """Resident before and after many requests."""
+def measure_memory(agent: LiveAgent, way: Way, bench: Workbench) -> None:
+    """Resident before and after many requests, a third of them each: a version, an inspect, and a refusal."""
     api = way.client()
+    user = bench.username()
+    remember(bench, user)
+    identifier = create(api, bench.image, user)
     before = agent.status("VmRSS") / 1024
-    for _ in range(MANY_REQUESTS):
-        api.version(api_version=False)
+    for number in range(MANY_REQUESTS):
+        if number % 3 == 0:
+            api.version(api_version=False)
+        elif number % 3 == 1:
+            api.inspect_container(identifier)
+        else:
+            with suppress(APIError):
+                api.containers()
     after = agent.status("VmRSS") / 1024
     print(f"resident: {before:.1f} MiB, after {MANY_REQUESTS} more requests {after:.1f} MiB")
 
@@ -231,7 +240,7 @@ def main() -> None:
                 report(ways, "spawns", "s", 1)
                 for way in ways:
                     print(f"errors {way.name}: {sum(way.times['errors']):.0f}")
-                measure_memory(agent, ways[1])
+                measure_memory(agent, ways[1], bench)
 
 
 if __name__ == "__main__":

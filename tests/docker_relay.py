@@ -9,12 +9,13 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 Moment = Literal["before", "during", "after"]
+Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,10 @@ class Relay:
     Args:
         docker: the engine's socket.
         intent_on_disk: asked before each change whether the record of it is there.
+
+    Attributes:
+        streaming: is set once a container's output has begun to come.
+        flowing: while it is not set, none of that is passed on.
     """
 
     def __init__(self, docker: str, intent_on_disk: Callable[[], bool]) -> None:
@@ -48,6 +53,9 @@ class Relay:
         self._kill: Callable[[], None] = lambda: None
         self._seen = 0
         self.stopped = asyncio.Event()
+        self.streaming = asyncio.Event()
+        self.flowing = asyncio.Event()
+        self.flowing.set()
         self.changes: list[str] = []
         self.unrecorded: list[str] = []
 
@@ -81,9 +89,14 @@ class Relay:
         if not request.startswith("GET "):
             (self.changes if self._intent_on_disk() else self.unrecorded).append(request)
         from_docker, to_docker = await asyncio.open_unix_connection(self._docker)
-        head = re.sub(r"(?i)\r\nconnection: [^\r]*", "", head)
-        to_docker.write(head.replace("\r\n", "\r\nConnection: close\r\n", 1).encode() + body)
+        if "/attach?" not in request:
+            head = re.sub(r"(?i)\r\nconnection: [^\r]*", "", head)
+            head = head.replace("\r\n", "\r\nConnection: close\r\n", 1)
+        to_docker.write(head.encode() + body)
         await to_docker.drain()
+        if "/attach?" in request:
+            await self._stream(moment, (reader, writer), (from_docker, to_docker))
+            return
         if moment == "during":
             self._kill()
         answer = await from_docker.read()
@@ -96,6 +109,35 @@ class Relay:
         else:
             self.stopped.set()
 
+    async def _stream(self, moment: Moment | None, agent: Streams, docker: Streams) -> None:
+        """A container's streams. `during` is once some has gone by, `after` once all has, its end not passed on."""
+        (from_agent, to_agent), (from_docker, to_docker) = agent, docker
+        to_agent.write(await from_docker.readuntil(b"\r\n\r\n"))
+        gone_by = asyncio.Event()
+        sending = asyncio.create_task(_passed_in(from_agent, to_docker, gone_by))
+        receiving = asyncio.create_task(self._passed_out(from_docker, to_agent, gone_by))
+        try:
+            await (gone_by.wait() if moment == "during" else receiving)
+            if moment is not None:
+                self._kill()
+                self.stopped.set()
+        finally:
+            sending.cancel()
+            receiving.cancel()
+            await asyncio.gather(sending, receiving, return_exceptions=True)
+            to_agent.close()
+            to_docker.close()
+
+    async def _passed_out(
+        self, from_docker: asyncio.StreamReader, to_agent: asyncio.StreamWriter, gone_by: asyncio.Event
+    ) -> None:
+        while data := await from_docker.read(65536):
+            self.streaming.set()
+            await self.flowing.wait()
+            to_agent.write(data)
+            await to_agent.drain()
+            gone_by.set()
+
     def _moment(self, request: str) -> Moment | None:
         if self._point is None or not re.search(self._point.request, request):
             return None
@@ -104,6 +146,21 @@ class Relay:
             return None
         moment, self._point = self._point.moment, None
         return moment
+
+
+async def _passed_in(from_agent: asyncio.StreamReader, to_docker: asyncio.StreamWriter, gone_by: asyncio.Event) -> None:
+    """A container's input and its end; who only reads and hangs up has that passed on, too."""
+    is_input = False
+    with suppress(ConnectionError):
+        while data := await from_agent.read(65536):
+            is_input = True
+            to_docker.write(data)
+            await to_docker.drain()
+            gone_by.set()
+    if is_input:
+        to_docker.write_eof()
+    else:
+        to_docker.close()
 
 
 @asynccontextmanager

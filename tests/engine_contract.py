@@ -6,9 +6,11 @@ A subclass provides `engine` and `stage`; the stage makes what a test begins wit
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Protocol
 
 import pytest
+from hubwarden_agent.engine.options import HealthCheck, LogConfig, Options, RestartPolicy, Ulimit
 from hubwarden_agent.engine.port import (
     HELPER_LABEL,
     Conflict,
@@ -36,6 +38,7 @@ class Stage(Protocol):
 
     image: str
     network: str
+    folder: str
     helper_image: ImageId
     number: int
 
@@ -215,6 +218,61 @@ class EngineContract:
         found = await engine.containers_labelled(spec.labels)
         assert [one.id for one in found] == [container]
         assert not await engine.containers_labelled({**spec.labels, "hubwarden.test": "another"})
+
+    async def test_a_command_runs_and_its_status_is_told(self, engine: Engine, stage: Stage) -> None:
+        """Its exit status when it has ended."""
+        container = ContainerId(stage.container())
+        assert await engine.run_in_container(container, ("/bin/sh", "-c", "echo output; exit 0"), 30) == 0
+
+    async def test_a_command_in_no_container_or_a_stopped_one(self, engine: Engine, stage: Stage) -> None:
+        """NotFound and Conflict."""
+        with pytest.raises(NotFound):
+            await engine.run_in_container(NOBODY, ("true",), 1)
+        container = ContainerId(stage.container())
+        await engine.stop_container(container, 5)
+        with pytest.raises(Conflict):
+            await engine.run_in_container(container, ("true",), 1)
+
+    async def test_volumes_are_listed_by_name(self, engine: Engine, stage: Stage) -> None:
+        """Those that are there, and not those that are gone."""
+        name = stage.volume()
+        assert name in await engine.volume_names()
+        await engine.remove_volume(VolumeName(name))
+        assert name not in await engine.volume_names()
+
+    async def test_a_container_has_the_options_of_its_spec(self, engine: Engine, stage: Stage) -> None:
+        """A specification with options and every kind of mount makes a container that starts."""
+        options = Options(
+            user="0:0",
+            hostname="lab",
+            working_dir="/tmp",
+            entrypoint=("/bin/sh", "-c"),
+            health_check=HealthCheck(("CMD", "true"), interval=10**9),
+            shm_size=8 * 1024**2,
+            ulimits=(Ulimit("nofile", 512, 1024),),
+            restart_policy=RestartPolicy("on-failure", 3),
+            log_config=LogConfig("json-file", (("max-size", "1m"),)),
+        )
+        spec = replace(
+            self._spec(stage),
+            command=("while :; do sleep 0.1; done",),
+            options=options,
+            mounts=(
+                Mount("volume", "/home/jovyan", volume=stage.name("home")),
+                Mount("tmpfs", "/fast", size=1024**2),
+                Mount("bind", "/shared", read_only=True, source=stage.folder),
+            ),
+        )
+        container = await engine.create_container(spec)
+        await engine.start_container(container)
+        seen = await engine.container(container)
+        assert seen is not None
+        assert seen.state is ContainerState.RUNNING
+        mounts = {
+            (mount.kind, mount.target, mount.read_only, mount.source) for mount in seen.mounts if not mount.volume
+        }
+        assert ("bind", "/shared", True, stage.folder) in mounts
+        await engine.stop_container(container, 0)
 
     async def test_what_was_archived_is_extracted(self, engine: Engine, stage: Stage) -> None:
         """A tar of a volume, written into another, gives the same tar there; no helper stays behind."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import itertools
+import tarfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
@@ -33,6 +34,7 @@ from hubwarden_agent.engine.port import (
 from hubwarden_agent.names import ContainerId, ContainerName, VolumeName
 
 RUNNING = {ContainerState.RUNNING, ContainerState.PAUSED, ContainerState.RESTARTING}
+EMPTY_TAR = tarfile.TarInfo(".").tobuf() + bytes(2 * tarfile.BLOCKSIZE)
 START = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 
 
@@ -191,6 +193,7 @@ class FakeEngine:
         if self._holding(name):
             raise Conflict("volume is in use")
         del self.volumes[name]
+        self.contents.pop(name, None)
 
     async def image(self, reference: str) -> Image | None:
         await self._enter("image", reference)
@@ -202,7 +205,7 @@ class FakeEngine:
 
     async def archive_volume(self, volume: VolumeName, helper: Helper, take: Callable[[bytes], object]) -> None:
         """A volume's content here is the pieces of its tar. The helper holds it until the end."""
-        await self._help(volume, helper, lambda: [take(piece) for piece in self.contents.get(volume, ())])
+        await self._help(volume, helper, lambda: [take(piece) for piece in self.contents.get(volume, (EMPTY_TAR,))])
 
     async def extract_volume(self, volume: VolumeName, helper: Helper, pieces: Iterable[bytes]) -> None:
         await self._help(volume, helper, lambda: self.contents.update({volume: tuple(pieces)}))

@@ -15,7 +15,7 @@ from fake_edges import FakeClock, MemoryAudit
 from hubwarden_agent.config import SpawnPolicy
 from hubwarden_agent.engine.port import Engine
 from hubwarden_agent.errors import Refusal
-from hubwarden_agent.gateway.app import build_app
+from hubwarden_agent.gateway.app import build_handler
 from hubwarden_agent.gateway.listener import Listener
 from hubwarden_agent.locks import UserLocks
 from hubwarden_agent.metrics import Metrics
@@ -117,7 +117,7 @@ async def _read(reader: asyncio.StreamReader, *, headers_only: bool) -> Reply:
 async def gateway(engine: Engine, directory: Path, **parts: Any) -> AsyncIterator[GatewayStage]:
     """Serve a gateway for the body."""
     stage = GatewayStage(engine, directory / "docker.sock", **parts)
-    app = build_app(
+    handler = build_handler(
         engine=engine,
         names=stage.names,
         spawn=stage.spawn,
@@ -126,7 +126,7 @@ async def gateway(engine: Engine, directory: Path, **parts: Any) -> AsyncIterato
         clock=stage.clock,
         metrics=stage.metrics,
     )
-    listener = Listener(app, drain_seconds=5)
+    listener = Listener(handler, drain_seconds=5)
     bound = socket.socket(socket.AF_UNIX)
     bound.bind(str(stage.path))
     await listener.start(bound)

@@ -16,25 +16,34 @@ from hubwarden.v1 import agent_pb2_grpc
 
 
 class AgentProcess:
-    """An agent whose state and socket lie in `directory`, and whose Docker is at `docker`."""
+    """An agent whose state and socket lie in `directory`, and whose Docker is at `docker`.
 
-    def __init__(self, directory: Path, docker: Path, log: Path | None = None) -> None:
+    Args:
+        directory: has to have a short path.
+        docker: the engine's socket.
+        log: `agent.log` in the directory, unless another.
+        program: what to run instead of `hubwarden-agent`.
+        extra: TOML that is put at the end of its configuration.
+    """
+
+    def __init__(
+        self, directory: Path, docker: Path, log: Path | None = None, program: tuple[str, ...] = (), extra: str = ""
+    ) -> None:
         self.directory = directory
         self.socket = directory / "agent.sock"
         self.audit = directory / "audit.jsonl"
         self._log = (log or directory / "agent.log").open("ab")
+        self._program = program or (str(Path(sys.executable).with_name("hubwarden-agent")),)
         self._process: subprocess.Popen[bytes] | None = None
         (directory / "agent.toml").write_text(
             f'[state]\ndirectory = "{directory}"\n[listen]\ngrpc = ["unix://{self.socket}"]\n'
-            f'[docker]\nhost = "unix://{docker}"\n[audit]\nmax_bytes = 65536\n',
+            f'[docker]\nhost = "unix://{docker}"\n[audit]\nmax_bytes = 65536\n{extra}',
             encoding="utf-8",
         )
 
     async def start(self) -> None:
         """Start, and wait until it serves."""
-        program = Path(sys.executable).with_name("hubwarden-agent")
-        program = Path(sys.executable).with_name("hubwarden-agent")
-        command = [str(program), "serve", "--config", str(self.directory / "agent.toml")]
+        command = [*self._program, "serve", "--config", str(self.directory / "agent.toml")]
         self._process = subprocess.Popen(command, stdout=self._log, stderr=self._log)  # noqa: ASYNC220 - returns at once
         async with asyncio.timeout(PATIENCE), channel(self.socket) as opened:
             await opened.channel_ready()
@@ -44,6 +53,12 @@ class AgentProcess:
         assert self._process is not None
         self._process.kill()
         self._process.wait()
+
+    def terminate(self) -> int:
+        """SIGTERM, and wait until it has ended. Returns its exit status."""
+        assert self._process is not None
+        self._process.terminate()
+        return self._process.wait(PATIENCE)
 
     def close(self) -> None:
         """Kill it if it is alive."""

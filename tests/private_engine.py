@@ -30,9 +30,9 @@ def start() -> str:
     return subprocess.run([ENGINE, "socket", NAME], check=True, capture_output=True, text=True).stdout.strip()
 
 
-def base_image(kind: str, socket: str) -> str:
-    """A base image (`python` or `busybox`) on the private engine. Returns its tag."""
-    script = f'eval "$({ENGINE} env {NAME})"; exec {BASE_IMAGES} {kind}'
+def base_image(kind: str, socket: str, name: str = NAME) -> str:
+    """A base image (`python` or `busybox`) on a private engine. Returns its tag."""
+    script = f'eval "$({ENGINE} env {name})"; exec {BASE_IMAGES} {kind}'
     environment = {**os.environ, "DOCKER_HOST": f"unix://{socket}"}
     result = subprocess.run(["bash", "-c", script], check=True, stdout=subprocess.PIPE, text=True, env=environment)
     return result.stdout.strip()

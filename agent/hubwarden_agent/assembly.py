@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import grpc
 from limits import parse as parse_rate
 
+from hubwarden_agent import unfinished
 from hubwarden_agent.audit import AuditFile
 from hubwarden_agent.audit_segments import Segments
 from hubwarden_agent.budgets import Window
@@ -122,12 +123,12 @@ def assemble(settings: Config, engine: Engine, clock: Clock, metrics: Metrics, k
     """Put an agent together; without a keyring, nothing listens on TCP.
 
     Raises:
-        OSError: the audit file cannot be opened.
+        OSError: the audit file, or what the state directory says of unfinished restores, cannot be read.
     """
     kept = settings.audit
     segments = Segments(settings.state_directory / kept.file, kept.max_bytes, kept.keep)
     audit = AuditFile(segments, clock, Window(parse_rate(DENIALS_RECORDED), clock))
-    limits, names, locks = settings.limits, Names(settings.names), UserLocks()
+    limits, names, locks = settings.limits, Names(settings.names), UserLocks(unfinished.users(settings.state_directory))
     runner = Runner(locks, clock, limits.max_concurrent)
     backups = Backups(engine, names, settings.reset, clock)
     sizes = Sizes(engine, clock, settings.reset.sizes_interval)
@@ -165,7 +166,7 @@ def _gateway(
 ) -> Listener:
     from hubwarden_agent.gateway import app, listener  # noqa: PLC0415 - see the top
 
-    front = app.build_app(
+    handler = app.build_handler(
         engine=engine, names=names, spawn=settings.spawn, locks=locks, audit=audit, clock=clock, metrics=metrics
     )
-    return listener.Listener(front, DRAIN_SECONDS)
+    return listener.Listener(handler, DRAIN_SECONDS)

@@ -31,7 +31,8 @@ class Entry:
 
     `client` is who the transport says called (`unix`), `actor` who the caller says asked. `object` and `object_id` are
     the name and id (or creation time) of the container or volume that is acted on. `fingerprint` stands for the
-    parameters of a request whose id is remembered; empty for any other. `stop_timeout` is a restart's, in seconds.
+    parameters of a request whose id is remembered; empty for any other. `stop_timeout` is a restart's, in seconds;
+    `backup_id` is the backup that an operator restores or removes.
     """
 
     operation: str
@@ -44,6 +45,7 @@ class Entry:
     object_id: str
     fingerprint: str = ""
     stop_timeout: int = 0
+    backup_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,13 +149,14 @@ class AuditFile:
     ) -> Mapping[str, Any]:
         """A line's fields but for the chain's, in the order in which they are written."""
         said = asdict(entry)
-        optional = {key: value for key in ("fingerprint", "stop_timeout") if (value := said.pop(key))}
+        optional = ("fingerprint", "stop_timeout", "backup_id")
+        more = {key: value for key in optional if (value := said.pop(key))} | more
         first = {
             key: said.pop(key) for key in ("request_id", "client", "actor", "username", "server_name", "operation")
         }
         time = self._clock.now().isoformat(timespec="milliseconds").replace("+00:00", "Z")
         ended = {"phase": phase, "result": result, "reason": reason, **said, "duration_ms": duration_ms}
-        return {"time": time, **first, **ended, **optional, **more}
+        return {"time": time, **first, **ended, **more}
 
     async def _append(self, line: Mapping[str, Any], *, owed: bool = False) -> None:
         # Shielded: a caller that is cancelled must not leave half a thought; the line is written or refused as a whole.

@@ -85,8 +85,9 @@ class Writer:
         self._put(self._compressor.flush())
         os.fsync(self._tar)
         manifest = self._manifest()
+        line = _readable(manifest)
         file = self._made(f"{self._subject.request_id}{MANIFEST}{PART}")
-        _write(file, manifest.line())
+        _write(file, line)
         os.fsync(file)
         # Whatever moment the machine dies at, no manifest stands without its tar.
         for index, suffix in enumerate((TAR, MANIFEST)):
@@ -214,6 +215,15 @@ def opened(directory: int, name: str) -> Iterator[int]:
         yield file
     finally:
         os.close(file)
+
+
+def _readable(manifest: Manifest) -> bytes:
+    """The manifest's line, if it can be read again: by then, the volume may be gone. Raises `OSError`."""
+    try:
+        Manifest.parse(manifest.line())
+    except (BadBackup, UnicodeError) as error:
+        raise OSError(errno.EINVAL, "its manifest could not be read again") from error
+    return manifest.line()
 
 
 def _write(file: int, content: bytes) -> None:

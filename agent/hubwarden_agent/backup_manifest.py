@@ -20,6 +20,8 @@ from hubwarden_agent.errors import Refusal
 from hubwarden_agent.names import BackupId, RequestId, Username, VolumeName
 
 FORMAT = 1
+MAX_BYTES = 1024**2
+"""Of a manifest; longer ones are not read."""
 _TIME = "%Y-%m-%dT%H:%M:%SZ"
 
 
@@ -72,6 +74,8 @@ class Manifest:
         Raises:
             BadBackup: it did not.
         """
+        if len(line) > MAX_BYTES:
+            raise BadBackup("its manifest is too long")
         try:
             found: dict[str, Any] = json.loads(line)
             _check_format(found.pop("format"))

@@ -19,11 +19,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hubwarden_agent.backup_file import MANIFEST, PART, TAR, Reader, Writer, opened
-from hubwarden_agent.backup_manifest import BadBackup, Manifest, Subject, outdated, volume_part
+from hubwarden_agent.backup_manifest import MAX_BYTES, BadBackup, Manifest, Subject, outdated, volume_part
 from hubwarden_agent.clock import Clock
 from hubwarden_agent.names import BackupId, RequestId, VolumeName
 
-MAX_MANIFEST_BYTES = 1024**2
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _UNFINISHED = re.compile(
     f"{RequestId.pattern.pattern}({re.escape(TAR)}|{re.escape(MANIFEST)}){re.escape(PART)}"
@@ -78,7 +77,7 @@ class Store:
         """
         with self._entries() as directory:
             with opened(directory, f"{backup_id}{MANIFEST}") as file:
-                manifest = Manifest.parse(os.read(file, MAX_MANIFEST_BYTES))
+                manifest = Manifest.parse(os.read(file, MAX_BYTES + 1))
             if manifest.backup_id != backup_id:
                 raise BadBackup("its manifest is another backup's")
             with opened(directory, f"{backup_id}{TAR}") as file:

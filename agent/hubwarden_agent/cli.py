@@ -20,8 +20,14 @@ from hubwarden_agent.clock import SystemClock
 CONFIG_VARIABLE = "HUBWARDEN_CONFIG"
 TOOLS = {"certs": "make and show certificates for TCP"}
 """Modules of `hubwarden_agent.tools`, which read the rest of the command line themselves."""
+CONFIGURED_TOOLS = {
+    "audit": "verify the audit trail, or show what is in it",
+    "backups": "list, show, verify or prune the backups",
+    "restore": "bring a home back from a backup, while the agent is stopped",
+}
+"""The same, for those that need the configuration."""
 
-_UNEXAMINED = ("healthcheck", "audit")
+_UNEXAMINED = ("healthcheck", *CONFIGURED_TOOLS)
 """These work however the certificates are."""
 
 
@@ -32,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return int(importlib.import_module(f"hubwarden_agent.tools.{arguments[0]}").main(arguments[1:]))
     parser = _parser()
     options, rest = parser.parse_known_args(arguments)
-    if rest and options.command != "audit":
+    if rest and options.command not in CONFIGURED_TOOLS:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     try:
         settings = _load(options.config, examine=None if options.command in _UNEXAMINED else _examine)
@@ -42,10 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     if options.command == "check-config":
         return 0
-    if options.command == "audit":
-        from hubwarden_agent.tools import audit  # noqa: PLC0415 - see the top
-
-        return audit.main(rest, settings.state_directory / settings.audit.file)
+    if options.command in CONFIGURED_TOOLS:
+        return int(importlib.import_module(f"hubwarden_agent.tools.{options.command}").main(rest, settings))
     tls.restrict_suites(settings.tls.minimum)
     from hubwarden_agent import serving  # noqa: PLC0415 - only now gRPC
 
@@ -61,10 +65,10 @@ def _parser() -> argparse.ArgumentParser:
         ("serve", "serve until SIGTERM"),
         ("check-config", "say what is wrong with the configuration, and end"),
         ("healthcheck", "exit 0 when the agent serves and Docker answers"),
-        ("audit", "verify the audit trail, or show what is in it"),
+        *CONFIGURED_TOOLS.items(),
     ):
         # A tool parses what is its own, its --help included, when it is imported.
-        command = commands.add_parser(name, help=text, add_help=name != "audit")
+        command = commands.add_parser(name, help=text, add_help=name not in CONFIGURED_TOOLS)
         command.add_argument("--config", type=Path, help=f"agent.toml (or {CONFIG_VARIABLE}; neither: all defaults)")
     for name, text in TOOLS.items():
         commands.add_parser(name, help=text)

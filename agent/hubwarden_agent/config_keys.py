@@ -1,115 +1,30 @@
 """Every configuration key with its default and its check: the closed table behind `config`.
 
 What holds here: a key that is not in `TABLES` is a mistake, and so is a value that its check does not know. Checks are
-pure and say what would be right. Keys of features that this version does not have accept only what turns them off.
+pure and say what would be right.
 """
 
 from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-from limits import RateLimitItem
-from limits import parse as parse_rate
-
-from hubwarden_agent import host_paths
-from hubwarden_agent.engine.options import DeviceRequest, HealthCheck, LogConfig, RestartPolicy, Tmpfs, Ulimit
+from hubwarden_agent.config_checks import Key, at_least_one, empty_or, flag, number, path, rate, several, template, text
+from hubwarden_agent.spawn_keys import SPAWN_KEYS
 
 TCP = "tcp://"
 """What begins the addresses in `listen.grpc` that need `[tls]`."""
 _MAX_PORT = 65535
-_RATES = 'a rate such as "3/hour" or "6/10 minutes"'
 
-Check = Callable[[Any], Any]
-"""Turns a TOML value into what the agent uses, or raises ValueError with what would be right."""
-
-
-@dataclass(frozen=True, slots=True)
-class Key:
-    """One key: the default as TOML would give it, and its check. A key `in_values = False` is checked and dropped."""
-
-    default: Any
-    check: Check
-    in_values: bool = True
-
-
-def _text(pattern: str, wanted: str) -> Check:
-    def check(value: Any) -> str:
-        if not isinstance(value, str) or not re.fullmatch(pattern, value):
-            raise ValueError(f"must be {wanted}")
-        return value
-
-    return check
-
-
-def _number(low: float, high: float, kind: type[int | float] = int) -> Check:
-    def check(value: Any) -> float:
-        if isinstance(value, bool) or not isinstance(value, int | kind) or not low <= value <= high:
-            raise ValueError(f"must be a number from {low} to {high}")
-        return kind(value)
-
-    return check
-
-
-def _flag(value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise ValueError("must be true or false")  # noqa: TRY004 - a mistake in a file, reported with all the others
-    return value
-
-
-def _several(check: Check) -> Check:
-    def check_all(value: Any) -> tuple[Any, ...]:
-        if not isinstance(value, list):
-            raise ValueError("must be a list")  # noqa: TRY004 - as in _flag
-        items = tuple(check(item) for item in value)
-        if len(set(items)) != len(items):
-            raise ValueError("holds the same value twice")
-        return items
-
-    return check_all
-
-
-def _words(check: Check) -> Check:
-    """A list in which order counts, and the same may stand twice."""
-
-    def check_all(value: Any) -> tuple[Any, ...]:
-        if not isinstance(value, list) or not value:
-            raise ValueError("must be a list of at least one")
-        return tuple(check(item) for item in value)
-
-    return check_all
-
-
-def _at_least_one(check: Check) -> Check:
-    def check_all(value: Any) -> tuple[Any, ...]:
-        items: tuple[Any, ...] = _several(check)(value)
-        if not items:
-            raise ValueError("must hold at least one")
-        return items
-
-    return check_all
-
-
-def _only(value: Any, meaning: str) -> Check:
-    def check(given: Any) -> Any:
-        if given != value:
-            raise ValueError(f"must be {value!r}: {meaning} is not available in this version")
-        return given
-
-    return check
-
-
-_unix_socket = _text(r"unix:///[^\x00-\x20]{1,100}", '"unix:///absolute/path"')
+_unix_socket = text(r"unix:///[^\x00-\x20]{1,100}", '"unix:///absolute/path"')
 
 
 def _listener(value: Any) -> str:
     wanted = '"unix:///absolute/path", or with [tls] "tcp://HOST:PORT"'
-    address = _text(
+    address = text(
         r"unix:///[^\x00-\x20]{1,100}|tcp://([a-zA-Z0-9.-]{1,253}|\[[0-9a-f:.]{2,45}\]):[1-9][0-9]{0,4}", wanted
     )(value)
     if address.startswith(TCP) and int(address.rpartition(":")[2]) > _MAX_PORT:
@@ -130,226 +45,58 @@ def _unix_socket_or_port(value: Any) -> str:
     return str(value)
 
 
-def _empty_or(check: Check) -> Check:
-    return lambda value: "" if value == "" else check(value)
-
-
 def _socket_mode(value: Any) -> int:
-    mode = int(_text("0[0-7]{3}", 'four octal digits such as "0660"')(value), 8)
+    mode = int(text("0[0-7]{3}", 'four octal digits such as "0660"')(value), 8)
     if mode & 0o007:
         raise ValueError("must not let others in")
     return mode
 
 
-def _rate(value: Any) -> RateLimitItem:
-    # Stricter than the library, which takes the first of several rates, and an amount or a span of 0.
-    rate = _text(r"[1-9][0-9]{0,5} ?(/|per) ?([1-9][0-9]{0,3} )?(second|minute|hour|day)s?", _RATES)(value)
-    return parse_rate(rate)
-
-
-def _size(value: Any) -> int:
-    match = re.fullmatch(r"([1-9][0-9]{0,5})([mg])", value) if isinstance(value, str) else None
-    if not match:
-        raise ValueError('must be a size such as "512m" or "4g"')
-    return int(match[1]) * {"m": 1024**2, "g": 1024**3}[match[2]]
-
-
-def _address(value: Any) -> str:
-    try:
-        return str(ipaddress.ip_address(_text(r".{1,45}", "an address")(value)))
-    except ValueError as error:
-        raise ValueError("must be an IP address of this host") from error
-
-
-def _path(value: Any) -> Path:
-    if not isinstance(value, str) or not PurePosixPath(value).is_absolute():
-        raise ValueError("must be an absolute path")
-    return Path(value)
-
-
-def _labels(value: Any) -> Mapping[str, str]:
-    if not isinstance(value, dict) or not all(isinstance(label, str) for label in value.values()):
-        raise ValueError('must be a table of texts such as {"team" = "physics"}')
-    if any(key.startswith("hubwarden.") for key in value):
-        raise ValueError("must not hold hubwarden.* labels, which are the agent's own")
-    return MappingProxyType(dict(value))
-
-
-def _table(
-    kind: type[Any], required: Mapping[str, Check], optional: Mapping[str, Check] = MappingProxyType({})
-) -> Check:
-    """A table such as {name = "nofile", soft = 1024, hard = 1024}, in docker-py's words."""
-    checks = {**required, **optional}
-
-    def check(value: Any) -> Any:
-        if not isinstance(value, dict) or not required.keys() <= value.keys() <= checks.keys():
-            raise ValueError(
-                f"must be tables of {', '.join(required)} and if need be {', '.join(optional) or 'no more'}"
-            )
-        try:
-            return kind(**{key: checks[key](item) for key, item in value.items()})
-        except ValueError as error:
-            raise ValueError(f"has a value that does not fit: {error}") from error
-
-    return check
-
-
-def _log_options(value: Any) -> tuple[tuple[str, str], ...]:
-    if not isinstance(value, dict) or not all(isinstance(option, str) for option in value.values()):
-        raise ValueError('must be a table of texts such as {"max-size" = "10m"}')
-    return tuple(sorted(value.items()))
-
-
-def _inner_path(value: Any) -> str:
-    if not isinstance(value, str) or not host_paths.is_clean(value):
-        raise ValueError("must be an absolute path in the container")
-    if host_paths.is_below(value, host_paths.KERNEL_PATHS):
-        raise ValueError("must not be below /proc, /sys or /dev")
-    return value
-
-
-def _host_path(value: Any) -> host_paths.HostPath:
-    return host_paths.parse(_text(r".{1,4096}", 'paths such as "/srv/shared:ro"')(value))
-
-
-_client = _text(
+_client = text(
     r"dns:[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?|uri:[a-z][a-z0-9+.-]*:[!-~]{1,2000}",
     'an alternative name of a client certificate, exact: "dns:hub.example.org" or "uri:spiffe://example.org/hub"',
 )
-_template = _text(r"[^\x00-\x20]{1,200}", "a template such as 'jupyterlab-{username}'")
-_any_text = _text(r"[^\x00-\x1f]{1,4096}", "text")
-_command = _words(_any_text)
-_unbounded = _number(-1, 2**63 - 1)
-_nanoseconds = _number(10**9, 10**15)
-_image = _text(r"[a-zA-Z0-9][a-zA-Z0-9._/:@-]{0,254}", "an exact image reference")
 
 TABLES: Mapping[str, Key] = MappingProxyType(
     {
-        "listen.grpc": Key(["unix:///run/hubwarden/agent.sock"], _at_least_one(_listener)),
-        "listen.gateway": Key("", _empty_or(_unix_socket)),
-        "listen.metrics": Key("", _empty_or(_unix_socket_or_port)),
+        "listen.grpc": Key(["unix:///run/hubwarden/agent.sock"], at_least_one(_listener)),
+        "listen.gateway": Key("", empty_or(_unix_socket)),
+        "listen.metrics": Key("", empty_or(_unix_socket_or_port)),
         "listen.socket_mode": Key("0660", _socket_mode),
-        "listen.socket_group": Key("", _text(r"[a-z_0-9][a-z0-9_-]{0,31}|", "a group's name or number")),
-        "tls.certificate": Key("", _empty_or(_path)),
-        "tls.key": Key("", _empty_or(_path)),
-        "tls.client_ca": Key("", _empty_or(_path)),
-        "tls.clients": Key([], _several(_client)),
-        "tls.minimum": Key("1.2", _text(r"1\.[23]", '"1.2" or "1.3"')),
+        "listen.socket_group": Key("", text(r"[a-z_0-9][a-z0-9_-]{0,31}|", "a group's name or number")),
+        "tls.certificate": Key("", empty_or(path)),
+        "tls.key": Key("", empty_or(path)),
+        "tls.client_ca": Key("", empty_or(path)),
+        "tls.clients": Key([], several(_client)),
+        "tls.minimum": Key("1.2", text(r"1\.[23]", '"1.2" or "1.3"')),
         "docker.host": Key("unix:///var/run/docker.sock", _unix_socket),
-        "docker.timeout": Key(30, _number(1, 600)),
-        "names.container": Key("jupyterlab-{username}", _template),
-        "names.named_container": Key("jupyterlab-{username}--{servername}", _empty_or(_template)),
-        "names.home_volume": Key("jupyterlab-{username}_home", _template),
-        "names.escape": Key("dockerspawner", _text("dockerspawner|legacy", '"dockerspawner" or "legacy"')),
-        "limits.restarts_per_user": Key("6/10 minutes", _rate),
-        "limits.resets_per_user": Key("3/hour", _rate),
-        "limits.resets_total": Key("60/hour", _rate),
-        "limits.max_stop_timeout": Key(60, _number(0, 75)),  # the agent's own end waits 90 s for a restart
-        "limits.max_deadline": Key(600, _number(1, 86400)),
-        "limits.max_concurrent": Key(256, _number(1, 10000)),
-        "reset.stopped_container": Key("remove", _text("remove|refuse", '"remove" or "refuse"')),
-        "reset.allow_non_local": Key(default=False, check=_flag),
-        "reset.start_timeout": Key(60, _number(1, 86400)),
-        "reset.backup": Key("off", _text("off|required", '"off" or "required"')),
-        "reset.backup_dir": Key("/var/lib/hubwarden-backups", _path),
-        "reset.keep": Key(3, _number(1, 10000)),
-        "reset.keep_days": Key(30, _number(0, 36500)),
-        "reset.max_bytes": Key(10**12, _number(1, 2**60)),
-        "reset.protect_labels": Key([], _several(_text(r"[!-~]{1,255}", "a label's key"))),
-        "reset.helper_image": Key("", _text(r"sha256:[0-9a-f]{64}|", "an image's full id, sha256:...")),
-        "reset.sizes_interval": Key(0, _number(0, 86400)),
-        "state.directory": Key("/var/lib/hubwarden", _path),
-        "audit.file": Key("audit.jsonl", _text(r"[a-zA-Z0-9][a-zA-Z0-9._-]{0,99}", "a file name without a directory")),
-        "audit.max_bytes": Key(67108864, _number(65536, 2**40)),
-        "audit.keep": Key(20, _number(1, 10000)),
-        "spawn.images": Key([], _several(_image)),
-        "spawn.networks": Key(
-            [],
-            _several(_text(r"(?!host$)[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}", "a network's name, and not the host's own")),
-        ),
-        "spawn.volumes": Key(
-            [
-                "jupyterlab-{username}_home",
-                "jupyterlab-{username}_workspace",
-                "jupyterlab-{username}_cache",
-            ],
-            _several(_template),
-        ),
-        "spawn.host_paths": Key([], _several(_host_path)),
-        "spawn.tmpfs": Key(
-            [], _several(_table(Tmpfs, {"target": _inner_path, "size": _size}, {"mode": _number(0, 0o1777)}))
-        ),
-        "spawn.max_memory": Key("4g", _size),
-        "spawn.max_cpus": Key(2.0, _number(0.01, 1024, float)),
-        "spawn.max_pids": Key(1024, _number(1, 4194304)),
-        "spawn.max_containers": Key(200, _number(1, 100000)),
-        "spawn.max_volumes": Key(1000, _number(1, 1000000)),
-        "spawn.max_creates": Key("60/minute", _rate),
-        "spawn.labels": Key({}, _labels),
-        "spawn.publish": Key("", _empty_or(_address)),
-        "spawn.users": Key(
-            [], _several(_text(r"[a-z0-9_][a-z0-9_.-]*(:[a-z0-9_][a-z0-9_.-]*)?", "users such as 1000:100"))
-        ),
-        "spawn.hostnames": Key([], _several(_text(r"[a-zA-Z0-9][a-zA-Z0-9.-]{0,62}", "host names"))),
-        "spawn.working_dirs": Key([], _several(_inner_path)),
-        "spawn.entrypoints": Key([], _several(_command)),
-        "spawn.exec": Key([], _several(_command)),
-        "spawn.healthchecks": Key(
-            [],
-            _several(
-                _table(
-                    HealthCheck,
-                    {"test": _command},
-                    {
-                        "interval": _nanoseconds,
-                        "timeout": _nanoseconds,
-                        "retries": _number(1, 1000),
-                        "start_period": _nanoseconds,
-                    },
-                )
-            ),
-        ),
-        "spawn.shm_sizes": Key([], _several(_size)),
-        "spawn.ulimits": Key(
-            [],
-            _several(
-                _table(
-                    Ulimit,
-                    {"name": _text("[a-z]{2,16}", "a limit's name"), "soft": _unbounded, "hard": _unbounded},
-                )
-            ),
-        ),
-        "spawn.restart_policies": Key(
-            [],
-            _several(
-                _table(
-                    RestartPolicy,
-                    {"name": _text("on-failure|always|unless-stopped", "on-failure, always or unless-stopped")},
-                    {"maximum_retry_count": _number(0, 1000)},
-                )
-            ),
-        ),
-        "spawn.log_configs": Key(
-            [],
-            _several(
-                _table(LogConfig, {"type": _text(r"[a-z][a-z0-9/:._-]{0,99}", "a driver")}, {"config": _log_options})
-            ),
-        ),
-        "spawn.device_requests": Key(
-            [],
-            _several(
-                _table(
-                    DeviceRequest,
-                    {"capabilities": _words(_command)},
-                    {
-                        "driver": _any_text,
-                        "count": _number(-1, 1024),
-                        "device_ids": _words(_text(r"[a-zA-Z0-9][a-zA-Z0-9._:/=-]{0,99}", "a device's id")),
-                    },
-                )
-            ),
-        ),
-        "spawn.adopt": Key("off", _text("off|by-name", '"off" or "by-name"')),
+        "docker.timeout": Key(30, number(1, 600)),
+        "names.container": Key("jupyterlab-{username}", template),
+        "names.named_container": Key("jupyterlab-{username}--{servername}", empty_or(template)),
+        "names.home_volume": Key("jupyterlab-{username}_home", template),
+        "names.escape": Key("dockerspawner", text("dockerspawner|legacy", '"dockerspawner" or "legacy"')),
+        "limits.restarts_per_user": Key("6/10 minutes", rate),
+        "limits.resets_per_user": Key("3/hour", rate),
+        "limits.resets_total": Key("60/hour", rate),
+        "limits.max_stop_timeout": Key(60, number(0, 75)),  # the agent's own end waits 90 s for a restart
+        "limits.max_deadline": Key(600, number(1, 86400)),
+        "limits.max_concurrent": Key(256, number(1, 10000)),
+        "reset.stopped_container": Key("remove", text("remove|refuse", '"remove" or "refuse"')),
+        "reset.allow_non_local": Key(default=False, check=flag),
+        "reset.start_timeout": Key(60, number(1, 86400)),
+        "reset.backup": Key("off", text("off|required", '"off" or "required"')),
+        "reset.backup_dir": Key("/var/lib/hubwarden-backups", path),
+        "reset.keep": Key(3, number(1, 10000)),
+        "reset.keep_days": Key(30, number(0, 36500)),
+        "reset.max_bytes": Key(10**12, number(1, 2**60)),
+        "reset.protect_labels": Key([], several(text(r"[!-~]{1,255}", "a label's key"))),
+        "reset.helper_image": Key("", text(r"sha256:[0-9a-f]{64}|", "an image's full id, sha256:...")),
+        "reset.sizes_interval": Key(0, number(0, 86400)),
+        "state.directory": Key("/var/lib/hubwarden", path),
+        "audit.file": Key("audit.jsonl", text(r"[a-zA-Z0-9][a-zA-Z0-9._-]{0,99}", "a file name without a directory")),
+        "audit.max_bytes": Key(67108864, number(65536, 2**40)),
+        "audit.keep": Key(20, number(1, 10000)),
     }
+    | dict(SPAWN_KEYS)
 )
 """Key -> default and check. The one list of what may stand in `agent.toml`."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from hubwarden_agent.config_keys import Key
+from hubwarden_agent.config_checks import Key
 
 
 class Reader:
@@ -21,12 +21,9 @@ class Reader:
         self.mistakes.extend(f"{key}: unknown key" for key in given if key not in tables)
         for name, key in tables.items():
             try:
-                value = key.check(given.get(name, key.default))
+                self.values[name] = key.check(given.get(name, key.default))
             except ValueError as error:
                 self.mistakes.append(f"{name}: {error}")
-                continue
-            if key.in_values:
-                self.values[name] = value
 
     def _flatten(self, document: Mapping[str, Any], known: set[str]) -> dict[str, Any]:
         given: dict[str, Any] = {}

@@ -8,7 +8,7 @@ This file must never await, and inspecting must never take a lock.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from hubwarden_agent.errors import Reason, Refusal
@@ -16,10 +16,14 @@ from hubwarden_agent.names import Username
 
 
 class UserLocks:
-    """The locks of all users."""
+    """The locks of all users.
 
-    def __init__(self) -> None:
-        self._held: set[Username] = set()
+    Args:
+        held: whose are held from the start and for good.
+    """
+
+    def __init__(self, held: Iterable[Username] = ()) -> None:
+        self._held = set(held)
 
     def check(self, username: Username) -> None:
         """Refuse as `hold` would now, without taking anything.

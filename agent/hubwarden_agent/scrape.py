@@ -31,12 +31,12 @@ async def serve_metrics(metrics: Metrics, address: str, mode: int, group: int | 
         OSError: the socket cannot be made.
     """
 
-    async def show(_request: web.Request) -> web.Response:
+    async def show(request: web.BaseRequest) -> web.Response:
+        if (request.method, request.path) != ("GET", "/metrics"):
+            return web.Response(status=404)
         return web.Response(body=metrics.text(), headers=_HEADERS)
 
-    app = web.Application()
-    app.router.add_get("/metrics", show)
-    listener = Listener(app, DRAIN_SECONDS)
+    listener = Listener(show, DRAIN_SECONDS)
     await listener.start(_bound(address, mode, group))
     return listener
 

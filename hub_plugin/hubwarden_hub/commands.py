@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import uuid
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 _UUID4 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 
@@ -84,11 +84,19 @@ class Home:
 
     Attributes:
         removed_containers: the user's own stopped containers that go with it.
+        completed_at: when that was, or would have been.
         backup_id: unset when no backup was asked for.
         size_bytes: unset when not known.
     """
 
     volume: str
     removed_containers: tuple[str, ...]
+    completed_at: datetime
     backup_id: str | None
     size_bytes: int | None
+
+    def backup_until(self, keep_days: int) -> str | None:
+        """Up to when the backup is kept for certain, in ISO 8601; unset without one, or where 0 days are known."""
+        if not (self.backup_id and keep_days):
+            return None
+        return (self.completed_at + timedelta(days=keep_days)).isoformat()

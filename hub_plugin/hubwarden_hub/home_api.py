@@ -6,6 +6,7 @@ knows that a server of the user's is active. Other users' container names are fo
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from jupyterhub.scopes import needs_scope
@@ -53,7 +54,7 @@ class HomeVolumeHandler(HomeHandler):
         user = self.user_named(user_name)
         command = self.command_for(user)
         body: dict[str, Any] = {"volume": command.expected_volume, "exists": True, "size_bytes": None}
-        refusal: dict[str, Any] = {"resettable": True, "reason": None, "message": None}
+        refusal: dict[str, Any] = {"resettable": True, "reason": None, "message": None, "retry_after": None}
         holders: tuple[str, ...] = ()
         try:
             home = await self.plugin.agent.check_reset(command)
@@ -65,6 +66,7 @@ class HomeVolumeHandler(HomeHandler):
             body["exists"] = error.reason is not Reason.VOLUME_NOT_FOUND
             message = error.sentence(for_admin=self.acts_for_everybody)
             refusal = {"resettable": False, "reason": str(error.reason), "message": message}
+            refusal["retry_after"] = error.retry_after and math.ceil(error.retry_after)
             holders = error.holders
         if self.acts_for_everybody:
             body["holders"] = list(holders)
@@ -78,7 +80,8 @@ class ResetHomeVolumeHandler(HomeHandler):
     async def delete(self, user_name: str) -> None:
         """Delete everything in the home, and answer when that is done."""
         user = self.user_named(user_name)
-        self.refuse_while_active(user)
+        if self.plugin.resets.known(user.id, self.request_id) is None:
+            self.refuse_while_active(user)
         operation = self.plugin.resets.request(user.id, self.command_for(user), HomeNote(user))
         home = await operation.result()
         self.finish(
@@ -87,6 +90,7 @@ class ResetHomeVolumeHandler(HomeHandler):
                 "volume": home.volume,
                 "removed_containers": list(home.removed_containers),
                 "backup_id": home.backup_id,
+                "backup_until": home.backup_until(self.plugin.settings.backup_keep_days),
                 "request_id": str(self.request_id),
             }
         )

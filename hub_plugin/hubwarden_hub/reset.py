@@ -13,7 +13,7 @@ from logging import Logger
 from typing import Protocol
 
 from hubwarden_hub.agent import Agent
-from hubwarden_hub.commands import Home, ResetCommand
+from hubwarden_hub.commands import Home, RequestId, ResetCommand
 from hubwarden_hub.errors import OUTCOME_UNKNOWN, AgentError, Reason
 from hubwarden_hub.operations import Operation, Phase, Turns
 from hubwarden_hub.records import Records
@@ -50,7 +50,7 @@ class Resets:
         self._latest: dict[int, Operation[Home]] = {}
 
     def request(self, user_id: int, command: ResetCommand, note: Note, *, left_behind: bool = False) -> Operation[Home]:
-        """Begin a reset, or find the one under way that has this id.
+        """Begin a reset, or find the one that has this id.
 
         Args:
             user_id: in the Hub's database.
@@ -61,16 +61,20 @@ class Resets:
         Raises:
             AgentError: `OPERATION_IN_PROGRESS`, a reset with another id is under way.
         """
+        if (known := self.known(user_id, command.request_id)) is not None:
+            return known
         if user_id in self._running:
-            operation = self._running[user_id][0]
-            if operation.request_id != command.request_id:
-                raise AgentError(Reason.OPERATION_IN_PROGRESS)
-            return operation
+            raise AgentError(Reason.OPERATION_IN_PROGRESS)
         operation = self._latest[user_id] = Operation(command.request_id)
         self._records.follow(operation, command)
         carrying_out = self._carry_out(user_id, operation, command, note, left_behind=left_behind)
         self._running[user_id] = (operation, asyncio.create_task(carrying_out))
         return operation
+
+    def known(self, user_id: int, request_id: RequestId) -> Operation[Home] | None:
+        """The latest reset of a user's home, if it has this id and it is known, or will be, how it ends."""
+        latest = self._latest.get(user_id)
+        return latest if latest is not None and latest.request_id == request_id and not latest.is_lost else None
 
     def latest(self, user_id: int) -> Operation[Home] | None:
         """The reset of a user's home that is under way, or else the last one that this Hub has seen end."""

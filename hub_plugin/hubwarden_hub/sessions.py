@@ -22,6 +22,6 @@ def end_browser_sessions(db: Any, oauth_client_id: str) -> int:
     Returns:
         how many there were.
     """
-    # Deleted where they are: loading them costs the Hub's loop ten times as much. "fetch" keeps the session true.
+    # By a statement: many restarts may end together, and loading rows keeps the loop. "fetch" keeps the session true.
     mine = (db.query(table).filter_by(client_id=oauth_client_id) for table in (orm.APIToken, orm.OAuthCode))
     return sum(rows.delete(synchronize_session="fetch") for rows in mine)

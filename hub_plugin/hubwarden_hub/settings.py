@@ -106,6 +106,16 @@ class Hubwarden(Configurable):
         config=True,
         help="""Seconds for the agent to reset a home, its backup included. At most `limits.max_deadline` there.""",
     )
+    backup_keep_days = Integer(
+        0,
+        min=0,
+        max=36500,
+        config=True,
+        help="""Days for which the agent keeps the backup that it made before a reset: its `reset.keep_days`.
+
+        The agent does not tell the Hub. With it, the page says until when an admin can bring the home back.
+        """,
+    )
     outcome_wait = Float(
         120,
         min=0,

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-from jupyterhub.utils import AnyTimeoutError, make_ssl_context
+from jupyterhub.utils import AnyTimeoutError, make_ssl_context, url_path_join, wait_for_http_server
 
 from hubwarden_hub.errors import AgentError, Reason
 from hubwarden_hub.restart import Address, Unanswered
@@ -24,12 +24,20 @@ if TYPE_CHECKING:
     from hubwarden_hub.spawner import RestartableSpawnerMixin
 
 
+_PAUSE = 0.05
+"""Seconds between two attempts to reach a server that starts, if it is the only one."""
+_LONGEST_PAUSE = 0.5
+"""The same when so many start at once that all attempts together would cost the Hub more than they find."""
+
+
 class SpawnedServer:
     """`restart.Server` for a Spawner.
 
     Args:
         spawner: with a server on record.
     """
+
+    _awaited = 0  # servers whose first answer is waited for
 
     def __init__(self, spawner: RestartableSpawnerMixin) -> None:
         self._spawner = spawner
@@ -117,13 +125,19 @@ class SpawnedServer:
         settings = self._settings
         key, cert, ca = (settings.get(f"internal_ssl_{name}") for name in ("key", "cert", "ca"))
         context = make_ssl_context(key, cert, cafile=ca)
+        url = url_path_join(self._spawner.server.url, "api")
         clock = asyncio.get_running_loop().time
         give_up_at = clock() + seconds
-        while clock() < give_up_at:
-            try:
-                # A second at a time: within one wait, JupyterHub looks less and less often.
-                await self._spawner.server.wait_up(http=True, timeout=1, ssl_context=context, extra_path="api")
-            except AnyTimeoutError:
-                continue
-            return True
-        return False
+        SpawnedServer._awaited += 1
+        try:
+            while clock() < give_up_at:
+                try:
+                    # One attempt: within one wait, JupyterHub looks less and less often.
+                    await wait_for_http_server(url, timeout=0, ssl_context=context)
+                except AnyTimeoutError:
+                    await asyncio.sleep(min(_PAUSE * SpawnedServer._awaited, _LONGEST_PAUSE))
+                else:
+                    return True
+            return False
+        finally:
+            SpawnedServer._awaited -= 1

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from tornado import web
 
-from hubwarden_hub import marker, restart
+from hubwarden_hub import gateway_errors, marker, restart
 from hubwarden_hub.commands import RequestId, RestartCommand
 from hubwarden_hub.errors import AgentError
 from hubwarden_hub.marker import Command
@@ -36,8 +36,6 @@ _PAUSE = 0.3
 """Seconds between two attempts at something that another operation holds up."""
 _NOWHERE = "http://127.0.0.1:1/"
 """An address that nothing answers at: JupyterHub then stops the server, instead of trusting a stranger's answer."""
-BUSY_MESSAGE = "hubwarden: another operation for this user is under way"
-"""What the gateway's 409 says while the agent's own lock on the user is held: part of the contract."""
 
 
 class RestartableSpawnerMixin(_Base):  # type: ignore[misc]  # JupyterHub is not typed
@@ -117,7 +115,11 @@ class RestartableSpawnerMixin(_Base):  # type: ignore[misc]  # JupyterHub is not
     async def start(self) -> Any:
         """Start when nothing else is being done to the user's containers and volumes; wait for that, or raise 409."""
         async with self._turn():
-            return await self._while_busy(super().start)
+            try:
+                return await self._while_busy(super().start)
+            except Exception as error:
+                gateway_errors.explain(error)
+                raise
 
     async def stop(self, now: bool = False) -> None:  # noqa: FBT001, FBT002 - JupyterHub's signature
         """Stop when nothing else is being done to the user's containers and volumes; wait for that, or raise 409."""
@@ -193,11 +195,6 @@ class RestartableSpawnerMixin(_Base):  # type: ignore[misc]  # JupyterHub is not
             try:
                 return await act(*arguments)
             except Exception as error:
-                if not is_busy(error) or asyncio.get_running_loop().time() >= give_up_at:
+                if not gateway_errors.is_busy(error) or asyncio.get_running_loop().time() >= give_up_at:
                     raise
             await asyncio.sleep(_PAUSE)
-
-
-def is_busy(error: Exception) -> bool:
-    """Whether docker-py's exception is the gateway's "not now", and not one of Docker's own conflicts."""
-    return getattr(error, "status_code", None) == web.HTTPError(409).status_code and BUSY_MESSAGE in str(error)

@@ -71,6 +71,7 @@ def home(answer: agent_pb2.ResetHomeVolumeResponse) -> Home:
     return Home(
         volume=answer.volume,
         removed_containers=tuple(answer.removed_containers),
+        completed_at=answer.completed_at.ToDatetime(tzinfo=UTC),
         backup_id=answer.backup_id or None,
         size_bytes=answer.size_bytes if answer.size_bytes >= 0 else None,
     )

@@ -3,45 +3,47 @@
 // Always: one that was seen under way is told to its end; one that had ended when the page was opened is past, and not told.
 // Never: leaves the page for a server: nobody here asked for that.
 
+import { toldFailureNotice } from "./failure.js";
 import { doneNotice } from "./restart.js";
-import { phrase, words } from "./words.js";
+import { DEFAULT_SERVER } from "./server-state.js";
+import { words } from "./words.js";
 
-/** Tells through `notice` what `state` shows; `isOwn(kind, name)` says whether this page tells it already. */
+/** Tells through `notice` what a state shows; `isOwn(kind, name)` says whether this page tells it already. */
 export class Elsewhere {
   #notice;
   #isOwn;
+  #startUrlOf;
   #seen = new Map();
 
-  constructor(notice, isOwn) {
+  constructor(notice, startUrlOf, isOwn) {
     this.#notice = notice;
+    this.#startUrlOf = startUrlOf;
     this.#isOwn = isOwn;
   }
 
   follow(state) {
     if (state.kind !== "known") return;
     for (const [name, { restart, url }] of state.servers) {
-      this.#tell(`restart ${name}`, restart, words.restart, this.#isOwn("restart", name), () => doneNotice(url));
+      const context = { text: words.restart, startUrl: this.#startUrlOf(name), success: () => doneNotice(url) };
+      this.#tell(`restart ${name}`, restart, this.#isOwn("restart", name), context);
     }
-    const resetNotice = () => ({ kind: "success", sentences: [words.reset.doneElsewhere, words.reset.doneNext] });
-    this.#tell("reset", state.reset, words.reset, this.#isOwn("reset"), resetNotice);
+    const success = () => ({ kind: "success", sentences: [words.reset.doneElsewhere, words.reset.doneNext] });
+    const context = { text: words.reset, startUrl: this.#startUrlOf(DEFAULT_SERVER), success };
+    this.#tell("reset", state.reset, this.#isOwn("reset"), context);
   }
 
-  #tell(key, standing, text, isOwn, success) {
+  #tell(key, standing, isOwn, { text, startUrl, success }) {
     if (!standing || isOwn) {
       this.#seen.delete(key);
       return;
     }
-    const { phase, ready, failed } = standing;
+    const { phase, progress, ready, failed } = standing;
     const ended = ready || failed;
     if (this.#seen.get(key) === phase || (ended && !this.#seen.has(key))) return;
     if (ended) this.#seen.delete(key);
     else this.#seen.set(key, phase);
     if (ready) this.#notice.show(success());
-    else if (failed) this.#notice.show(failureOf(standing, text));
-    else this.#notice.show({ kind: "progress", sentences: [text.phases[phase] ?? text.progressTitle] });
+    else if (failed) this.#notice.show(toldFailureNotice(standing, { failedSentence: text.failed, startUrl }));
+    else this.#notice.show({ kind: "progress", sentences: [text.phases[phase] ?? text.progressTitle], progress });
   }
-}
-
-function failureOf({ message, request_id: requestId }, text) {
-  return { kind: "failure", sentences: [text.failed, message, phrase(words.reference, { requestId })] };
 }

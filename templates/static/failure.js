@@ -10,7 +10,7 @@ import { phrase, waitInWords, words } from "./words.js";
 export const LOGIN = "login";
 
 // The server is stopped now: starting it is the way on, restarting it again is not.
-const STOPPED_REASON = "RESTART_FAILED";
+const STOPPED_REASONS = new Set(["RESTART_FAILED", "SERVER_NOT_RUNNING", "CONTAINER_NOT_FOUND"]);
 
 /**
  * The notice for `error`.
@@ -31,16 +31,20 @@ export function signedOutNotice({ loginUrl }, { outcomeUnknown } = { outcomeUnkn
   return { ...failure([sentence], { label: words.logIn, href: loginUrl }), topic: LOGIN };
 }
 
+/** The notice for a failure that the Hub tells about afterwards; it was not begun here, so it cannot be tried again here. */
+export function toldFailureNotice({ message, reason, request_id: requestId }, { failedSentence, startUrl }) {
+  const start = { label: words.startServer, href: startUrl };
+  const sentences = [failedSentence, message, reference({ requestId })];
+  return { kind: "failure", sentences, actions: STOPPED_REASONS.has(reason) ? [start] : [] };
+}
+
 function refusalNotice(refusal, context) {
   const { message, reason, retryAfterSeconds } = refusal;
   const sentences = [context.failedSentence, message];
   if (retryAfterSeconds) sentences.push(phrase(words.waitFirst, { wait: waitInWords(retryAfterSeconds) }));
   sentences.push(reference(context));
-  const next =
-    reason === STOPPED_REASON
-      ? { label: context.startLabel ?? words.startServer, href: context.startUrl }
-      : { label: words.tryAgain, run: context.retry };
-  return failure(sentences, next);
+  const start = { label: context.startLabel ?? words.startServer, href: context.startUrl };
+  return failure(sentences, STOPPED_REASONS.has(reason) ? start : { label: words.tryAgain, run: context.retry });
 }
 
 function failure(sentences, next) {

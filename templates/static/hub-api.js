@@ -5,7 +5,9 @@
 // Never: shows anything, retries anything, or reads more of an answer than its documented fields.
 
 const READ_TIMEOUT_MILLISECONDS = 15_000;
+const FOLLOW_FIRST_MILLISECONDS = 100;
 const FOLLOW_AGAIN_MILLISECONDS = 300;
+const FOLLOW_SELDOM_MILLISECONDS = 5_000;
 
 /** The Hub answered, and the answer is no. */
 export class HubRefusal extends Error {
@@ -92,22 +94,27 @@ export class HubApi {
 
   /**
    * Calls `told` with every event of an operation's progress; returns the function that ends this. A stream that has ended
-   * told of an earlier operation, or there was none yet: it is opened again.
+   * told of an earlier operation, or there was none yet: it is opened again, less and less often while nothing is told.
    */
   follow(operationPath, told) {
     let source = null;
     let timer = null;
+    let pause = FOLLOW_AGAIN_MILLISECONDS;
     const again = () => {
       source.close();
-      timer = setTimeout(open, FOLLOW_AGAIN_MILLISECONDS);
+      timer = setTimeout(open, pause);
+      pause = Math.min(2 * pause, FOLLOW_SELDOM_MILLISECONDS);
     };
     const open = () => {
       const query = new URLSearchParams({ _xsrf: this.#xsrfToken });
       source = new EventSource(`${this.#baseUrl}api/${this.#userPath(operationPath)}/progress?${query}`);
-      source.addEventListener("message", ({ data }) => told(JSON.parse(data)));
+      source.addEventListener("message", ({ data }) => {
+        pause = FOLLOW_AGAIN_MILLISECONDS;
+        told(JSON.parse(data));
+      });
       source.addEventListener("error", again);
     };
-    timer = setTimeout(open, FOLLOW_AGAIN_MILLISECONDS / 3);
+    timer = setTimeout(open, FOLLOW_FIRST_MILLISECONDS);
     return () => {
       clearTimeout(timer);
       source?.close();

@@ -28,13 +28,13 @@ function start(root) {
 
   const watch = new ServerWatch(() => readState(hub));
   const home = new HomeVolume(hub, render);
-  const page = { hub, watch, home, addresses, changed, user: jhdata.user };
+  const page = { hub, home, addresses, changed, known, user: jhdata.user };
   const surfacesOf = (name) => ({ notice, dialog: new OperationDialog(element(`${name}-dialog`), words[name], notice) });
   const restartSurfaces = surfacesOf("restart");
   const restarts = new Map(); // by server name, made when first needed
   const typeName = "typeName" in root.dataset;
   const reset = resetOperation({ ...page, typeName, lastUsed, surfaces: surfacesOf("reset") });
-  const elsewhere = new Elsewhere(notice, (kind, name) => (kind === "reset" ? reset : restarts.get(name))?.running);
+  const elsewhere = new Elsewhere(notice, addresses.startUrlOf, (kind, name) => (kind === "reset" ? reset : restarts.get(name))?.running);
 
   function restartOf(name) {
     if (!restarts.has(name)) restarts.set(name, restartOperation({ ...page, surfaces: restartSurfaces }, name));
@@ -61,7 +61,11 @@ function start(root) {
   }
 
   function busy() {
-    return [reset, ...restarts.values()].some((operation) => operation.running);
+    return operations().some((operation) => operation.running);
+  }
+
+  function operations() {
+    return [reset, ...restarts.values()];
   }
 
   function render() {
@@ -72,6 +76,7 @@ function start(root) {
     for (const [name, button] of namedButtons) show(button, offerNamed(now, name));
     const hint = element("hint");
     if (hint.textContent !== shown.hint) hint.textContent = shown.hint; // a live region speaks at every write
+    for (const operation of operations()) operation.reconsider();
     if (!now.busy) showOwnButtons(known.state, { hub, startUrl: addresses.startUrlOf(DEFAULT_SERVER), changed });
   }
 
@@ -100,6 +105,7 @@ function addToRows(ask) {
     button.type = "button";
     button.className = "btn btn-xs btn-default btn-secondary hubwarden-restart-named hidden";
     button.textContent = words.named.button;
+    button.title = words.restart.about;
     button.setAttribute("aria-label", phrase(words.named.label, { server: name }));
     button.addEventListener("click", () => ask(name));
     row.lastElementChild.append(" ", button);

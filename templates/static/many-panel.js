@@ -50,7 +50,7 @@ export class ManyPanel {
       [text.count, String(targets.length)],
       [text.names, more > 0 ? phrase(text.more, { names: shown, count: more }) : shown],
     ];
-    this.#dialog.ask({ owner: this, facts, toType: null, confirmed: () => this.#confirmed(targets) });
+    this.#dialog.ask({ owner: this, facts, obstacle: null, toType: null, confirmed: () => this.#confirmed(targets) });
   }
 
   #confirmed(targets) {

@@ -16,17 +16,19 @@ export class Notice {
   }
 
   /**
-   * Shows `sentences`, each its own paragraph, and `actions`: {label, run} is a button, {label, href} a link.
+   * Shows `sentences`, each its own paragraph, and `actions`: {label, run} is a button, {label, href} a link. What is under
+   * way can have a bar: `progress` is its percentage.
    *
-   * @param {{kind: "progress"|"success"|"failure", sentences: string[], actions?: object[], topic?: string}} notice
+   * @param {{kind: "progress"|"success"|"failure", sentences: string[], actions?: object[], progress?: number, topic?: string}} notice
    */
-  show({ kind, sentences, actions = [], topic = null }) {
+  show({ kind, sentences, actions = [], progress, topic = null }) {
     this.topic = topic;
     const box = document.createElement("div");
     box.className = `alert ${LOOKS[kind]} hubwarden-notice`;
     if (kind === "failure") box.setAttribute("role", "alert");
     box.append(...sentences.map(paragraph), ...actions.map(control));
     if (kind === "progress") box.firstElementChild.prepend(spinner());
+    if (progress !== undefined) box.append(bar(progress, sentences[0]));
     this.#element.replaceChildren(box);
   }
 
@@ -57,6 +59,18 @@ function control({ label, run, href }) {
     element.addEventListener("click", run);
   }
   return element;
+}
+
+function bar(percent, label) {
+  const outer = document.createElement("div");
+  outer.className = "progress";
+  const inner = document.createElement("div");
+  inner.className = "progress-bar";
+  inner.style.width = `${percent}%`;
+  const attributes = { role: "progressbar", "aria-label": label, "aria-valuemin": 0, "aria-valuemax": 100, "aria-valuenow": percent };
+  for (const [name, value] of Object.entries(attributes)) inner.setAttribute(name, value);
+  outer.append(inner);
+  return outer;
 }
 
 function spinner() {

@@ -1,16 +1,16 @@
-// Which buttons a person sees, and why one of them cannot act: pure functions of what is known.
+// Which buttons a person sees, what they would do to the person's files, or why they cannot: pure functions of what is known.
 //
 // Always: Restart and Reset of the default server are never offered together; nothing is offered while it is being done.
 // Never: looks at the page, or asks the Hub.
 
-import { DEFAULT_SERVER, notStopped, serverIn } from "./server-state.js";
-import { phrase, words } from "./words.js";
+import { DEFAULT_SERVER, namesOf, notStopped, serverIn } from "./server-state.js";
+import { phrase, waitInWords, words } from "./words.js";
 
 const NOTHING = { restart: "hidden", reset: "hidden", hint: "" };
 
 /**
  * What to show for the default server and the home: restart and reset are each "hidden", "enabled" or "disabled"; the hint
- * is a sentence, or empty.
+ * says what the button does or why it cannot, or is empty.
  *
  * @param {{state: object, reachable: boolean, home: object|null, mayRestart: boolean, busy: boolean}} known
  */
@@ -30,11 +30,11 @@ function offerWhenReachable(state, home, mayRestart) {
   const server = serverIn(state, DEFAULT_SERVER);
   switch (server.kind) {
     case "ready":
-      return { ...NOTHING, restart: mayRestart ? "enabled" : "hidden" };
+      return mayRestart ? { ...NOTHING, restart: "enabled", hint: words.restart.about } : NOTHING;
     case "stopped":
       return offerReset(state, home);
     case "pending":
-      return { ...NOTHING, hint: words.pending[server.pending] ?? "" };
+      return { ...NOTHING, hint: words.pending[server.pending] ?? words.pending.other };
     default:
       return NOTHING;
   }
@@ -44,11 +44,16 @@ function offerReset(state, home) {
   if (home === null || home.kind === "withheld") return NOTHING;
   const disabled = (hint) => ({ ...NOTHING, reset: "disabled", hint });
   const others = notStopped(state);
-  if (others.length > 0) return disabled(phrase(words.reset.stopOthers, { servers: others.join(", ") }));
+  if (others.length > 0) return disabled(phrase(words.reset.stopFirst, { servers: namesOf(others) }));
   if (home.kind === "unavailable") return disabled(home.message);
   if (!home.exists) return disabled(words.reset.noHome);
-  if (!home.resettable) return disabled(home.message ?? words.reset.cannotTell);
-  return { ...NOTHING, reset: "enabled" };
+  if (!home.resettable) return disabled(whyNot(home));
+  return { ...NOTHING, reset: "enabled", hint: words.reset.about };
+}
+
+function whyNot({ message, retry_after: seconds }) {
+  const wait = seconds ? phrase(words.waitFirst, { wait: waitInWords(seconds) }) : null;
+  return [message ?? words.reset.cannotTell, wait].filter(Boolean).join(" ");
 }
 
 function withoutActing(shown) {

@@ -40,9 +40,9 @@ export class OperationDialog {
   /**
    * Asks.
    *
-   * @param {{owner: object, facts: string[][], confirmed: Function, toType: string|null}} question
-   *   facts: pairs of label and value; confirmed: called for each click on the confirming button; toType: what has to be
-   *   typed before that.
+   * @param {{owner: object, facts: string[][], obstacle: string|null, confirmed: Function, toType: string|null}} question
+   *   facts: pairs of label and value; obstacle: why it cannot be confirmed; confirmed: called for each click on the
+   *   confirming button; toType: what has to be typed before that.
    */
   ask(question) {
     this.#question = question;
@@ -53,9 +53,19 @@ export class OperationDialog {
     this.#parts.typedLabel.textContent = phrase(words.typeToConfirm, { name: question.toType });
     this.#parts.typed.value = "";
     this.#showProgress(false);
-    this.#allowConfirming();
+    this.hinder(question.obstacle);
     this.#element.showModal();
     this.#element.scrollTop = 0; // on a small screen the focus on Cancel has scrolled past what is to be read first
+  }
+
+  /** Says why the question cannot be confirmed at the moment; null: nothing is in the way. */
+  hinder(obstacle) {
+    const { obstacle: place } = this.#parts;
+    const sentence = obstacle ?? "";
+    if (place.textContent !== sentence) place.textContent = sentence; // a live region speaks at every write
+    place.classList.toggle("alert", Boolean(obstacle));
+    this.#question.obstacle = obstacle;
+    this.#allowConfirming();
   }
 
   /** Shows how `owner`'s operation stands: {sentence, phase, progress}, the latter two where they are known. */
@@ -80,8 +90,9 @@ export class OperationDialog {
   }
 
   #allowConfirming() {
-    const { toType } = this.#question;
-    this.#parts.confirm.disabled = Boolean(toType) && this.#parts.typed.value.trim() !== toType;
+    const { toType, obstacle } = this.#question;
+    const isTyped = !toType || this.#parts.typed.value.trim() === toType;
+    this.#parts.confirm.disabled = Boolean(obstacle) || !isTyped;
   }
 
   #showStanding(phase, percent) {

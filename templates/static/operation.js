@@ -25,8 +25,9 @@ export class Operation {
    * @param {{dialog: OperationDialog, notice: Notice}} surfaces where it shows
    * @param {object} steps what differs between operations:
    *   facts(): pairs of label and value for the dialog; toType: what to type before confirming, or null;
+   *   obstacle(): the sentence that says why it cannot be done now, or null;
    *   progress(): the sentence while it begins; progressPath: where the Hub tells how it stands;
-   *   send(requestId, report): does it, reports what is under way, resolves to the answer;
+   *   send(requestId, ended): does it, resolves to the answer; `ended` resolves when the progress tells of its end;
    *   succeeded(answer, report): ends it, and returns the notice to show, or null when the page is being left;
    *   failedSentence, startUrl: for the failure notice; changed(): called when `running` changes.
    */
@@ -38,8 +39,13 @@ export class Operation {
 
   /** Opens the dialog; nothing happens before it is confirmed. */
   ask() {
-    const { toType = null } = this.#steps;
-    this.#dialog.ask({ owner: this, facts: this.#steps.facts(), toType, confirmed: () => this.#confirmed() });
+    const { toType = null, facts, obstacle } = this.#steps;
+    this.#dialog.ask({ owner: this, facts: facts(), obstacle: obstacle(), toType, confirmed: () => this.#confirmed() });
+  }
+
+  /** The world may have changed: an open question says so, and cannot be confirmed while something is in the way. */
+  reconsider() {
+    if (this.isShown && !this.running) this.#dialog.hinder(this.#steps.obstacle());
   }
 
   /** Whether this operation's dialog is what the person looks at. */
@@ -53,15 +59,15 @@ export class Operation {
     this.#requestId ??= newRequestId();
     const report = (standing) => this.#report(standing);
     report({ sentence: this.#steps.progress() });
-    const stopFollowing = this.#follow(report);
+    const following = this.#follow(report);
     try {
-      const send = () => this.#steps.send(this.#requestId, report);
+      const send = () => this.#steps.send(this.#requestId, following.ended);
       const answer = await untilAnswered(send, () => report({ sentence: words.askingAgain }));
       this.#requestId = null;
-      stopFollowing();
+      following.stop();
       this.#end(this.#steps.succeeded(answer, report));
     } catch (error) {
-      stopFollowing();
+      following.stop();
       this.#fail(error);
     }
   }
@@ -70,10 +76,15 @@ export class Operation {
   // about another request is another operation's.
   #follow(report) {
     const requestId = this.#requestId;
-    return this.#steps.hub.follow(this.#steps.progressPath, ({ request_id: told, phase, progress }) => {
+    let ended;
+    const following = { ended: new Promise((resolve) => (ended = resolve)) };
+    following.stop = this.#steps.hub.follow(this.#steps.progressPath, ({ request_id: told, phase, progress, ready, failed }) => {
+      if (told !== requestId) return;
+      if (ready || failed) ended();
       const sentence = this.#steps.phases[phase];
-      if (told === requestId && sentence) report({ sentence, phase, progress });
+      if (sentence) report({ sentence, phase, progress });
     });
+    return following;
   }
 
   #fail(error) {
@@ -84,7 +95,7 @@ export class Operation {
 
   #report(standing) {
     this.#dialog.progress(this, standing);
-    this.#notice.show({ kind: "progress", sentences: [standing.sentence] });
+    this.#notice.show({ kind: "progress", sentences: [standing.sentence], progress: standing.progress });
   }
 
   #end(notice) {

@@ -5,6 +5,7 @@
 
 import { HubRefusal } from "./hub-api.js";
 import { Operation } from "./operation.js";
+import { backupNote } from "./reset.js";
 import { DEFAULT_SERVER } from "./server-state.js";
 import { phrase, sizeInWords, words } from "./words.js";
 
@@ -27,6 +28,7 @@ export function restartOfOther({ hubOf, startUrlOf, loginUrl, surfaces, changed 
       [words.facts.user, user],
       [words.facts.server, nameInWords(server)],
     ],
+    obstacle: () => null, // what is in the way on another's page, only the Hub knows: it refuses
     progress: () => text.progress,
     send: (requestId) => restartUntilReady(hub, server, requestId),
     succeeded: () => doneNotice(surfaces.restart, [phrase(text.done, { user })]),
@@ -46,12 +48,12 @@ export function resetOfOther({ hubOf, loginUrl, surfaces, changed }, user, homeO
     progressPath: "/reset-home-volume",
     toType: user,
     facts: () => factsAboutHome(user, homeOf()),
+    obstacle: () => null, // what is in the way on another's page, only the Hub knows: it refuses
     progress: () => text.progress,
     send: (requestId) => hub.resetHomeVolume(requestId),
-    succeeded: ({ volume, backup_id: backup }) => {
-      const sentences = [phrase(text.done, { user, volume })];
-      if (backup) sentences.push(phrase(words.reset.backup, { backup }));
-      return doneNotice(surfaces.reset, sentences);
+    succeeded: (answer) => {
+      const done = phrase(text.done, { user, volume: answer.volume });
+      return doneNotice(surfaces.reset, [done, ...backupNote(answer)]);
     },
   });
 }

@@ -3,13 +3,13 @@
 // Always: the dialog names the volume that the Hub named, and the message at the end the one that the Hub says it deleted.
 
 import { Operation } from "./operation.js";
-import { DEFAULT_SERVER } from "./server-state.js";
-import { agoInWords, phrase, sizeInWords, words } from "./words.js";
+import { DEFAULT_SERVER, namesOf, notStopped } from "./server-state.js";
+import { agoInWords, dateInWords, phrase, sizeInWords, words } from "./words.js";
 
 const text = words.reset;
 
 /** The reset operation on a page; `home` knows the volume; `lastUsed()` when a server was last used, or null. */
-export function resetOperation({ hub, home, user, addresses, surfaces, changed, typeName, lastUsed }) {
+export function resetOperation({ hub, home, user, addresses, surfaces, changed, known, typeName, lastUsed }) {
   let volume = null; // as last shown to the person who confirms, also when it is asked again after a lost answer
   return new Operation(surfaces, {
     hub,
@@ -24,6 +24,7 @@ export function resetOperation({ hub, home, user, addresses, surfaces, changed, 
       volume = home.current?.volume ?? volume;
       return factsAbout(user, volume, home.current?.size_bytes, lastUsed());
     },
+    obstacle: () => obstacle(known),
     progress: () => phrase(text.progress, { volume }),
     send: (requestId) => hub.resetHomeVolume(requestId),
     succeeded: (answer) => {
@@ -31,6 +32,12 @@ export function resetOperation({ hub, home, user, addresses, surfaces, changed, 
       return doneNotice(answer);
     },
   });
+}
+
+function obstacle({ state, reachable }) {
+  if (!reachable) return words.offline;
+  const others = state.kind === "known" ? notStopped(state) : [];
+  return others.length > 0 ? phrase(text.stopFirst, { servers: namesOf(others) }) : null;
 }
 
 function factsAbout(user, volume, sizeBytes, lastUsed) {
@@ -43,8 +50,12 @@ function factsAbout(user, volume, sizeBytes, lastUsed) {
   return facts;
 }
 
-function doneNotice({ volume, backup_id: backup }) {
-  const sentences = [phrase(text.done, { volume }), text.doneNext];
-  if (backup) sentences.push(phrase(text.backup, { backup }));
-  return { kind: "success", sentences };
+function doneNotice(answer) {
+  return { kind: "success", sentences: [phrase(text.done, { volume: answer.volume }), text.doneNext, ...backupNote(answer)] };
+}
+
+/** What to say about the backup that a reset made: a sentence, or nothing where there is none. */
+export function backupNote({ backup_id: backup, backup_until: until }) {
+  if (!backup) return [];
+  return [until ? phrase(text.backupUntil, { backup, until: dateInWords(until) }) : phrase(text.backup, { backup })];
 }

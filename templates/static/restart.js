@@ -3,15 +3,16 @@
 // Always: leaves for the server only when the Hub says that it is ready, and only if the dialog is still open; somebody who
 // closed it is doing something else on this page, and gets a link.
 
-import { HubRefusal, SessionEnded } from "./hub-api.js";
 import { Operation } from "./operation.js";
 import { DEFAULT_SERVER, serverIn } from "./server-state.js";
 import { words } from "./words.js";
 
 const text = words.restart;
+// Longer than a following stream takes to be opened again: only who has lost it for good waits this long.
+const ASK_AGAIN_MILLISECONDS = 5_000;
 
 /** The restart of one server; `page` is what hubwarden.js knows about it. */
-export function restartOperation({ hub, watch, user, addresses, surfaces, changed }, name) {
+export function restartOperation({ hub, user, addresses, surfaces, changed, known }, name) {
   const operation = new Operation(surfaces, {
     hub,
     loginUrl: addresses.loginUrl,
@@ -21,16 +22,11 @@ export function restartOperation({ hub, watch, user, addresses, surfaces, change
     phases: text.phases,
     progressPath: hub.restartPath(name),
     facts: () => factsAbout(user, name),
+    obstacle: () => obstacle(known, name),
     progress: () => text.progress,
-    send: async (requestId, report) => {
-      const answer = await hub.restartServer(name, requestId);
-      if (!answer.ready) {
-        report({ sentence: text.phases.answering });
-        await untilReady(watch, name, requestId);
-      }
-      return answer;
-    },
-    succeeded: ({ url }, report) => {
+    send: (requestId, ended) => untilKnown(hub, name, requestId, ended),
+    succeeded: ({ url, ready }, report) => {
+      if (!ready) return silentNotice(url);
       if (!operation.isShown) return doneNotice(url);
       report({ sentence: text.leaving, phase: "done", progress: 100 });
       window.location.assign(url);
@@ -45,39 +41,29 @@ export function doneNotice(url) {
   return { kind: "success", sentences: [text.done], actions: [{ label: words.openServer, href: url }] };
 }
 
+function silentNotice(url) {
+  return { kind: "failure", sentences: [text.silent, text.silentNext], actions: [{ label: words.openServer, href: url }] };
+}
+
 function factsAbout(user, name) {
   const facts = [[words.facts.user, user]];
   if (name !== DEFAULT_SERVER) facts.push([words.facts.server, name]);
   return facts;
 }
 
-function untilReady(watch, name, requestId) {
-  return new Promise((resolve, reject) => {
-    const stopListening = watch.listen((state) => {
-      const settle = settlementOf(serverIn(state, name), requestId);
-      if (!settle) return;
-      stopListening();
-      settle(resolve, reject);
-    });
-    watch.refresh();
-  });
+function obstacle({ state, reachable }, name) {
+  if (!reachable) return words.offline;
+  const server = serverIn(state, name);
+  if (server.kind === "pending") return words.pending[server.pending] ?? words.pending.other;
+  return server.kind === "stopped" ? text.stoppedMeanwhile : null;
 }
 
-// Pending and unreachable say nothing yet: the wait goes on.
-function settlementOf({ kind }, requestId) {
-  switch (kind) {
-    case "ready":
-      return (resolve) => resolve();
-    case "stopped":
-      return (_, reject) => reject(cameBackStopped(requestId));
-    case "signed-out":
-      return (_, reject) => reject(new SessionEnded({ outcomeUnknown: true }));
-    default:
-      return null;
+// The Hub's answer does not wait for a slow server for ever. Asked again under the same id, it says how the same restart
+// stands; when that makes sense is what the progress tells.
+async function untilKnown(hub, name, requestId, ended) {
+  for (;;) {
+    const answer = await hub.restartServer(name, requestId);
+    if (answer.started_at) return answer;
+    await Promise.race([ended, new Promise((resolve) => setTimeout(resolve, ASK_AGAIN_MILLISECONDS))]);
   }
-}
-
-function cameBackStopped(requestId) {
-  const body = { message: text.cameBackStopped, reason: "RESTART_FAILED", request_id: requestId };
-  return new HubRefusal(500, body, null);
 }

@@ -7,6 +7,7 @@
 // Never: guesses; what the Hub does not say is "unknown", and nothing is offered then.
 
 import { HubUnreachable, SessionEnded } from "./hub-api.js";
+import { listInWords, words } from "./words.js";
 
 /** The name of the server that has none. */
 export const DEFAULT_SERVER = "";
@@ -27,6 +28,11 @@ export async function readState(hub) {
 /** The state of one server in `state`; where that says nothing about servers, it stands for all of them. */
 export function serverIn(state, name) {
   return state.kind === "known" ? (state.servers.get(name) ?? { kind: "stopped" }) : state;
+}
+
+/** Servers' names for people, the default server's too. */
+export function namesOf(names) {
+  return listInWords(names.map((name) => (name === DEFAULT_SERVER ? words.defaultServer : name)));
 }
 
 /** The names of the servers that are not stopped; the default one's is empty. */

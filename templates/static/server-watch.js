@@ -2,8 +2,9 @@
 //
 // JupyterHub's own page says nothing when a server starts, stops or dies, so the page asks the Hub's memory: an answer that
 // has not changed is empty (304).
-// Always: one read at a time counts, the latest; nothing is asked while the tab is hidden; a tab that comes back asks at once.
-// Never: asks on after the login has ended; only a new page has a new XSRF token.
+// Always: one read at a time counts, the latest; a tab that comes back asks at once.
+// Never: asks while the tab is hidden, whoever wants to know; nor after the login has ended, because only a new page has a
+// new XSRF token.
 
 const INTERVAL_MILLISECONDS = 1_500;
 
@@ -21,28 +22,23 @@ export class ServerWatch {
   }
 
   start() {
-    document.addEventListener("visibilitychange", () => (document.hidden ? this.#pause() : this.refresh()));
-    if (!document.hidden) this.refresh();
+    document.addEventListener("visibilitychange", () => this.refresh());
+    this.refresh();
   }
 
-  /** Calls `listener` with every state read from now on; returns the function that ends this. */
+  /** Calls `listener` with every state read from now on. */
   listen(listener) {
     this.#listeners.add(listener);
-    return () => this.#listeners.delete(listener);
   }
 
-  /** Reads now; what an earlier read still brings is out of date and dropped. */
+  /** Reads now, unless nobody can see it; what an earlier read still brings is out of date and dropped. */
   async refresh() {
-    this.#pause();
-    const turn = this.#turn;
+    clearTimeout(this.#timer);
+    const turn = ++this.#turn;
+    if (document.hidden) return;
     const state = await this.#read();
     if (turn !== this.#turn) return;
-    for (const listener of [...this.#listeners]) listener(state);
+    for (const listener of this.#listeners) listener(state);
     if (state.kind !== "signed-out") this.#timer = setTimeout(() => this.refresh(), this.#interval());
-  }
-
-  #pause() {
-    clearTimeout(this.#timer);
-    this.#turn += 1;
   }
 }

@@ -6,6 +6,7 @@
 export const words = {
   restart: {
     button: "Restart server",
+    about: "Restart ends what is running and starts the same server again. Your saved files stay.",
     title: "Restart your server?",
     explanation: [
       "Running kernels and terminals are ended, and whatever they hold only in memory is lost; your saved files stay.",
@@ -34,10 +35,13 @@ export const words = {
     leaving: "Your server is ready. Taking you there…",
     done: "Your server was restarted and is ready.",
     failed: "Your server could not be restarted.",
-    cameBackStopped: "The server stopped and did not come back.",
+    silent: "Your server was restarted, but it does not answer yet.",
+    silentNext: "Look again in a minute. If it still does not answer, stop it and start it again; your saved files stay.",
+    stoppedMeanwhile: "Your server has been stopped meanwhile, so there is nothing to restart. Start it instead.",
   },
   reset: {
     button: "Reset home volume",
+    about: "Reset deletes everything in your home folder. Your workspace and your cache stay.",
     title: "Delete everything in your home?",
     explanation: [
       "Everything in your home folder is deleted for good, and so are packages that you installed into your server's container if that was kept.",
@@ -59,9 +63,10 @@ export const words = {
     progressNote: "You can close this: the deletion goes on, and this page shows how it ends.",
     done: "Your home volume {volume} was deleted.",
     doneElsewhere: "Your home volume was deleted.",
-    stopOthers: "Your home can be reset when these servers are stopped too: {servers}.",
+    stopFirst: "Stop these servers first, because they use your home: {servers}.",
     doneNext: "Your server begins with a clean home at its next start; workspace and cache are as they were.",
-    backup: "A backup was made first: {backup}. An administrator can restore it.",
+    backup: "A backup was made first: {backup}. An administrator can bring your old home back from it.",
+    backupUntil: "A backup was made first: {backup}. An administrator can bring your old home back from it until {until}.",
     failed: "Your home volume could not be reset.",
     noHome: "There is no home volume yet. The first start of your server creates it.",
     cannotTell: "Whether your home volume can be reset is not known right now.",
@@ -77,6 +82,7 @@ export const words = {
     spawn: "Your server is starting.",
     stop: "Your server is stopping.",
     restart: "Your server is being restarted.",
+    other: "Something is being done to your server.",
   },
   own: {
     start: "Start My Server",
@@ -273,6 +279,7 @@ export const words = {
     },
     listFailed: "The users cannot be listed right now. This page keeps trying.",
   },
+  defaultServer: "your default server",
   typeToConfirm: "Type {name} to confirm",
   cancel: "Cancel",
   close: "Close",
@@ -307,17 +314,31 @@ export function waitInWords(seconds) {
   return seconds < 90 ? inUnit(Math.ceil(seconds), "second") : inUnit(Math.ceil(seconds / 60), "minute");
 }
 
+/** A day for people, such as "24 December 2026": where the reader is. */
+export function dateInWords(moment) {
+  return new Intl.DateTimeFormat(language(), { dateStyle: "long" }).format(new Date(moment));
+}
+
+/** Several things for people, such as "a, b and c". */
+export function listInWords(things) {
+  return new Intl.ListFormat(language()).format(things);
+}
+
 /** A moment for people, such as "3 days ago". */
 export function agoInWords(moment) {
   const seconds = (Date.now() - new Date(moment).getTime()) / 1000;
   const steps = [["minute", 60], ["hour", 3600], ["day", 86_400], ["month", 2_629_800], ["year", 31_557_600]];
   const [unit, length] = steps.findLast(([, length]) => seconds >= length) ?? steps[0];
-  const format = new Intl.RelativeTimeFormat(document.documentElement.lang || "en", { numeric: "auto" });
+  const format = new Intl.RelativeTimeFormat(language(), { numeric: "auto" });
   return format.format(-Math.floor(seconds / length), unit);
 }
 
 function inUnit(value, unit) {
-  const language = document.documentElement.lang || "en";
   const unitDisplay = unit.endsWith("byte") && unit !== "byte" ? "short" : "long";
-  return new Intl.NumberFormat(language, { style: "unit", unit, unitDisplay, maximumFractionDigits: 1 }).format(value);
+  return new Intl.NumberFormat(language(), { style: "unit", unit, unitDisplay, maximumFractionDigits: 1 }).format(value);
+}
+
+// The page's, which JupyterHub sets.
+function language() {
+  return document.documentElement.lang || "en";
 }

@@ -50,11 +50,15 @@ class Person:
     def log_in(self) -> None:
         """Log in, and look at the home page."""
         self.page.goto(f"{self.stack.url}/hub/login?next=%2Fhub%2Fhome")
+        self.sign_in()
+        self.open_home()
+
+    def sign_in(self) -> None:
+        """Fill in the form of the login page, which leads to the home page."""
         self.page.get_by_label("Username").fill(self.typed_name)
         self.page.get_by_label("Password", exact=False).first.fill(self.stack.password)
         self.page.get_by_role("button", name="Sign in").click()
         self.page.wait_for_url("**/hub/home")
-        self.open_home()
 
     def open_home(self) -> None:
         """Go to the home page."""

@@ -15,6 +15,8 @@ import shlex
 import socket
 import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +80,14 @@ class Stack:
         (container,) = json.loads(self.docker("container", "inspect", name))
         return dict(container)
 
+    def inspect_container_once_it_runs(self, name: str) -> dict[str, Any]:
+        """Docker's own view of a container, as soon as there is one that runs."""
+        give_up_at = time.monotonic() + DEADLINE_SECONDS
+        while not self.docker("ps", "--quiet", "--filter", f"name=^/{name}$"):
+            assert time.monotonic() < give_up_at, f"{name} does not run"
+            time.sleep(0.1)
+        return self.inspect_container(name)
+
     def volume_exists(self, name: str) -> bool:
         """Whether the engine has a volume of exactly this name."""
         return name in self.docker("volume", "ls", "--quiet").splitlines()
@@ -99,6 +109,17 @@ class Stack:
         while self.inspect_container(self._agent())["State"]["Health"]["Status"] != "healthy":
             assert time.monotonic() < give_up_at, "the agent did not become healthy again"
             time.sleep(0.2)
+
+    @contextmanager
+    def without_hub(self) -> Iterator[None]:
+        """Kill the Hub and its proxy; afterwards they are back, and answer."""
+        hub = self._container_of("hub")
+        self.docker("kill", hub)
+        try:
+            yield
+        finally:
+            self.docker("start", hub)
+            subprocess.run([DEMO, "up"], check=True, env=self._environment)
 
     def _agent(self) -> str:
         return self._container_of("agent")

@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from browser import stubs
 from browser.conftest import PersonFactory
 from browser.person import Person
 from browser.stack import ROOT
-from playwright.sync_api import Page, Route, ViewportSize, expect
+from playwright.sync_api import Page, ViewportSize, expect
 
 AXE = ROOT / ".node" / "node_modules" / "axe-core" / "axe.min.js"
 PHONE: ViewportSize = {"width": 320, "height": 640}
 DESKTOP: ViewportSize = {"width": 1280, "height": 800}
-OURS = ["#hubwarden", "#hubwarden-buttons", "#hubwarden-messages"]
+OURS = ["#hubwarden", "#hubwarden-buttons", "#hubwarden-messages", ".hubwarden-restart-named"]
 THEMES = ("light", "dark")
 # The spinner never ends; a colour that is still changing has no contrast to speak of.
 ANIMATIONS_END = """() => Promise.allSettled(document.getAnimations()
@@ -27,7 +28,8 @@ def violations(page: Page, ours: list[str]) -> list[dict[str, Any]]:
     for theme in THEMES:
         page.evaluate("theme => document.documentElement.setAttribute('data-bs-theme', theme)", theme)
         page.evaluate(ANIMATIONS_END)
-        result = page.evaluate("ours => axe.run({ include: ours.map((one) => [one]) })", ours)
+        there = "ours.filter((one) => document.querySelector(one)).map((one) => [one])"
+        result = page.evaluate(f"ours => axe.run({{ include: {there} }})", ours)
         found += [
             {"theme": theme, "rule": violation["id"], "nodes": [node["html"] for node in violation["nodes"]]}
             for violation in result["violations"]
@@ -53,28 +55,45 @@ def assert_accessible(page: Page, phase: str, ours: list[str] = OURS) -> None:
         assert not wide, f"{phase} at {size}"
 
 
-def test_every_phase_of_a_restart_is_accessible(person_with_server: Person) -> None:
-    """Buttons, question, progress, failure and success."""
-    person = person_with_server
+def test_every_phase_of_a_restart_is_accessible(person: Person) -> None:
+    """Buttons, question, an obstacle to it, progress, the same told in the page, and a failure."""
+    stubs.show_state(person, default=stubs.READY)
+    expect(person.restart_button).to_be_enabled()
     assert_accessible(person.page, "buttons")
     confirm = person.ask_to_restart()
     assert_accessible(person.page, "question")
-    held: list[Route] = []
-
-    def hold(route: Route) -> None:
-        held.append(route)
-
-    person.page.route("**/restart-server", hold)
+    stubs.show_state(person, default=stubs.STOPPED)
+    expect(person.dialog).to_contain_text("nothing to restart")
+    assert_accessible(person.page, "obstacle")
+    stubs.show_state(person, default=stubs.READY)
+    held = stubs.Held(person, "restart-server")
+    stubs.tell_progress(person, "restart-server", {"phase": "answering", "progress": 70})
     confirm.click()
-    expect(person.dialog).to_contain_text("Restarting your server")
+    expect(person.dialog).to_contain_text("Waiting for it to answer")
+    expect(person.dialog.get_by_role("progressbar")).to_have_attribute("aria-valuenow", "70")
     assert_accessible(person.page, "progress")
     person.dialog.get_by_role("button", name="Close").click()
     expect(person.status).to_be_focused()
+    expect(person.status.get_by_role("progressbar")).to_have_attribute("aria-valuenow", "70")
     assert_accessible(person.page, "progress in the page")
-    body = {"status": 503, "message": "Nothing was changed.", "reason": "AGENT_UNREACHABLE", "request_id": "x"}
-    held[0].fulfill(status=503, json=body)
-    expect(person.alert).to_be_visible()
+    held.release(202, {**stubs.RESTARTED, "ready": False})
+    expect(person.alert).to_contain_text("does not answer yet")
     assert_accessible(person.page, "failure")
+
+
+def test_every_phase_of_a_reset_is_accessible(person: Person) -> None:
+    """A button that cannot act and says why, and the deletion under way; the rest is an admin's, below."""
+    stubs.show_home(person)
+    stubs.show_state(person, default=stubs.STOPPED, lab=stubs.READY)
+    expect(person.hint).to_contain_text("lab")
+    assert_accessible(person.page, "button that cannot act")
+    stubs.show_state(person, default=stubs.STOPPED)
+    confirm = person.ask_to_reset()
+    stubs.Held(person, "reset-home-volume")
+    stubs.tell_progress(person, "reset-home-volume", {"phase": "removing", "progress": 30})
+    confirm.click()
+    expect(person.dialog.locator("[aria-current]")).to_have_text("Deleting")
+    assert_accessible(person.page, "progress")
 
 
 def test_every_phase_of_an_admins_reset_is_accessible(make_person: PersonFactory) -> None:
@@ -102,11 +121,11 @@ def test_every_phase_of_an_admins_reset_is_accessible(make_person: PersonFactory
     assert_accessible(person.page, "success")
 
 
-def test_reduced_motion_is_respected(person_with_server: Person) -> None:
-    """Nothing turns for a person who asked for reduced motion."""
-    person = person_with_server
+def test_reduced_motion_is_respected(person: Person) -> None:
+    """Nothing turns or slides for a person who asked for reduced motion."""
     person.page.emulate_media(reduced_motion="reduce")
-    person.page.route("**/restart-server", lambda _route: None)
+    stubs.show_state(person, default=stubs.READY)
+    stubs.Held(person, "restart-server")
     person.ask_to_restart().click()
     spinner = person.dialog.locator(".hubwarden-spinner")
     expect(spinner).to_have_css("animation-name", "none")

@@ -39,7 +39,7 @@ def test_the_home_waits_for_named_servers_and_says_which(person_with_named_serve
     """While a named server runs, Reset is disabled and the page names it; once it is stopped, Reset can act."""
     person = person_with_named_server
     expect(person.page.get_by_role("button", name="Restart server lab")).to_be_enabled(timeout=120_000)
-    expect(person.hint).to_contain_text("when these servers are stopped too: lab")
+    expect(person.hint).to_contain_text("Stop these servers first, because they use your home: lab")
     expect(person.reset_button).to_be_disabled()
     person.page.locator("#stop-lab").click()
     expect(person.reset_button).to_be_enabled(timeout=60_000)

@@ -6,7 +6,7 @@ import pytest
 from browser.conftest import PersonFactory
 from browser.person import Person
 from browser.stack import Stack
-from playwright.sync_api import Request, expect
+from playwright.sync_api import expect
 
 # The demo's Hub polls every 30 s: what shows within this was noticed because the page asked.
 BEFORE_THE_HUBS_OWN_POLL = 10_000
@@ -87,25 +87,6 @@ def test_an_admins_reset_is_told(make_person: PersonFactory, person_with_home: P
     admin = make_person("admin")
     assert admin.call("DELETE", f"{person_with_home.path}/reset-home-volume")["status"] == 200
     expect(person_with_home.hint).to_contain_text("There is no home volume yet")
-
-
-def test_nothing_is_asked_while_the_page_is_hidden(person: Person) -> None:
-    """A hidden page is silent, and one that is shown again asks at once."""
-    expect(person.reset_button).to_be_visible()
-    asked: list[str] = []
-
-    def note(request: Request) -> None:
-        asked.append(request.url)
-
-    hide = "hidden => { Object.defineProperty(document, 'hidden', { value: hidden, configurable: true });"
-    hide += " document.dispatchEvent(new Event('visibilitychange')); }"
-    person.page.evaluate(hide, True)  # noqa: FBT003 - the script's argument
-    person.page.wait_for_load_state("networkidle")
-    person.page.on("request", note)
-    person.page.wait_for_timeout(5_000)  # three beats: only time shows that nothing comes
-    assert asked == []
-    with person.page.expect_request("**/hubwarden-state"):
-        person.page.evaluate(hide, False)  # noqa: FBT003 - the script's argument
 
 
 def test_a_hub_out_of_reach_is_said_and_recovers(person: Person) -> None:

@@ -59,12 +59,14 @@ def test_an_ended_login_is_said_with_a_way_back(person: Person) -> None:
 
 
 def test_confirming_after_the_login_has_ended_does_nothing(person_with_server: Person) -> None:
-    """Who confirms with an ended login is told that nothing was done, and nothing was."""
+    """Who confirms with an ended login is told that nothing was done, and nothing was; the way back leads back."""
     person = person_with_server
     before = person.identity()
     confirm = person.ask_to_restart()
     person.page.context.clear_cookies()
     confirm.click()
     expect(person.alert).to_contain_text("so nothing was done")
-    expect(person.page.get_by_role("link", name="Log in again")).to_be_visible()
+    person.page.get_by_role("link", name="Log in again").click()
+    person.sign_in()
+    expect(person.restart_button).to_be_enabled()
     assert person.identity() == before

@@ -6,12 +6,14 @@ import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import agent_image as image_of_agent
 import agent_process
 import private_engine
 import pytest
 from agent_bed import Bed
 from agent_client import client
 from agent_process import AgentProcess, Place
+from engine.spawning import make_spawners, record_sent, serve_gateway  # noqa: F401 - fixtures
 from hubwarden_agent.engine.docker_engine import DockerEngine
 from hubwarden_agent.names import ImageId
 
@@ -32,6 +34,13 @@ def busybox(engine_socket: str) -> str:
 def helper_image(engine_socket: str) -> ImageId:
     """What stands in for the agent's own image, by id: it has Debian's GNU tar."""
     return ImageId(private_engine.helper_image(engine_socket))
+
+
+@pytest.fixture(scope="session")
+def agent_image(engine_socket: str) -> Iterator[image_of_agent.Image]:
+    """The agent's image, built."""
+    with image_of_agent.built(engine_socket) as image:
+        yield image
 
 
 @pytest.fixture

@@ -77,7 +77,8 @@ class Case:
         async with self.agent.client() as stub:
             try:
                 if operation == "restart":
-                    return "ok", await stub.RestartContainer(restart_request(self.username, **fields), timeout=PATIENCE)
+                    restart = restart_request(self.username, **fields, stop_timeout=1)
+                    return "ok", await stub.RestartContainer(restart, timeout=PATIENCE)
                 return "ok", await stub.ResetHomeVolume(reset_request(self.username, **fields), timeout=PATIENCE)
             except grpc.aio.AioRpcError as error:
                 refusal = refused(error)
@@ -172,6 +173,35 @@ async def test_a_restart_that_is_cut_off(case: Case, point: Point | None) -> Non
     case.relay.changes.clear()
     reason, new = await case.ask("restart", str(uuid.uuid4()))
     assert (reason, new.container_id, len(case.relay.changes)) == ("ok", container.id, 1)
+
+
+async def test_a_restart_that_docker_is_still_at(case: Case) -> None:
+    """Until Docker is done nobody gets at that user, with no id; then the server runs, and its home is whole."""
+    await case.write_thesis()
+    stubborn = "trap '' TERM; while [ ! -e /go ]; do sleep 0.1; done; rm /go"
+    container = case.bench.container(case.container, stubborn, mounts={case.home: "/home"})
+    before = container.attrs["State"]["StartedAt"]
+    case.relay.stop_at(Point("during", RESTART), case.agent.kill)
+    patient = restart_request(case.username, request_id=case.identifier, stop_timeout=60)
+    async with case.agent.client() as stub:
+        with pytest.raises(grpc.aio.AioRpcError):
+            await stub.RestartContainer(patient, timeout=PATIENCE)
+    await case.agent.start()
+
+    assert (await case.ask("reset", str(uuid.uuid4())))[0] == "OPERATION_IN_PROGRESS"
+    assert not case.relay.stopped.is_set(), "Docker was to be at it still"
+    assert case.recorded("outcome") == []
+    container.exec_run(["touch", "/go"])
+    await case.relay.stopped.wait()
+    async with case.agent.client() as stub:
+        with pytest.raises(grpc.aio.AioRpcError) as interrupted:
+            await stub.RestartContainer(patient, timeout=PATIENCE)
+    refusal = refused(interrupted.value)
+    assert (refusal.reason, refusal.message.endswith("The server runs.")) == ("INTERRUPTED", True)
+    container.reload()
+    assert container.attrs["State"]["StartedAt"] != before
+    assert (await case.ask("reset", str(uuid.uuid4())))[0] == "SERVER_RUNNING"
+    assert case.kept() == "thesis"
 
 
 @pytest.mark.parametrize("point", RESET_POINTS, ids=str)

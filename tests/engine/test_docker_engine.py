@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from engine_contract import EngineContract
 from hubwarden_agent.engine.docker_engine import DockerEngine
-from hubwarden_agent.engine.port import EngineUnavailable
-from hubwarden_agent.names import ImageId
+from hubwarden_agent.engine.port import EngineError, EngineUnavailable
+from hubwarden_agent.names import ContainerId, ImageId
 from private_engine import Workbench
 
 
@@ -18,7 +18,8 @@ class DockerStage:
 
     network = "bridge"
 
-    def __init__(self, bench: Workbench, helper_image: ImageId) -> None:
+    def __init__(self, bench: Workbench, helper_image: ImageId, folder: Path) -> None:
+        self.folder = str(folder)
         self._bench = bench
         self.helper_image = helper_image
         self.number = uuid.uuid4().int >> 64
@@ -58,8 +59,21 @@ class DockerStage:
 
 class TestDockerEngine(EngineContract):
     @pytest.fixture
-    def stage(self, bench: Workbench, helper_image: ImageId) -> DockerStage:
-        return DockerStage(bench, helper_image)
+    def stage(self, bench: Workbench, helper_image: ImageId, tmp_path: Path) -> DockerStage:
+        return DockerStage(bench, helper_image, tmp_path)
+
+    @pytest.mark.parametrize(("script", "seconds", "status"), [("exit 3", 30, 3), ("sleep 600", 0, None)])
+    async def test_a_command_that_fails_or_goes_on(
+        self, engine: DockerEngine, stage: DockerStage, script: str, seconds: float, status: int | None
+    ) -> None:
+        """Its status; and nothing once it was waited for long enough, while it runs on."""
+        container = ContainerId(stage.container())
+        assert await engine.run_in_container(container, ("/bin/sh", "-c", script), seconds) == status
+
+    async def test_a_command_that_is_not_there(self, engine: DockerEngine, stage: DockerStage) -> None:
+        """An EngineError: nothing ran."""
+        with pytest.raises(EngineError, match="no-such-command"):
+            await engine.run_in_container(ContainerId(stage.container()), ("no-such-command",), 30)
 
 
 async def test_an_engine_that_is_not_there_is_unavailable(tmp_path: Path) -> None:

@@ -6,21 +6,15 @@ whole. The agent is one process throughout each test: nothing here restarts it.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import grpc
 import pytest
-from google.rpc import error_details_pb2, status_pb2
+from faults import DEADLINE, begin_slow_restart, phases, reason, started
 from hub.stack import wait_for
 from live_agent import LiveAgent, reset_request, restart_request, running
 from private_engine import Workbench
 from relay import Relay
-
-STUBBORN = "trap '' TERM; while :; do sleep 0.1; done"
-DEADLINE = 30.0
 
 
 @pytest.fixture(name="relay")
@@ -36,42 +30,6 @@ def _agent(tmp_path: Path, relay: Relay) -> Iterator[LiveAgent]:
     with running(tmp_path, str(relay.socket)) as agent:
         yield agent
         relay.stop()
-
-
-def reason(action: Any) -> str:
-    """The reason of a refusal."""
-    with pytest.raises(grpc.RpcError) as refused:
-        action()
-    trailing: Any = refused.value.trailing_metadata()
-    packed = dict(trailing or ()).get("grpc-status-details-bin")
-    if packed is None:
-        return str(refused.value.code().name)
-    info = error_details_pb2.ErrorInfo()
-    status_pb2.Status.FromString(packed).details[0].Unpack(info)
-    return str(info.reason)
-
-
-def phases(agent: LiveAgent, request_id: str) -> list[str]:
-    """What is on the record about a request."""
-    lines = [json.loads(line) for line in agent.audit_lines]
-    return [line["phase"] for line in lines if line.get("request_id") == request_id]
-
-
-def begin_slow_restart(agent: LiveAgent, bench: Workbench, deadline: float = DEADLINE) -> tuple[Any, Any, Any]:
-    """A restart that takes its stop timeout, with its intent on disk. Returns container, request and future."""
-    username = bench.username()
-    container = bench.container(f"jupyterlab-{username}", STUBBORN)
-    request = restart_request(username)
-    request.stop_timeout.seconds = 3
-    future = agent.stub().RestartContainer.future(request, timeout=deadline)
-    wait_for(lambda: phases(agent, request.request_id) == ["intent"], "the intent")
-    return container, request, future
-
-
-def started(container: Any) -> str:
-    """When it was last started."""
-    container.reload()
-    return str(container.attrs["State"]["StartedAt"])
 
 
 @pytest.mark.parametrize("fault", ["gone", "frozen"])

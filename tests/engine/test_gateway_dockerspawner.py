@@ -3,107 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import re
-import threading
-from collections.abc import AsyncIterator, Callable, Iterator
-from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Any
 
 import pytest
-from docker import APIClient  # noqa: TID251 - what DockerSpawner sends goes through here
-from docker.errors import NotFound  # noqa: TID251 - as above
+from docker.errors import NotFound  # noqa: TID251 - what DockerSpawner gets
 from dockerspawner import DockerSpawner
-from gateway_stage import POLICY, GatewayStage, gateway
-from hubwarden_agent.engine.docker_engine import DockerEngine
-from jupyterhub import orm
-from jupyterhub.objects import Hub
-from jupyterhub.user import User
+from engine.spawning import Sent, Spawn
+from gateway_stage import GatewayStage
 from private_engine import Workbench
 
-SCRIPT = ["/bin/sh", "-c", "trap 'exit 0' TERM; while :; do sleep 0.1; done"]
 CREATE = "POST /containers/create?name=NAME"
 START = ["GET /version", "GET /images/IMAGE/json", "GET /containers/NAME/json", CREATE, "POST /containers/ID/start"]
-
-
-@dataclass
-class Sent:
-    """What was sent, ids and names replaced, and the bodies of creates."""
-
-    lines: list[str] = field(default_factory=list)
-    bodies: list[dict[str, Any]] = field(default_factory=list)
-
-    def take(self) -> list[str]:
-        """The lines since the last time."""
-        lines, self.lines = self.lines, []
-        return lines
-
-
-@pytest.fixture
-def sent(monkeypatch: pytest.MonkeyPatch, bench: Workbench) -> Sent:
-    """Records what docker-py sends to the gateway."""
-    sent = Sent()
-    original = APIClient.send
-
-    def send(client: APIClient, request: Any, **options: Any) -> Any:
-        if not threading.current_thread().name.startswith("ThreadPoolExecutor"):  # the Spawner's own
-            return original(client, request, **options)
-        path = re.sub(r"^/v1\.\d\d", "", request.path_url)
-        path = re.sub(r"[0-9a-f]{64}", "ID", path.replace(bench.image, "IMAGE"))
-        sent.lines.append(f"{request.method} {re.sub(r'jupyterlab-[a-z0-9-]+', 'NAME', path)}")
-        if "/containers/create" in path:
-            sent.bodies.append(json.loads(request.body))
-        return original(client, request, **options)
-
-    monkeypatch.setattr(APIClient, "send", send)
-    return sent
-
-
-@pytest.fixture
-async def stage(bench: Workbench, engine: DockerEngine, tmp_path: Path) -> AsyncIterator[GatewayStage]:
-    """A gateway in front of the private engine."""
-    policy = replace(POLICY, images=(bench.image,), publish="127.0.0.1", networks=("bridge", "hubwarden-test"))
-    async with gateway(engine, tmp_path, spawn=policy) as stage:
-        yield stage
-
-
-Spawn = Callable[..., DockerSpawner]
-
-
-@pytest.fixture
-def spawn(bench: Workbench, stage: GatewayStage, monkeypatch: pytest.MonkeyPatch) -> Iterator[Spawn]:
-    """Makes Spawners whose Docker is the gateway; a Hub has one client for all of them."""
-    monkeypatch.setenv("DOCKER_HOST", stage.url)
-    monkeypatch.setattr(DockerSpawner, "_client", None)
-    session = orm.new_session_factory("sqlite:///:memory:")()
-
-    def make(username: str = "", server_name: str = "", **options: Any) -> DockerSpawner:
-        row = orm.User(name=username or bench.username())
-        session.add(row)
-        if server_name:
-            session.add(orm.Spawner(name=server_name, user=row))
-        session.commit()
-        spawner = User(row)._new_spawner(
-            server_name,
-            spawner_class=DockerSpawner,
-            hub=Hub(),
-            image=bench.image,
-            prefix="jupyterlab",
-            cmd=SCRIPT,
-            volumes={"jupyterlab-{username}_home": "/home/jovyan"},
-            **options,
-        )
-        spawner.api_token = "token-of-the-server"
-        bench.forget_volume(f"jupyterlab-{spawner.escaped_name}_home")
-        bench.forget_container(spawner.container_name)
-        return spawner
-
-    yield make
-    if DockerSpawner._client is not None:
-        DockerSpawner._client.close()
-    session.close()
-    session.get_bind().dispose()
 
 
 @pytest.mark.parametrize("username", ["", "john.doe-x", "Ana@Example.org", "木村"])
@@ -115,6 +24,7 @@ async def test_a_cycle_that_keeps_the_container(spawn: Spawn, sent: Sent, bench:
     assert sent.take() == [*START, "GET /containers/ID/json"]
     assert await spawner.poll() is None
     first = spawner.object_id
+    await _catches_sigterm(bench, first)
     await spawner.stop()
     assert sent.take() == ["GET /containers/NAME/json", "POST /containers/ID/stop"]
     assert "ExitCode=0" in str(await spawner.poll())
@@ -227,7 +137,7 @@ async def test_what_a_create_consists_of(spawn: Spawn, sent: Sent) -> None:
 
 
 async def test_the_agent_goes_away_while_a_server_runs(
-    spawn: Spawn, stage: GatewayStage, monkeypatch: pytest.MonkeyPatch
+    spawn: Spawn, spawn_stage: GatewayStage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever the engine does, DockerSpawner must not be told that its container is gone: poll raises instead."""
     spawner = spawn()
@@ -236,11 +146,22 @@ async def test_the_agent_goes_away_while_a_server_runs(
     async def fail(_: object) -> None:
         raise RuntimeError("a mistake")
 
-    monkeypatch.setattr(stage.engine, "container", fail)
+    monkeypatch.setattr(spawn_stage.engine, "container", fail)
     with pytest.raises(Exception, match="503"):
         await spawner.poll()
     monkeypatch.undo()
     assert spawner.object_id
+
+
+async def _catches_sigterm(bench: Workbench, identifier: str) -> None:
+    """The script's trap is set, which on a busy machine comes some time after the start."""
+    container = bench.client.containers.get(identifier)
+    for _ in range(200):
+        caught = await asyncio.to_thread(container.exec_run, ["grep", "-q", "^SigCgt:.*[4-7c-f]...$", "/proc/1/status"])
+        if caught[0] == 0:
+            return
+        await asyncio.sleep(0.05)
+    raise AssertionError("the script does not catch SIGTERM")
 
 
 async def _gone(bench: Workbench, identifier: str) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hub.gate import Gated, gated_stack
 from hub.people import Person
 from hub.stack import Agent, Hub, running
 from private_engine import Workbench, base_image, start, workbench
@@ -52,6 +53,13 @@ def hub(agent: Agent, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]
     """A Hub that nobody may take down."""
     with running(Hub(tmp_path_factory.mktemp("hub"), agent.socket, agent.gateway, IMAGE)) as hub:
         yield hub
+
+
+@pytest.fixture(scope="session")
+def gated(session_bench: Workbench, engine: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gated]:
+    """A gated stack, of which a test may take down what it brings back."""
+    with gated_stack(tmp_path_factory.mktemp("gated"), engine, session_bench.image) as stack:
+        yield stack
 
 
 @pytest.fixture

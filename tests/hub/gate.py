@@ -12,9 +12,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from docker_relay import Relay, served
-from hub.stack import wait_for
+from hub.stack import Agent, Hub, running, wait_for
 
 REQUESTS = {
     "spawn": r"^POST /v[^/]+/containers/[^/]+/start",
@@ -23,8 +24,14 @@ REQUESTS = {
     "reset": r"^DELETE /v[^/]+/volumes/",
 }
 """What an operation asks of Docker when it is in its middle."""
-_LONGEST = 25
-"""Seconds after which a held request passes whatever the test does: the agent gives up on Docker after 30."""
+_LONGEST = 55
+"""Seconds after which a held request passes whatever the test does: DockerSpawner gives up on Docker after 60."""
+_PATIENCE = (
+    "c.ConfigurableHTTPProxy.check_running_interval = 1",
+    "c.Hubwarden.turn_wait = 90",
+    "c.Spawner.start_timeout = 120",
+)
+"""Nobody who waits gives up while something is held; a proxy that ends is soon noticed."""
 
 
 @dataclass
@@ -95,3 +102,26 @@ def opened(path: Path, docker: str) -> Iterator[Gate]:
     finally:
         end.set()
         thread.join()
+
+
+@dataclass(frozen=True)
+class Gated:
+    """An agent behind a gate, and its Hub."""
+
+    gate: Gate
+    agent: Agent
+    hub: Hub
+
+
+@contextmanager
+def gated_stack(directory: Path, engine: str, image: str, **options: Any) -> Iterator[Gated]:
+    """A stack whose operations a test can hold in their middle."""
+    for name in ("agent", "hub"):
+        (directory / name).mkdir()
+    options["lines_before"] = list(_PATIENCE)
+    with (
+        opened(directory / "gate.sock", engine) as gate,
+        running(Agent(directory / "agent", str(directory / "gate.sock"), image)) as agent,
+        running(Hub(directory / "hub", agent.socket, agent.gateway, image, options)) as hub,
+    ):
+        yield Gated(gate, agent, hub)

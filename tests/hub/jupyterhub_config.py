@@ -1,6 +1,7 @@
 """The Hub under test: stock DockerSpawner, names with capitals kept, and whatever the test asks for on top."""
 
 import json
+import logging
 import os
 from typing import Any
 
@@ -78,6 +79,10 @@ c.DockerSpawner.use_internal_ip = settings["use_internal_ip"]
 c.DockerSpawner.network_name = "bridge"
 c.Hubwarden.agent_address = f"unix://{settings['agent_socket']}"
 c.Hubwarden.stop_timeout = 2
+
+# JupyterHub 5 and 6 have EventLogger; 4 has EventLog, which asks for each schema.
+c.EventLogger.handlers = c.EventLog.handlers = [logging.FileHandler(f"{settings['directory']}/events.jsonl")]
+c.EventLog.allowed_schemas = ["urn:hubwarden:hub:operation"]
 
 for line in settings["lines_before"]:
     exec(line)  # noqa: S102 - the test's own text

@@ -99,6 +99,7 @@ grpc = ["unix://{directory}/agent.sock"]
 gateway = "unix://{directory}/docker.sock"
 [docker]
 host = "unix://{engine}"
+timeout = 120
 [limits]
 restarts_per_user = "10000/minute"
 resets_per_user = "10000/minute"

@@ -56,6 +56,20 @@ def test_a_cookie_without_the_xsrf_token_is_refused(person: Person, hub: Hub, me
     assert right.json()["reason"] in {"SERVER_NOT_RUNNING", "VOLUME_NOT_FOUND"}
 
 
+@pytest.mark.parametrize("mode", ["no-cors", "navigate", "same-origin", "cors", "websocket", "nested-navigate", ""])
+def test_no_mode_of_fetching_is_a_way_around_the_xsrf_token(person: Person, hub: Hub, mode: str) -> None:
+    """A form or script on any page can have its request sent as `no-cors`, which JupyterHub 4 lets pass unchecked."""
+    person.start()
+    started_at = person.started_at()
+    browser = hub.browser(person.name)
+    if mode:
+        browser.headers["Sec-Fetch-Mode"] = mode
+    for method, endpoint in (("POST", "restart-server"), ("DELETE", "reset-home-volume")):
+        denied = browser.request(method, f"hub/api/{person.path}/{endpoint}")
+        assert (denied.status_code, "_xsrf" in denied.json()["message"]) == (403, True)
+    assert person.started_at() == started_at
+
+
 @endpoints
 def test_a_token_holds_no_more_than_its_scopes(person: Person, method: str, endpoint: str) -> None:
     """A token of the user's own for something else is refused."""

@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
-from pathlib import Path
 
 import httpx
 import pytest
 from hub.people import Person
+from hub.rows import notes
 from hub.stack import Agent, Hub, wait_for
-
-
-def notes(hub: Hub) -> list[str]:
-    """The Spawners' states that hold a note about a restart."""
-    with closing(sqlite3.connect(Path(hub.options["directory"]) / "jupyterhub.sqlite")) as db:
-        return [state for (state,) in db.execute("SELECT state FROM spawners") if "hubwarden" in (state or "")]
 
 
 @pytest.mark.parametrize("internal", [True, False], ids=["internal", "published"])
 def test_a_killed_hub_finds_the_restarted_server(
     own_agent: Agent, make_hub: Callable[..., Hub], make_person: Callable[..., Person], *, internal: bool
 ) -> None:
-    """The agent carries the restart on; the next Hub asks about it, and leads the route to the server's new address."""
+    """The agent carries the restart on; the next Hub asks about it, finds the address, and ends the history's entry."""
     hub = make_hub(own_agent, use_internal_ip=internal)
     hub.start()
     person = make_person(hub, "stubborn")
@@ -41,4 +33,6 @@ def test_a_killed_hub_finds_the_restarted_server(
     assert person.started_at() > before.attrs["State"]["StartedAt"]
     assert person.visit().json() == {"user": person.name, "host": before.short_id}
     assert notes(hub) == []
+    (entry,) = person.operator.get(f"{person.path}/hubwarden-history").json()["entries"]
+    assert (entry["kind"], entry["result"]) == ("restart", "done")
     assert person.restart().status_code == 200

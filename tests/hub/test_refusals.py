@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable
 
 import pytest
 from hub.people import Person
+from hub.stack import Agent, Hub
 
 
 def test_a_running_server_keeps_its_home(person: Person) -> None:
@@ -44,6 +46,7 @@ def test_without_a_volume_there_is_nothing_to_reset(person: Person) -> None:
         "resettable": False,
         "reason": "VOLUME_NOT_FOUND",
         "message": answer.json()["message"],
+        "retry_after": None,
     }
 
 
@@ -93,3 +96,24 @@ def test_the_same_request_id_restarts_once(person: Person) -> None:
     assert person.restart(headers=given).json() == first
     assert person.started_at() == started_at
     assert person.restart().json()["started_at"] > first["started_at"]
+
+
+def test_a_spent_budget_says_when_to_try_again(
+    own_agent: Agent, make_hub: Callable[..., Hub], make_person: Callable[..., Person]
+) -> None:
+    """One reset an hour: the second is 429 with Retry-After, and looking at the home says the same beforehand."""
+    own_agent.stop()
+    policy = own_agent.directory / "agent.toml"
+    policy.write_text(policy.read_text().replace('resets_per_user = "10000/minute"', 'resets_per_user = "1/hour"'))
+    own_agent.start()
+    hub = make_hub(own_agent)
+    hub.start()
+    person = make_person(hub)
+    person.bench.volume(person.volume("home"))
+    assert person.home().json()["retry_after"] is None
+    assert person.reset().status_code == 200
+    person.bench.volume(person.volume("home"))
+    home, refused = person.home().json(), person.reset()
+    assert (home["resettable"], home["reason"]) == (False, "RATE_LIMITED")
+    assert (refused.status_code, refused.json()["reason"]) == (429, "RATE_LIMITED")
+    assert 0 < int(refused.headers["Retry-After"]) <= home["retry_after"] <= 3600

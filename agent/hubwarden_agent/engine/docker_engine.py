@@ -204,9 +204,9 @@ class DockerEngine:
         with self._connecting:
             if slow not in self._connected:
                 timeout = self._timeouts[slow]
-                self._connected[slow] = docker.APIClient(
-                    self._host, version="auto", timeout=timeout, max_pool_size=QUICK_THREADS
-                )
+                api = docker.APIClient(self._host, version="auto", timeout=timeout, max_pool_size=QUICK_THREADS)
+                api.trust_env = False  # no proxy and no credentials for the engine's own socket, nor a search for them
+                self._connected[slow] = api
             return self._connected[slow]
 
 

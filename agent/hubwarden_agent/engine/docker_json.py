@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-from hubwarden_agent.engine.options import DeviceRequest, HealthCheck, Options
+from hubwarden_agent.engine import options_json
 from hubwarden_agent.engine.port import (
     Container,
     ContainerSpec,
@@ -189,9 +189,9 @@ def create_body(spec: ContainerSpec) -> dict[str, Any]:
         "Cmd": list(spec.command),
         "Labels": dict(spec.labels),
         "ExposedPorts": {port: {} for port in spec.exposed_ports},
-        **_asked_for(_options(spec.options)),
+        **options_json.of_container(spec.options),
         "HostConfig": {
-            **_asked_for(_host_options(spec.options)),
+            **options_json.of_host(spec.options),
             "NetworkMode": spec.network,
             "Mounts": [mount_body(mount) for mount in spec.mounts],
             "Memory": spec.memory,
@@ -203,53 +203,6 @@ def create_body(spec: ContainerSpec) -> dict[str, Any]:
             "PortBindings": {port: [{"HostIp": spec.publish_address, "HostPort": ""}] for port in spec.published},
             "SecurityOpt": ["no-new-privileges"],
         },
-    }
-
-
-def _asked_for(fields: dict[str, Any]) -> dict[str, Any]:
-    """Without what nobody asked for: there the engine, or the image, decides."""
-    return {key: value for key, value in fields.items() if value}
-
-
-def _options(options: Options) -> dict[str, Any]:
-    return {
-        "User": options.user,
-        "Hostname": options.hostname,
-        "WorkingDir": options.working_dir,
-        "Entrypoint": list(options.entrypoint),
-        "Healthcheck": _health_check(options.health_check),
-    }
-
-
-def _host_options(options: Options) -> dict[str, Any]:
-    restart, log = options.restart_policy, options.log_config
-    return {
-        "ShmSize": options.shm_size,
-        "Ulimits": [{"Name": one.name, "Soft": one.soft, "Hard": one.hard} for one in options.ulimits],
-        "RestartPolicy": restart.name and {"Name": restart.name, "MaximumRetryCount": restart.maximum_retry_count},
-        "LogConfig": log.type and {"Type": log.type, "Config": dict(log.config)},
-        "DeviceRequests": [_device_request(one) for one in options.device_requests],
-    }
-
-
-def _health_check(check: HealthCheck) -> dict[str, Any]:
-    return _asked_for(
-        {
-            "Test": list(check.test),
-            "Interval": check.interval,
-            "Timeout": check.timeout,
-            "Retries": check.retries,
-            "StartPeriod": check.start_period,
-        }
-    )
-
-
-def _device_request(request: DeviceRequest) -> dict[str, Any]:
-    return {
-        "Driver": request.driver,
-        "Count": request.count,
-        "DeviceIDs": list(request.device_ids),
-        "Capabilities": [list(all_of) for all_of in request.capabilities],
     }
 
 
@@ -268,5 +221,5 @@ def mount_body(mount: Mount) -> dict[str, Any]:
         options = {"Propagation": "rprivate", "NonRecursive": True}
         return body | {"Source": mount.source, "BindOptions": options}
     if mount.kind == "tmpfs" and mount.size:
-        return body | {"TmpfsOptions": _asked_for({"SizeBytes": mount.size, "Mode": mount.mode})}
+        return body | {"TmpfsOptions": options_json.asked_for({"SizeBytes": mount.size, "Mode": mount.mode})}
     raise EngineError("only named volumes, host paths and bounded file systems in memory are mounted")

@@ -1,9 +1,9 @@
 """HTTP: aiohttp requests in, calls out, answers and refusals back.
 
-What holds here: one handler for every request, so that aiohttp decides nothing about paths; `routes` sees the request
-target as the client wrote it. A body is read only where the table says so, whole, of a declared and bounded length and
-within a deadline. An exception never reaches a client as text, and a request that changes nothing never gets a 500.
-A client that goes away cancels nothing: what has begun is finished and recorded.
+What holds here: one handler for every request, so that aiohttp decides nothing about paths, methods or expectations;
+`routes` sees the request target as the client wrote it. A body is read only where the table says so, whole, of a
+declared and bounded length and within a deadline. An exception never reaches a client as text, and a request that
+changes nothing never gets a 500. A client that goes away cancels nothing: what has begun is finished and recorded.
 """
 
 from __future__ import annotations
@@ -15,8 +15,7 @@ import math
 import re
 import uuid
 
-from aiohttp import web
-from aiohttp.typedefs import Handler
+from aiohttp import HttpVersion11, web
 
 from hubwarden_agent import log_context
 from hubwarden_agent.audit import AuditTrail
@@ -27,7 +26,7 @@ from hubwarden_agent.errors import Reason, Refusal
 from hubwarden_agent.gateway import refusals, routes
 from hubwarden_agent.gateway.deeds import Answer, Deed
 from hubwarden_agent.gateway.gateway import Gateway
-from hubwarden_agent.gateway.listener import header_arrived
+from hubwarden_agent.gateway.listener import Handler, header_arrived
 from hubwarden_agent.gateway.refusals import GatewayRefusal
 from hubwarden_agent.gateway.routes import Call, Operation
 from hubwarden_agent.locks import UserLocks
@@ -40,6 +39,9 @@ MAX_BODY_BYTES = 256 * 1024
 BODY_SECONDS = 10.0
 """From the header's end to the body's; then 408."""
 
+REQUEST_ID = "X-Request-ID"
+"""Part of the contract: the Hub's mixin knows a refusal of the gateway's by it."""
+
 _SUSPICIOUS_HEADERS = ("Content-Encoding", "Transfer-Encoding", "Upgrade", "Trailer", "Expect")
 _LENGTH = re.compile(r"0|[1-9][0-9]{0,17}")
 _JSON = re.compile(r"application/json(?:; ?charset=utf-8)?", re.IGNORECASE)
@@ -50,7 +52,7 @@ _SHOWN_VALUE = 1000
 _log = logging.getLogger(__name__)
 
 
-def build_app(
+def build_handler(
     *,
     engine: Engine,
     names: Names,
@@ -59,8 +61,8 @@ def build_app(
     audit: AuditTrail,
     clock: Clock,
     metrics: Metrics,
-) -> web.Application:
-    """The gateway as an application, to be served by `listener.Listener`.
+) -> Handler:
+    """The gateway as what answers a request, to be served by `listener.Listener`.
 
     Args:
         engine: the container engine.
@@ -72,9 +74,7 @@ def build_app(
         metrics: measures every request.
     """
     gateway = Gateway(engine=engine, names=names, spawn=spawn, locks=locks, audit=audit, clock=clock)
-    front = _Front(gateway, metrics)
-    # A middleware sees what aiohttp's own router would refuse in its own words, too.
-    return web.Application(middlewares=[front.handle], client_max_size=MAX_BODY_BYTES)
+    return _Front(gateway, metrics).handle
 
 
 class _Front:
@@ -84,9 +84,8 @@ class _Front:
         self._gateway = gateway
         self._metrics = metrics
 
-    @web.middleware
-    async def handle(self, request: web.Request, handler: Handler) -> web.StreamResponse:  # noqa: ARG002 - see below
-        """Answer one request; the application has no handlers of its own."""
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answer one request."""
         deed = Deed(str(uuid.uuid4()))
         log_context.request_id.set(deed.request_id)
         reading = request.method in ("GET", "HEAD")
@@ -97,22 +96,24 @@ class _Front:
             _log_refusal(request, deed, refusal)
             await self._gateway.denied(deed, refusal, reading=reading)
             status, message = refusals.status_and_message(refusal, deed.request_id, reading=reading)
-            return _refused(status, message, refusal.retry_after)
+            return _refused(status, message, deed.request_id, refusal.retry_after)
         except Exception:  # noqa: BLE001 - whatever it is, it goes to the log and not to the client
             _log.exception("a request failed unforeseen", extra={"request": _shown(request)})
             status, message = refusals.status_and_message(
                 Refusal(Reason.DOCKER_ERROR), deed.request_id, reading=reading
             )
-            return _refused(status, message, None)
+            return _refused(status, message, deed.request_id)
 
-    async def _answer(self, request: web.Request, deed: Deed) -> Answer:
+    async def _answer(self, request: web.BaseRequest, deed: Deed) -> Answer:
         with self._metrics.operation(deed.operation) as measured:
+            if request.version != HttpVersion11:
+                raise GatewayRefusal("hubwarden: only HTTP/1.1 is supported")
             call = routes.resolve(request.method, request.raw_path)
             deed.operation = measured.operation = call.operation.value
             return await self._gateway.answer(call, deed, await _body(request, call))
 
 
-async def _body(request: web.Request, call: Call) -> bytes:
+async def _body(request: web.BaseRequest, call: Call) -> bytes:
     """The whole body of a call that takes one; nothing, and nothing may be there, for anything else."""
     # docker-py offers to take a command's output as a raw stream. It gets HTTP to the end, which it reads as well.
     offers = call.operation is Operation.EXEC and request.headers.getall("Upgrade", []) == ["tcp"]
@@ -137,7 +138,7 @@ async def _body(request: web.Request, call: Call) -> bytes:
         raise GatewayRefusal("hubwarden: the body did not arrive", status=refusals.TIMED_OUT) from error
 
 
-def _single(request: web.Request, header: str, default: str) -> str:
+def _single(request: web.BaseRequest, header: str, default: str) -> str:
     values = request.headers.getall(header, [default])
     if len(values) != 1:
         raise GatewayRefusal(f"hubwarden: the header {header} is there twice")
@@ -155,13 +156,18 @@ def _response(answer: Answer) -> web.Response:
     return response
 
 
-def _refused(status: int, message: str, retry_after: float | None) -> web.Response:
-    headers = _SERVER | ({"Retry-After": str(max(1, math.ceil(retry_after)))} if retry_after is not None else {})
+def _refused(status: int, message: str, request_id: str, retry_after: float | None = None) -> web.Response:
+    """A refusal as Docker words it. Its id is in the agent's log, and the Hub's plugin tells it to the user."""
+    headers = (
+        _SERVER
+        | {REQUEST_ID: request_id}
+        | ({"Retry-After": str(max(1, math.ceil(retry_after)))} if retry_after is not None else {})
+    )
     text = json.dumps({"message": message}) + "\n"
     return web.Response(status=status, text=text, content_type="application/json", headers=headers)
 
 
-def _log_refusal(request: web.Request, deed: Deed, refusal: Refusal) -> None:
+def _log_refusal(request: web.BaseRequest, deed: Deed, refusal: Refusal) -> None:
     """The answer says little; here is what was asked, what was said, and what lies behind it."""
     _log.info(
         "refused: %s",
@@ -176,6 +182,6 @@ def _log_refusal(request: web.Request, deed: Deed, refusal: Refusal) -> None:
     )
 
 
-def _shown(request: web.Request) -> str:
+def _shown(request: web.BaseRequest) -> str:
     """The client's own text, in ASCII and cut, so that it can neither forge nor fill a log."""
     return ascii(f"{request.method} {request.raw_path}")[:_SHOWN]

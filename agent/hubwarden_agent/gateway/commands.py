@@ -12,7 +12,7 @@ import secrets
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from hubwarden_agent.engine.port import Conflict, ContainerState, Engine
+from hubwarden_agent.engine.port import Conflict, Engine
 from hubwarden_agent.gateway import refusals, strict_json
 from hubwarden_agent.gateway.containers import Containers
 from hubwarden_agent.gateway.decoders import Field, empty, fields_of, flag, items, text
@@ -67,8 +67,6 @@ class Commands:
         container, _ = await self._containers.owned(call.reference, deed)
         if command not in self._allowed:
             raise refusals.not_listed("Cmd", command, "exec")
-        if container.state is not ContainerState.RUNNING:
-            raise _not_running(container.id)
         while len(self._tickets) >= MAX_TICKETS:
             del self._tickets[next(iter(self._tickets))]
         ticket = secrets.token_hex(32)
@@ -86,7 +84,8 @@ class Commands:
             try:
                 status = await self._engine.run_in_container(container.id, command, SECONDS)
             except Conflict as error:
-                raise _not_running(container.id) from error
+                message = f"Container {container.id} is not running"
+                raise refusals.GatewayRefusal(message, status=refusals.CONFLICT) from error
         if status != 0:
             outcome = "still runs" if status is None else f"ended with exit status {status}"
             _log.warning("a command in a container %s", outcome, extra={"container": container.name})
@@ -95,7 +94,3 @@ class Commands:
     def _check_offered(self) -> None:
         if not self._allowed:
             raise refusals.endpoint_refused("spawn.exec")
-
-
-def _not_running(container: ContainerId) -> refusals.GatewayRefusal:
-    return refusals.GatewayRefusal(f"Container {container} is not running", status=refusals.CONFLICT)

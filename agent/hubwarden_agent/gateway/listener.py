@@ -1,7 +1,7 @@
 """The gateway's socket: who connects, how many at once, and how long a request may take to arrive.
 
 What holds here: an open connection costs a descriptor that the RPCs need too, so their number is bounded, and one that
-has not sent a whole request header in time is closed. aiohttp bounds sizes (`RUNNER_OPTIONS`), the time between two
+has not sent a whole request header in time is closed. aiohttp bounds sizes (`SERVER_OPTIONS`), the time between two
 requests, and at the end how long running requests may take; this file adds what it has no option for.
 """
 
@@ -10,11 +10,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, cast
 
 from aiohttp import web
+
+Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+"""What answers a request. There is no router, so nothing is answered by aiohttp but what is no HTTP."""
 
 MAX_CONNECTIONS = 256
 """DockerSpawner has one worker thread, and so one connection."""
@@ -36,7 +39,7 @@ class _Brief(logging.Filter):
 _log = logging.getLogger(__name__)
 _log.addFilter(_Brief())
 
-RUNNER_OPTIONS: dict[str, Any] = {
+SERVER_OPTIONS: dict[str, Any] = {
     "access_log": None,
     "auto_decompress": False,
     "keepalive_timeout": 75.0,
@@ -50,26 +53,24 @@ RUNNER_OPTIONS: dict[str, Any] = {
 
 
 class Listener:
-    """Serves an application on a socket that is bound already.
+    """Serves on a socket that is bound already.
 
     Args:
-        app: the gateway.
+        handler: the gateway's.
         drain_seconds: how long running requests may take once it is stopped.
     """
 
-    def __init__(self, app: web.Application, drain_seconds: float) -> None:
-        self._runner = web.AppRunner(app, shutdown_timeout=drain_seconds, **RUNNER_OPTIONS)
+    def __init__(self, handler: Handler, drain_seconds: float) -> None:
+        self._factory = web.Server(handler, **SERVER_OPTIONS)
+        self._runner = web.ServerRunner(self._factory, shutdown_timeout=drain_seconds)
         self._connections: set[Guard] = set()
         self._server: asyncio.Server | None = None
 
     async def start(self, bound: socket.socket) -> None:
         """Begin to listen."""
         await self._runner.setup()
-        factory = self._runner.server
-        if factory is None:
-            raise AssertionError("a runner that was set up has a server")
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(lambda: Guard(factory, self._connections), sock=bound)
+        self._server = await loop.create_server(lambda: Guard(self._factory, self._connections), sock=bound)
 
     async def stop(self) -> None:
         """Take no more connections, finish what runs, close the rest."""
@@ -145,7 +146,7 @@ class Guard(asyncio.Protocol):
 
 
 @contextmanager
-def header_arrived(request: web.Request) -> Iterator[None]:
+def header_arrived(request: web.BaseRequest) -> Iterator[None]:
     """For the body, the request's connection is being served."""
     guard = request.transport.get_protocol() if request.transport is not None else None
     if isinstance(guard, Guard):

@@ -92,7 +92,7 @@ MOUNT: Mapping[str, Field] = MappingProxyType(
         "Target": Field(inner_path, "target"),
         "ReadOnly": Field(flag, "read_only"),
         "VolumeOptions": Field(empty),  # labels, drivers and NoCopy are in here
-        "BindOptions": Field(lambda value, name: fields_of(BIND_OPTIONS, value, name) and None),
+        "BindOptions": Field(lambda value, name: fields_of(BIND_OPTIONS, value, name)),
         "TmpfsOptions": Field(lambda value, name: fields_of(TMPFS_OPTIONS, value, name), "bounds"),
     }
 )

@@ -124,8 +124,9 @@ def allowed(options: Options, policy: SpawnPolicy, *, auto_remove: bool) -> Opti
     for field, key in POLICY_KEYS.items():
         value = getattr(options, _attribute(field))
         listed: tuple[Any, ...] = getattr(policy, key)
-        for one in value if field in _SEVERAL else (value,):
-            if one != type(one)() and one not in listed:
+        asked = value if field in _SEVERAL else () if value == type(value)() else (value,)
+        for one in asked:
+            if one not in listed:
                 raise not_listed(field, one, key)
     names = [limit.name for limit in options.ulimits]
     if len(set(names)) != len(names):

@@ -33,6 +33,9 @@ DOCKER_INTERVAL = 0.5
 START_SECONDS = 20.0
 """How long Docker may take, beyond the stop timeout, to start a container that it was asked to."""
 
+ON_VOLUMES = ("reset", "restore")
+"""Operations whose first object is a volume."""
+
 _SENTENCES = {
     ("reset", "present"): "The home volume is still there.",
     ("reset", "gone"): "The home volume is gone.",
@@ -135,11 +138,11 @@ async def look(entry: Entry, engine: Engine) -> Mapping[str, str]:
     Raises:
         EngineError: the engine does not say.
     """
-    if not entry.username:
-        return {}  # an image that was being fetched
+    if not entry.username or entry.operation == "prune":
+        return {}  # an image that was being fetched, or a backup that was being removed
     names, ids = entry.object.split(" "), entry.object_id.split(" ")
     found: dict[str, str] = {}
-    if entry.operation == "reset":
+    if entry.operation in ON_VOLUMES:
         name, created = names.pop(0), ids.pop(0)
         volume = await engine.volume(VolumeName(name))
         found[name] = "gone" if volume is None else "present" if volume.created == created else "replaced"
@@ -182,4 +185,4 @@ def _result(past: Past) -> Any:
 
 def _detail(entry: Entry) -> Detail:
     name = entry.object.split(" ")[0]
-    return Detail(volume=name) if entry.operation == "reset" else Detail(container=name)
+    return Detail(volume=name) if entry.operation in ON_VOLUMES else Detail(container=name)

@@ -16,16 +16,16 @@ from hubwarden_agent.backup_manifest import Manifest
 from hubwarden_agent.budgets import Window, check_together, spend_together
 from hubwarden_agent.clock import Clock
 from hubwarden_agent.config import ResetPolicy
-from hubwarden_agent.engine.port import Conflict, Container, Engine, EngineError, NotFound, Volume
+from hubwarden_agent.engine.port import Engine
 from hubwarden_agent.errors import Detail, Reason, Refusal
 from hubwarden_agent.locks import UserLocks
 from hubwarden_agent.names import Names, RequestId, Username, VolumeName
 from hubwarden_agent.operations.backup import Backups
 from hubwarden_agent.operations.commands import Reset, WasReset, answer, entry
-from hubwarden_agent.operations.holders import Holder, Removing, removable
+from hubwarden_agent.operations.holders import Removing
+from hubwarden_agent.operations.removal import Removal, Target, create_alike
 from hubwarden_agent.operations.runner import Run, Runner
 from hubwarden_agent.operations.sizes import Sizes
-from hubwarden_agent.ownership import is_helper, is_local, owns
 from hubwarden_agent.recording import considered, engine_errors_refused, recorded
 
 REMOVING_PATIENCE = 10.0
@@ -33,14 +33,6 @@ REMOVING_PATIENCE = 10.0
 REMOVING_INTERVAL = 0.2
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """What a reset removes: the volume, and the user's own stopped containers that hold it."""
-
-    volume: Volume
-    containers: tuple[Container, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +50,11 @@ class Resetter:
     clock: Clock
     backups: Backups
     sizes: Sizes
+
+    @property
+    def removal(self) -> Removal:
+        """What looks at a volume and removes it."""
+        return Removal(self.engine, self.names, self.policy, self.clock)
 
     async def reset(self, command: Reset) -> WasReset:
         """Delete a user's home volume, or with no request id only say what would happen.
@@ -82,13 +79,15 @@ class Resetter:
         async with considered(self.audit, said):
             target = await self._target_when_removed(command.username, name)
             spend_together(*spent)
-        async with recorded(self.audit, _with_objects(said, target), self.clock, spent) as outcome:
+        async with recorded(self.audit, target.named_in(said), self.clock, spent) as outcome:
             run.acted = True
             if not self.total_budget.left(""):
                 await self._say_spent(said)
             kept = await self.backups.take(target.volume, command.username, RequestId(said.request_id))
             outcome.answer = {"backup_id": kept.backup_id.value} if kept else {}  # also said when no removal follows
-            await self._remove(target)
+            await self.removal.remove(target)
+            if target.volume.labels or target.volume.options:  # a plain one is created by the next spawn
+                await create_alike(self.engine, name, target.volume)
             result = self._result(target, kept)
             outcome.answer = answer(result)
         await self.backups.prune(name)
@@ -108,7 +107,7 @@ class Resetter:
 
     async def _target(self, username: Username, name: VolumeName) -> Target:
         try:
-            return await self._look(username, name)
+            return await self.removal.look(username, name)
         except Removing:
             raise Refusal(Reason.OPERATION_IN_PROGRESS, "The server's container is being removed.") from None
 
@@ -116,58 +115,10 @@ class Resetter:
         give_up = self.clock.monotonic() + REMOVING_PATIENCE
         while self.clock.monotonic() < give_up:
             try:
-                return await self._look(username, name)
+                return await self.removal.look(username, name)
             except Removing:
                 await asyncio.sleep(REMOVING_INTERVAL)
         return await self._target(username, name)
-
-    async def _look(self, username: Username, name: VolumeName) -> Target:
-        volume = await self.engine.volume(name)
-        if volume is None:
-            raise Refusal(Reason.VOLUME_NOT_FOUND, detail=Detail(volume=name.value))
-        if not (is_local(volume) or self.policy.allow_non_local):
-            raise Refusal(Reason.VOLUME_NOT_LOCAL, detail=Detail(volume=name.value))
-        if not volume.labels.keys().isdisjoint(self.policy.protect_labels):
-            raise Refusal(Reason.VOLUME_IN_USE, "Another tool depends on the home volume.", detail=Detail(name.value))
-        holding = await self.engine.containers_holding(name)
-        # Under the user's lock, a helper is what a crash left behind; the next one of the volume takes it away.
-        containers = [container for container in holding if not is_helper(container, self.names)]
-        holders = [Holder(container, owns(username, container, self.names)) for container in containers]
-        return Target(volume, removable(name.value, holders, self.clock.now(), self.policy))
-
-    async def _remove(self, target: Target) -> None:
-        name = target.volume.name
-        for container in target.containers:
-            try:
-                await self.engine.remove_container(container.id, anonymous_volumes=False)
-            except NotFound:
-                _log.info("reset: container %s was gone already", container.name)
-            except Conflict as error:
-                raise _in_use(name, container.name) from error
-        present = await self.engine.volume(name)
-        if present is None or present.created != target.volume.created:
-            raise Refusal(
-                Reason.VOLUME_NOT_FOUND, "The home volume changed meanwhile.", detail=Detail(volume=name.value)
-            )
-        try:
-            await self.engine.remove_volume(name)
-        except Conflict as error:
-            raise _in_use(name) from error
-        except EngineError as error:
-            # The answer can be lost where the deed was done: what is there now decides, as after a restart.
-            if await self.engine.volume(name) is not None:
-                raise
-            _log.warning("reset: the volume is gone, although the engine reports a failure: %s", error)
-        await self._recreate(target.volume)
-
-    async def _recreate(self, old: Volume) -> None:
-        """Bring back what an operator gave the volume; a plain one is created by the next spawn."""
-        if not old.labels and not old.options:
-            return
-        new = await self.engine.create_volume(old.name, old.driver, old.options, old.labels)
-        if (new.driver, new.options, new.labels) != (old.driver, old.options, old.labels):
-            _log.error("reset: volume %s came back with other labels or options", old.name)
-            raise Refusal(Reason.DOCKER_ERROR, detail=Detail(volume=old.name.value))
 
     def _result(self, target: Target, kept: Manifest | None) -> WasReset:
         return WasReset(
@@ -177,14 +128,3 @@ class Resetter:
             backup_id=kept.backup_id.value if kept else "",
             size_bytes=kept.tar_bytes if kept else self.sizes.of(target.volume),
         )
-
-
-def _with_objects(entry: Entry, target: Target) -> Entry:
-    """Names and ids of everything that will be removed; neither can hold a space."""
-    names = [target.volume.name.value, *(container.name for container in target.containers)]
-    ids = [target.volume.created, *(container.id.value for container in target.containers)]
-    return replace(entry, object=" ".join(names), object_id=" ".join(ids))
-
-
-def _in_use(volume: VolumeName, *holders: str) -> Refusal:
-    return Refusal(Reason.VOLUME_IN_USE, detail=Detail(volume=volume.value, holders=holders))

@@ -17,6 +17,7 @@ from typing import Any
 
 from hubwarden_agent.audit_chain import Broken, Head, check_follows, head_of, read
 from hubwarden_agent.audit_segments import set_aside, whole
+from hubwarden_agent.config import Config
 
 _SHOWN = ("time", "sequence", "operation", "phase", "result", "reason", "username", "server_name", "actor", "object")
 _UNITS = {"m": "minutes", "h": "hours", "d": "days"}
@@ -102,9 +103,9 @@ def show(path: Path, wanted: Callable[[Mapping[str, Any]], bool], complain: Call
             complain(f"{place}: {error}")
 
 
-def main(arguments: Sequence[str], path: Path) -> int:
-    """Run `audit` over the trail whose present segment is `path`. Returns the exit status."""
-    options = _parser().parse_args(arguments)
+def main(arguments: Sequence[str], settings: Config) -> int:
+    """Run `audit` over the agent's trail. Returns the exit status."""
+    options, path = _parser().parse_args(arguments), settings.state_directory / settings.audit.file
     try:
         if options.action == "verify":
             for note in verify(path, options.anchor):

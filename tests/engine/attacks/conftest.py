@@ -10,6 +10,7 @@ from pathlib import Path
 import private_engine
 import pytest
 from engine.attacks.field_of_attack import Field
+from engine.attacks.options import named
 from gateway_stage import HOME, POLICY, WORKSPACE, gateway
 from hubwarden_agent.engine.docker_engine import DockerEngine
 from limits import parse as parse_rate
@@ -45,5 +46,5 @@ async def ground(
     policy = replace(
         POLICY, images=(others["image"],), max_containers=100, max_creates=parse_rate("100/minute"), publish="127.0.0.1"
     )
-    async with gateway(engine, tmp_path, spawn=policy) as stage:
+    async with gateway(engine, tmp_path, spawn=named(policy, others["folder"])) as stage:
         yield Field(stage, bench.socket, {**others, "user": user, "own": f"jupyterlab-{user}"})

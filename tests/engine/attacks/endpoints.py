@@ -35,8 +35,6 @@ WORLD = "what else runs on the host"
 SOURCE = "a program of the attacker's as an image"
 
 CASES: tuple[Case, ...] = (
-    _call("POST", f"{VICTIM}/exec", INSIDE, Ours("leaves its exec on the others"), b'{"Cmd":["id"]}'),
-    _call("POST", f"{OWN}/exec", INSIDE, Says(409), b'{"Cmd":["id"]}'),
     _call("POST", "/exec/0000/start", INSIDE, Says(404), b'{"Detach":true}'),
     _call("GET", "/exec/0000/json", INSIDE, Says(404)),
     _call("POST", "/exec/0000/resize?h=1&w=1", INSIDE, Says(404)),

@@ -75,6 +75,17 @@ async def test_requests_behind_each_other(ground: Field) -> None:
     writer.close()
 
 
+async def test_a_client_that_asks_and_never_listens(ground: Field) -> None:
+    """A million pings that nobody takes the answers of: the agent stops reading, and serves everybody else."""
+    reader, writer = await asyncio.open_unix_connection(str(ground.stage.path), limit=1)
+    writer.write(b"GET /_ping HTTP/1.1\r\nHost: x\r\n\r\n" * 1_000_000)
+    async with asyncio.timeout(OUTSIDE):
+        assert await reader.read(1) == b"H"
+    assert (await ground.stage.raw(TWIN.encoded(ground.tokens))).status == 201
+    assert writer.transport.get_write_buffer_size() > 30_000_000
+    writer.transport.abort()
+
+
 async def test_a_client_that_leaves_at_once(ground: Field) -> None:
     """A create whose sender does not wait for the answer is made whole or not at all, and stays the sender's own."""
     _, writer = await asyncio.open_unix_connection(str(ground.stage.path))

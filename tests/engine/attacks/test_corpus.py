@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
-from engine.attacks import endpoints, host_mounts, identity, namespaces, parsing, privilege, resources
+from engine.attacks import endpoints, host_mounts, identity, namespaces, options, parsing, privilege, resources
 from engine.attacks.case import Case
 from engine.attacks.field_of_attack import Field
 
-FAMILIES = (host_mounts, namespaces, privilege, resources, identity, endpoints, parsing)
+FAMILIES = (host_mounts, namespaces, privilege, resources, options, identity, endpoints, parsing)
 CORPUS: tuple[Case, ...] = tuple(case for family in FAMILIES for case in family.CASES)
 
 

@@ -28,6 +28,11 @@ CONFIG: Mapping[str, tuple[Any, ...]] = {
     "environment": ({}, {"A": "b"}, {"EMPTY": "", "SPACE": "a b=c"}, {"UNSET": None, "LETTERS": "木村"}),
     "ports": ({"8888/tcp": None}, {"8888/tcp": None, "9000/udp": None}, None),
     "labels": (None, {"team": "physics"}),
+    "user": (None, "1000:100"),
+    "hostname": (None, "lab"),
+    "working_dir": (None, "/tmp"),
+    "entrypoint": (None, ["/bin/sh", "-c"], "/bin/sh -c"),
+    "healthcheck": (None, {"test": ["CMD", "true"], "interval": 10**9}),
 }
 """Arguments of docker-py's `create_container`."""
 
@@ -41,12 +46,26 @@ HOST: Mapping[str, tuple[Any, ...]] = {
         {HOME: {"bind": "/home/jovyan", "mode": "rw"}},
         {HOME: {"bind": "/home/jovyan", "mode": "ro"}},
         {HOME: {"bind": "/home/jovyan", "mode": "rw"}, WORKSPACE: {"bind": "/work", "mode": "ro"}},
+        {HOME: {"bind": "/home/jovyan", "mode": "rw"}, "@folder@": {"bind": "/data", "mode": "ro"}},
     ),
     "mounts": (
         [],
         [DockerMount("/mnt/a", WORKSPACE)],
         [DockerMount("/mnt/b", WORKSPACE, read_only=True)],
+        [DockerMount("/fast", "", type="tmpfs", tmpfs_size="1m", tmpfs_mode=0o1777)],
+        [DockerMount("/shared", "@folder@", type="bind", read_only=True)],
+        [DockerMount("/shared", "@folder@", type="bind", read_only=True, propagation="rprivate")],
     ),
+    "shm_size": (None, "128m", 128 * 1024**2),
+    "ulimits": (
+        None,
+        [],
+        [{"name": "nofile", "soft": 1024, "hard": 2048}],
+        [{"Name": "memlock", "Soft": -1, "Hard": -1}],
+    ),
+    "restart_policy": (None, {"Name": "on-failure", "MaximumRetryCount": 3}),
+    "log_config": (None, {"type": "json-file", "config": {"max-size": "10m", "max-file": "3"}}),
+    "device_requests": (None, [{"count": 1, "capabilities": [["gpu"]]}]),
     "port_bindings": (None, {8888: ("127.0.0.1",)}),
     "links": ({}, None),
 }
@@ -70,10 +89,9 @@ def _limit(maximum: int) -> Differs:
 
 DIFFERENCES: Mapping[str, Differs] = {
     # Of one container and no other.
-    **dict.fromkeys(
-        ("Id", "Created", "Config.Hostname", "GraphDriver.Data.LowerDir", "GraphDriver.Data.MergedDir"), _any
-    ),
+    **dict.fromkeys(("Id", "Created", "GraphDriver.Data.LowerDir", "GraphDriver.Data.MergedDir"), _any),
     **dict.fromkeys(("GraphDriver.Data.UpperDir", "GraphDriver.Data.WorkDir"), _any),
+    "Config.Hostname": lambda direct, through: "lab" not in (direct, through),
     # Ours: whose it is, and what every container gets.
     "Config.Labels.hubwarden.owner": lambda direct, through: direct is None and through.startswith("user"),
     "Config.Labels.hubwarden.server": lambda direct, through: (direct, through) == (None, ""),
@@ -94,6 +112,7 @@ DIFFERENCES: Mapping[str, Differs] = {
     "Config.AttachStderr": lambda direct, through: (direct, through) == (True, False),
     # Empty in another way.
     "HostConfig.PortBindings": lambda direct, through: not direct and not through,
+    "HostConfig.Ulimits": lambda direct, through: not direct and not through,
     "HostConfig.Links": lambda direct, through: not direct and not through,
 }
 
@@ -110,10 +129,10 @@ def dealt() -> Iterator[tuple[Mapping[str, Any], Mapping[str, Any]]]:
                 hand[index][key] = value
                 yield hand[0], hand[1]
     while True:
-        yield (
-            {key: random.choice(values) for key, values in CONFIG.items()},
-            {key: random.choice(values) for key, values in HOST.items()},
-        )
+        hand = [{key: random.choice(values) for key, values in table.items()} for table in (CONFIG, HOST)]
+        if hand[1]["restart_policy"]:  # which Docker refuses beside it
+            hand[1]["auto_remove"] = None
+        yield hand[0], hand[1]
 
 
 HANDS = [hand for hand, _ in zip(dealt(), range(COMBINATIONS), strict=False)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,8 @@ from private_engine import Workbench
 MANY = 12
 CROWD = 50
 FEW = 3
+LIKE_OURS = re.compile(r"jupyterlab-(?:[a-z0-9]|-[0-9a-f]{2})+_(?:home|workspace)")
+"""What volumes of the policy's templates are called."""
 
 
 class Crowd:
@@ -82,3 +85,27 @@ async def test_a_thousand_volumes(bench: Workbench, engine: DockerEngine, tmp_pa
         assert (crowd.containers(), crowd.volumes()) == (0, FEW)
         stage.clock.advance(61)
         assert await crowd.create(stage, crowd.users[-1]) == 201
+
+
+@pytest.mark.parametrize("parallel", [True, False], ids=["at once", "one by one"])
+async def test_a_thousand_volumes_left_behind(
+    bench: Workbench, engine: DockerEngine, tmp_path: Path, *, parallel: bool
+) -> None:
+    """However slowly: as many volumes as the policy has room for, and a user who has one already is none the worse."""
+    crowd = Crowd(bench, MANY)
+    there = sum(1 for volume in bench.client.volumes.list() if LIKE_OURS.fullmatch(volume.name))
+    policy = replace(
+        POLICY, images=(bench.image,), max_containers=1000, max_volumes=there + FEW, max_creates=parse_rate("99/minute")
+    )
+    async with gateway(engine, tmp_path, spawn=policy) as stage:
+        asked = [crowd.create(stage, user) for user in crowd.users]
+        statuses = await asyncio.gather(*asked) if parallel else [await one for one in asked]
+        assert Counter(statuses) == {201: FEW, 429: MANY - FEW}
+        assert (crowd.containers(), crowd.volumes()) == (FEW, FEW)
+        has_one, has_none = (crowd.users[statuses.index(status)] for status in (201, 429))
+        await stage.request("DELETE", f"/v1.44/containers/jupyterlab-{has_one}?v=True")
+        assert await crowd.create(stage, has_one) == 201
+        # The twin: room that was given back can be taken.
+        await stage.request("DELETE", f"/v1.44/containers/jupyterlab-{has_one}?v=True")
+        bench.client.volumes.get(f"jupyterlab-{has_one}_home").remove()
+        assert await crowd.create(stage, has_none) == 201

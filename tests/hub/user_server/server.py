@@ -1,7 +1,7 @@
 """Stands in for jupyterhub-singleuser: answers below its prefix, says whose it is, and misbehaves on request.
 
-What it does at SIGTERM and at its second start depends on how its user is called: `stubborn...` ignores SIGTERM,
-`sulky...` does not come back, `slow...` takes some seconds until it listens again.
+What it does at SIGTERM and at its later starts depends on how its user is called: `stubborn...` ignores SIGTERM,
+`sulky...` does not come back once, `slow...` takes some seconds until it listens again.
 """
 
 import http.server
@@ -14,7 +14,7 @@ import time
 
 USER = os.environ["JUPYTERHUB_USER"]
 PREFIX = os.environ["JUPYTERHUB_SERVICE_PREFIX"]
-STARTED_BEFORE = pathlib.Path("/started-before")
+STARTS = pathlib.Path("/starts")
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -34,11 +34,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
         """Stay quiet."""
 
 
-again = STARTED_BEFORE.exists()
-STARTED_BEFORE.touch()
+with STARTS.open("a+") as starts:
+    starts.write("x")
+starts_so_far = STARTS.stat().st_size
 signal.signal(signal.SIGTERM, signal.SIG_IGN if USER.startswith("stubborn") else lambda *_: sys.exit(0))
-if again and USER.startswith("sulky"):
+if starts_so_far == 2 and USER.startswith("sulky"):
     sys.exit(1)
-if again and USER.startswith("slow"):
+if starts_so_far > 1 and USER.startswith("slow"):
     time.sleep(4)
 http.server.ThreadingHTTPServer(("0.0.0.0", 8888), Handler).serve_forever()  # noqa: S104 - inside a container

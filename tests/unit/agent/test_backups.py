@@ -11,12 +11,14 @@ import shutil
 import tracemalloc
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hubwarden_agent.backup_file import TooLarge, Writer
-from hubwarden_agent.backup_manifest import BadBackup, Manifest, Subject
+from hubwarden_agent.backup_manifest import BadBackup, Manifest, Subject, volume_part
 from hubwarden_agent.backups import Store
 from hubwarden_agent.names import BackupId, RequestId, Username, VolumeName
 
@@ -129,6 +131,15 @@ class TestWriting:
         writer.abort()
         assert names(store) == []
 
+    @pytest.mark.parametrize("labels", [{"long": "x" * 2**20}, {"half of one": "\ud800"}])
+    def test_what_could_not_be_read_again_is_no_backup(self, store: Store, clock: Now, labels: dict[str, str]) -> None:
+        """Labels too long or not text: found while the volume is still there."""
+        writer = store.begin(replace(subject(), labels=labels), clock, max_bytes=9)
+        with pytest.raises(OSError, match="could not be read again"):
+            writer.commit()
+        writer.abort()
+        assert names(store) == []
+
     @pytest.mark.parametrize(("call", "calls"), [("write", 3), ("fsync", 4), ("rename", 2)])
     def test_a_disk_that_fails_leaves_nothing(
         self, store: Store, clock: Now, monkeypatch: pytest.MonkeyPatch, call: str, calls: int
@@ -150,6 +161,25 @@ class TestWriting:
             monkeypatch.setattr(os, call, real)
             writer.abort()
             assert names(store) == []
+
+    def test_a_kill_at_any_moment_leaves_a_backup_or_none(
+        self, store: Store, clock: Now, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Whatever was the last thing done: what is listed is whole, and a sweep leaves nothing else."""
+        content, done = os.urandom(10**6), list[str]()
+        for number in range(10):
+            done.clear()
+            with monkeypatch.context() as patched:
+                for name in ("write", "fsync", "rename"):
+                    patched.setattr(os, name, _killing(getattr(os, name), done, number))
+                with suppress(_Killed):
+                    put(store, clock, content)
+            assert all(read(store, one) == content for one in store.ids())
+            store.sweep()
+            assert len(names(store)) == 2 * len(store.ids())
+            clock.time += dt.timedelta(seconds=1)
+        assert done == ["write", "write", "fsync", "write", "fsync", "rename", "fsync", "rename", "fsync"]
+        assert len(store.ids()) == 2
 
     def test_memory_is_constant(self, store: Store, clock: Now) -> None:
         """A hundred megabytes pass through less than eight."""
@@ -238,6 +268,26 @@ class TestReading:
         (store.directory / f"{manifest.backup_id}.json").write_bytes(forged.line())
         with pytest.raises(BadBackup, match="another backup's"):
             store.manifest(manifest.backup_id)
+
+    @pytest.mark.parametrize(
+        ("key", "value"),
+        [
+            ("tar_bytes", 1.0),
+            ("tar_bytes", True),
+            ("file_bytes", -1),
+            ("sha256", "0" * 63),
+            ("sha256", None),
+            ("labels", {"a": 1}),
+            ("options", []),
+            ("driver", None),
+            ("agent_version", 1),
+        ],
+    )
+    def test_a_value_that_makes_no_sense_is_refused(self, store: Store, clock: Now, key: str, value: object) -> None:
+        """Also where the hash was computed again to fit."""
+        forged = replace(put(store, clock), **{key: value})  # type: ignore[arg-type] # that is what is tested
+        with pytest.raises(BadBackup, match="was changed"):
+            Manifest.parse(forged.line())
 
     @pytest.mark.parametrize("number", [0, 2, "1", True, None])
     def test_another_format_is_refused(self, store: Store, clock: Now, number: object) -> None:
@@ -357,6 +407,14 @@ class TestPruning:
         assert store.of(HOME) == [good]
         assert broken.backup_id in store.ids()
 
+    def test_a_volume_whose_name_has_the_same_hash_stays(self, store: Store, clock: Now) -> None:
+        """The part of an id that stands for the volume is short, and only finds; the manifest says."""
+        one, other = VolumeName("home-13169"), VolumeName("home-18499")
+        assert volume_part(one) == volume_part(other)
+        kept = put(store, clock, volume=one)
+        assert store.of(other) == []
+        assert store.of(one) == [kept]
+
     def test_other_volumes_stay(self, store: Store, clock: Now) -> None:
         """One user's resets cost nobody else a backup."""
         clock.time = START - dt.timedelta(days=90)
@@ -388,6 +446,22 @@ class TestSweeping:
         (store.directory / f"{manifest.backup_id}.tar.zst").unlink()
         assert store.sweep() == []
         assert store.ids() == [manifest.backup_id]
+
+
+class _Killed(BaseException):
+    """The end of a process, as far as one can play it."""
+
+
+def _killing(real: Callable[..., Any], done: list[str], number: int) -> Callable[..., Any]:
+    """The call itself, but for the end before the one of that number."""
+
+    def call(*arguments: Any, **named: Any) -> Any:
+        if len(done) == number:
+            raise _Killed
+        done.append(real.__name__)
+        return real(*arguments, **named)
+
+    return call
 
 
 def _spelt(fields: object) -> bytes:

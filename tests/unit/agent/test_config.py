@@ -306,3 +306,16 @@ class TestMistakes:
     def test_rates(self, rate: str) -> None:
         """The notation of the `limits` library."""
         assert config.parse(f'[limits]\nresets_per_user = "{rate}"').limits.resets_per_user == parse_rate(rate)
+
+
+@pytest.mark.parametrize(
+    "path", ["/srv", "/srv/docker", "/srv/docker/docker.sock", "/data/state", "/data/state/x", "/data"]
+)
+def test_host_paths_stay_away_from_our_own_files(path: str) -> None:
+    """Wherever the engine's socket, the agent's sockets and its state are: neither they, nor what holds them."""
+    text = (
+        '[docker]\nhost = "unix:///srv/docker/docker.sock"\n[state]\ndirectory = "/data/state"\n'
+        f'[spawn]\nhost_paths = ["{path}:ro"]\n'
+    )
+    assert _mistakes(text)[0].startswith("spawn.host_paths: ")
+    assert config.parse(text.replace(f"{path}:ro", "/mnt/other:ro")).spawn.host_paths

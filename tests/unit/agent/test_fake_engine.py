@@ -14,6 +14,7 @@ class FakeStage:
 
     image = "hubwarden-standin/busybox:test"
     network = "bridge"
+    folder = "/srv/shared"
     helper_image = ImageId(f"sha256:{1:064x}")
     number = 1
 

@@ -8,6 +8,7 @@ import sys
 
 def test_no_tool_is_imported_by_what_serves() -> None:
     """A tool is loaded when its command is asked for, and never before."""
-    script = "import sys, hubwarden_agent.cli; print([name for name in sys.modules if '_agent.tools' in name])"
+    served = "hubwarden_agent.cli, hubwarden_agent.serving, hubwarden_agent.gateway.app, hubwarden_agent.scrape"
+    script = f"import sys, {served}; print([name for name in sys.modules if '_agent.tools' in name])"
     result = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
     assert result.stdout == "[]\n"

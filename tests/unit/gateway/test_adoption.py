@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 from fake_engine import FakeEngine
 from gateway_stage import IMAGE, POLICY, GatewayStage, gateway, spawner_body
+from hubwarden_agent import ownership
 from hubwarden_agent.engine.port import Container, ContainerState, Mount
 from hubwarden_agent.errors import Reason
+from hubwarden_agent.host_paths import HostPath
 from hubwarden_agent.names import Username
 
 NAME, HOME = "jupyterlab-alice", "jupyterlab-alice_home"
@@ -150,6 +152,18 @@ async def test_also_adopted(stage: GatewayStage, fake: FakeEngine, fields: dict[
     """What a stock DockerSpawner and its images bring along does not stand in the way."""
     container = spawned(fake, **fields)
     assert (await stage.request("GET", f"/v1.44/containers/{container.name}/json")).status == 200
+    assert ownership.owns(Username("alice"), container, stage.names), "a reset has to agree"
+
+
+@pytest.mark.parametrize(("mode", "status"), [("ro", 200), ("rw", 404)])
+async def test_what_the_policy_lists_is_adopted(fake: FakeEngine, tmp_path: Path, mode: str, status: int) -> None:
+    """A path of the host with this very mode, and nothing more than that: as in a create."""
+    shared = Mount("bind", "/shared", read_only=mode == "ro", source="/srv/shared")
+    binds = {"Binds": [f"{HOME}:/home/jovyan:rw", f"/srv/shared:/shared:{mode}"]}
+    spawned(fake, host=binds, mounts=(MOUNT, shared))
+    spawn = replace(POLICY, adopt="by-name", host_paths=(HostPath("/srv/shared", read_only=True),))
+    async with gateway(fake, tmp_path, spawn=spawn) as stage:
+        assert (await stage.request("GET", f"{PATH}/json")).status == status
 
 
 async def test_adopted_ones_count(stage: GatewayStage, fake: FakeEngine) -> None:

@@ -113,6 +113,19 @@ async def test_as_many_containers_as_there_may_be(stage: GatewayStage, fake: Fak
     assert int(refused.headers["retry-after"]) > 0
 
 
+async def test_as_many_volumes_as_there_may_be(fake: FakeEngine, tmp_path: Path) -> None:
+    """Those that the policy could name count, whoever made them; who has a volume already needs no room."""
+    for name in ("jupyterlab-x_home", "jupyterlab-x-2dy_workspace", "jupyterlab-x-_home", "jupyterlab-x_cache", "data"):
+        fake.add_volume(name)
+    async with gateway(fake, tmp_path, spawn=replace(POLICY, max_volumes=4)) as stage:
+        asked = (stage.create(spawner_body(user), f"jupyterlab-{user}") for user in ("a", "b", "c", "d"))
+        replies = await asyncio.gather(*asked)
+        assert sorted(reply.status for reply in replies) == [201, 201, 429, 429]
+        assert "spawn.max_volumes" in next(reply for reply in replies if reply.status == 429).message
+        assert (await stage.create(spawner_body("x"), "jupyterlab-x")).status == 201
+        assert len(fake.volumes) == 5 + 2
+
+
 async def test_a_create_that_fails_gives_its_room_back(stage: GatewayStage, fake: FakeEngine) -> None:
     """Failures do not use up room."""
     for _ in range(POLICY.max_containers + 1):

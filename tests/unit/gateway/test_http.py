@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import re
+from typing import Any
 
 import pytest
 from fake_engine import FakeEngine
@@ -202,6 +203,48 @@ async def test_what_is_logged_of_a_request_is_ascii_and_bounded(
         assert line.isascii()
         assert line.isprintable()
         assert len(line) < 400
+
+
+@pytest.mark.parametrize(
+    ("body", "value"),
+    [
+        (spawner_body(host={"ShmSize": 4711}), "4711"),
+        (spawner_body(User="no-such-user"), "no-such-user"),
+        (spawner_body(Labels={"traefik.enable": "true"}), "traefik.enable"),
+        (spawner_body(host={"Binds": ["/etc:/x"]}), "/etc"),
+    ],
+)
+async def test_a_refused_value_is_for_the_log(
+    stage: GatewayStage, caplog: pytest.LogCaptureFixture, body: dict[str, Any], value: str
+) -> None:
+    """The answer has the field, the sort of value, the key and an id; under that id the log has the value."""
+    caplog.set_level(logging.INFO)
+    reply = await stage.create(body)
+    assert (reply.status, "(spawn." in reply.message, value in reply.text) == (400, True, False)
+    assert reply.headers["x-request-id"] == stage.audit.lines[-1].entry.request_id
+    (logged,) = [vars(record)["value"] for record in caplog.records if vars(record).get("value")]
+    assert value in logged
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"env": ["JUPYTERHUB_API_TOKEN=secret"]},
+        {"Env": ["JUPYTERHUB_API_TOKEN=secret"]},
+        {"Env": ["=secret"]},
+        {"Env": "secret"},
+        {"Env": ["JUPYTERHUB_USER=alice", "A B=secret"]},
+        {"Environment": {"JUPYTERHUB_API_TOKEN": "secret"}},
+    ],
+)
+async def test_no_variable_is_ever_logged(
+    stage: GatewayStage, caplog: pytest.LogCaptureFixture, changes: dict[str, Any]
+) -> None:
+    """Wherever it stands: the environment holds the server's token."""
+    caplog.set_level(logging.DEBUG)
+    reply = await stage.create({**spawner_body(), **changes})
+    assert reply.status == 400
+    assert "secret" not in reply.text + caplog.text + "".join(str(vars(record)) for record in caplog.records)
 
 
 async def test_nothing_tells_what_we_are_made_of(stage: GatewayStage) -> None:

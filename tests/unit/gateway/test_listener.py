@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from aiohttp import web
-from hubwarden_agent.gateway.listener import Listener
+from hubwarden_agent.gateway.listener import Handler, Listener
 
 
 @pytest.fixture
@@ -19,23 +19,21 @@ def bound(tmp_path: Path) -> socket.socket:
     return made
 
 
-def slow_app(begun: asyncio.Event, seconds: float) -> web.Application:
+def slow_handler(begun: asyncio.Event, seconds: float) -> Handler:
     """Answers "done" after a while."""
 
-    async def answer(_: web.Request) -> web.Response:
+    async def answer(_: web.BaseRequest) -> web.Response:
         begun.set()
         await asyncio.sleep(seconds)
         return web.Response(text="done")
 
-    app = web.Application()
-    app.router.add_get("/", answer)
-    return app
+    return answer
 
 
 async def test_a_running_request_is_finished(bound: socket.socket) -> None:
     """And its answer arrives; whoever comes later finds no listener."""
     begun = asyncio.Event()
-    listener = Listener(slow_app(begun, 0.2), drain_seconds=5)
+    listener = Listener(slow_handler(begun, 0.2), drain_seconds=5)
     path = bound.getsockname()
     await listener.start(bound)
     reader, writer = await asyncio.open_unix_connection(path)
@@ -53,7 +51,7 @@ async def test_a_running_request_is_finished(bound: socket.socket) -> None:
 async def test_a_request_that_does_not_end_is_given_up(bound: socket.socket) -> None:
     """After the time that it may take."""
     begun = asyncio.Event()
-    listener = Listener(slow_app(begun, 60), drain_seconds=0.1)
+    listener = Listener(slow_handler(begun, 60), drain_seconds=0.1)
     path = bound.getsockname()
     await listener.start(bound)
     _, writer = await asyncio.open_unix_connection(path)
@@ -66,4 +64,4 @@ async def test_a_request_that_does_not_end_is_given_up(bound: socket.socket) -> 
 
 async def test_a_listener_that_never_started_can_be_stopped() -> None:
     """The gateway is off by default."""
-    await Listener(web.Application(), drain_seconds=1).stop()
+    await Listener(slow_handler(asyncio.Event(), 0), drain_seconds=1).stop()

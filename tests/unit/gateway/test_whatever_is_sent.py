@@ -97,7 +97,8 @@ plausible = {
         {"Type": st.sampled_from(("json-file", "syslog")), "Config": st.sampled_from(({}, {"max-size": "10m"}))}
     ),
     "DeviceRequests": st.lists(
-        st.fixed_dictionaries({"Count": st.sampled_from((-1, 1)), "Capabilities": st.just([["gpu"]])}), max_size=2
+        st.fixed_dictionaries({"Count": st.sampled_from((-1, 1)), "Capabilities": st.just([["gpu"]])}) | st.just({}),
+        max_size=2,
     ),
     **dict.fromkeys(("Memory", "CpuQuota", "CpuPeriod", "PidsLimit"), numbers),
 }

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import pytest
 from dockerspawner import DockerSpawner
 from hubwarden_hub import configuration, scopes, startcheck
-from hubwarden_hub.spawner import BUSY_MESSAGE, RestartableSpawnerMixin, is_busy
+from hubwarden_hub.gateway_errors import BUSY_MESSAGE, is_busy
+from hubwarden_hub.spawner import RestartableSpawnerMixin
 from jupyterhub import roles
 from jupyterhub.app import JupyterHub
 from jupyterhub.spawner import SimpleLocalProcessSpawner
+from tornado import web
 from traitlets.config import Config
 
 
@@ -120,3 +123,19 @@ def test_the_gateways_words_are_the_agents() -> None:
     """Both sides spell the contract the same."""
     gateway = pytest.importorskip("hubwarden_agent.gateway.refusals")
     assert gateway.LOCKED_MESSAGE == BUSY_MESSAGE
+
+
+def test_each_endpoint_gives_the_urls_user_and_server_the_names_that_scopes_look_for() -> None:
+    """JupyterHub checks `!user` and `!server` filters on arguments of just these names.
+
+    With another one JupyterHub 4 checks no filter: whoever holds a scope for oneself then holds it for everybody.
+    """
+    for path, handler, *_ in configuration.HANDLERS:
+        if not path.startswith("/api/"):
+            continue
+        for method in ("get", "post", "delete", "put", "patch"):
+            if (function := getattr(handler, method)) is web.RequestHandler._unimplemented_method:
+                continue
+            names = list(inspect.signature(function).parameters)[1:]
+            assert names[: path.count("(")] == ["user_name", "server_name"][: path.count("(")], (path, method)
+            assert hasattr(function, "__wrapped__"), f"{method} {path} has no needs_scope"

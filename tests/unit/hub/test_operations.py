@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from datetime import UTC, datetime
 from json import dumps, loads
 
 import pytest
@@ -17,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tornado import web
 
-HOME = Home("volume", (), None, None)
+HOME = Home("volume", (), datetime(2026, 1, 1, tzinfo=UTC), None, None)
 UNWATCHED = Records([], logging.getLogger())
 
 
@@ -127,7 +128,7 @@ async def test_turns_are_a_users_own() -> None:
 
 
 async def test_one_reset_a_user() -> None:
-    """The same id is the same reset, another id is refused; afterwards there may be another."""
+    """The same id is the same reset, also when it is over; another is refused until then."""
     agent = SlowAgent()
     resets = Resets(agent, Turns(), 1, logging.getLogger(), UNWATCHED)
     first = resets.request(1, command(), Page())
@@ -137,6 +138,7 @@ async def test_one_reset_a_user() -> None:
     assert caught.value.reason is Reason.OPERATION_IN_PROGRESS
     agent.may_end.set()
     assert await first.result() == HOME
+    assert resets.request(1, command(first.request_id), Page()) is first
     assert await resets.request(1, command(), Page()).result() == HOME
     assert len(agent.resets) == 2
 

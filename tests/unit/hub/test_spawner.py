@@ -10,16 +10,17 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from hubwarden_hub import marker
+from hubwarden_hub import marker, spawned
 from hubwarden_hub.commands import Home, RequestId, ResetCommand, RestartCommand, Restarted
 from hubwarden_hub.errors import AgentError, Reason
+from hubwarden_hub.gateway_errors import BUSY_MESSAGE
 from hubwarden_hub.history import History
 from hubwarden_hub.operations import Turns
 from hubwarden_hub.plugin import Plugin
 from hubwarden_hub.records import Deed, End, Records
 from hubwarden_hub.reset import Resets
 from hubwarden_hub.settings import Hubwarden
-from hubwarden_hub.spawner import BUSY_MESSAGE, RestartableSpawnerMixin
+from hubwarden_hub.spawner import RestartableSpawnerMixin
 from tornado import web
 
 RESTARTED = Restarted("jupyterlab-alice", "id", datetime(2026, 1, 1, tzinfo=UTC))
@@ -113,8 +114,10 @@ class Server:
         """What the proxy is told."""
         return f"http://{self.ip}:{self.port}"
 
-    async def wait_up(self, **_: Any) -> None:
-        """It answers at once."""
+    @property
+    def url(self) -> str:
+        """Where it answers."""
+        return f"{self.host}{self.base_url}"
 
 
 class PlainSpawner:
@@ -190,6 +193,16 @@ class PlainSpawner:
 
 class Spawner(RestartableSpawnerMixin, PlainSpawner):
     """The two together."""
+
+
+@pytest.fixture(autouse=True)
+def servers_answer_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In JupyterHub's place."""
+
+    async def answered(url: str, **_: Any) -> None:
+        assert url.endswith("/user/alice/api")
+
+    monkeypatch.setattr(spawned, "wait_for_http_server", answered)
 
 
 @pytest.fixture

@@ -53,9 +53,22 @@ def test_answers() -> None:
     """What stands for "not known" and "none" becomes None."""
     answer = agent_pb2.RestartContainerResponse(container="c", container_id="id", started_at=Timestamp(seconds=1))
     assert wire.restarted(answer) == Restarted("c", "id", datetime(1970, 1, 1, 0, 0, 1, tzinfo=UTC))
-    known = agent_pb2.ResetHomeVolumeResponse(volume="v", removed_containers=["a"], backup_id="b", size_bytes=0)
-    assert wire.home(known) == Home("v", ("a",), "b", 0)
-    assert wire.home(agent_pb2.ResetHomeVolumeResponse(volume="v", size_bytes=-1)) == Home("v", (), None, None)
+    known = agent_pb2.ResetHomeVolumeResponse(
+        volume="v", removed_containers=["a"], backup_id="b", size_bytes=0, completed_at=Timestamp(seconds=86400)
+    )
+    assert wire.home(known) == Home("v", ("a",), datetime(1970, 1, 2, tzinfo=UTC), "b", 0)
+    unknown = agent_pb2.ResetHomeVolumeResponse(volume="v", size_bytes=-1)
+    assert wire.home(unknown) == Home("v", (), datetime(1970, 1, 1, tzinfo=UTC), None, None)
+
+
+@pytest.mark.parametrize(
+    ("backup_id", "days", "until"),
+    [(None, 30, None), ("b", 0, None), ("b", 30, "1970-01-31T00:00:00+00:00")],
+    ids=["no backup", "not known how long", "both"],
+)
+def test_until_when_a_backup_is_kept(backup_id: str | None, days: int, until: str | None) -> None:
+    """A date only where there is a backup, and the Hub was told how long the agent keeps it."""
+    assert Home("v", (), datetime(1970, 1, 1, tzinfo=UTC), backup_id, None).backup_until(days) == until
 
 
 def test_a_refusal_keeps_its_reason_metadata_and_delay() -> None:

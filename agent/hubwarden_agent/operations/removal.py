@@ -1,0 +1,114 @@
+"""What stands in the way of removing a volume, and its removal: the same for a reset and for an operator's restore.
+
+What holds here: a volume goes only together with nothing and never with force, after the user's own stopped containers
+that hold it, one by one; and only if it still is the one that was looked at.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, replace
+
+from hubwarden_agent.audit import Entry
+from hubwarden_agent.clock import Clock
+from hubwarden_agent.config import ResetPolicy
+from hubwarden_agent.engine.port import Conflict, Container, Engine, EngineError, NotFound, Volume
+from hubwarden_agent.errors import Detail, Reason, Refusal
+from hubwarden_agent.names import Names, Username, VolumeName
+from hubwarden_agent.operations.holders import Holder, removable
+from hubwarden_agent.ownership import is_helper, is_local, owns
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What is removed: the volume, and the user's own stopped containers that hold it."""
+
+    volume: Volume
+    containers: tuple[Container, ...]
+
+    def named_in(self, entry: Entry) -> Entry:
+        """An audit entry with names and ids of all of it; neither can hold a space."""
+        names = [self.volume.name.value, *(container.name for container in self.containers)]
+        ids = [self.volume.created, *(container.id.value for container in self.containers)]
+        return replace(entry, object=" ".join(names), object_id=" ".join(ids))
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """Looks at a user's volume, and removes it."""
+
+    engine: Engine
+    names: Names
+    policy: ResetPolicy
+    clock: Clock
+
+    async def look(self, username: Username, name: VolumeName) -> Target:
+        """What a removal would remove.
+
+        Raises:
+            Refusal: `VOLUME_NOT_FOUND`, `VOLUME_NOT_LOCAL`, `VOLUME_IN_USE`, and what `removable` refuses.
+            Removing: as `removable`.
+            EngineError: the engine does not say.
+        """
+        volume = await self.engine.volume(name)
+        if volume is None:
+            raise Refusal(Reason.VOLUME_NOT_FOUND, detail=Detail(volume=name.value))
+        if not (is_local(volume) or self.policy.allow_non_local):
+            raise Refusal(Reason.VOLUME_NOT_LOCAL, detail=Detail(volume=name.value))
+        if not volume.labels.keys().isdisjoint(self.policy.protect_labels):
+            raise Refusal(Reason.VOLUME_IN_USE, "Another tool depends on the home volume.", detail=Detail(name.value))
+        holding = await self.engine.containers_holding(name)
+        # Under the user's lock, a helper is what a crash left behind; the next one of the volume takes it away.
+        containers = [container for container in holding if not is_helper(container, self.names)]
+        holders = [Holder(container, owns(username, container, self.names)) for container in containers]
+        return Target(volume, removable(name.value, holders, self.clock.now(), self.policy))
+
+    async def remove(self, target: Target) -> None:
+        """Remove it.
+
+        Raises:
+            Refusal: `VOLUME_IN_USE`; `VOLUME_NOT_FOUND` when the volume is not the one that was looked at.
+            EngineError: the engine does not do it.
+        """
+        name = target.volume.name
+        for container in target.containers:
+            try:
+                await self.engine.remove_container(container.id, anonymous_volumes=False)
+            except NotFound:
+                _log.info("removal: container %s was gone already", container.name)
+            except Conflict as error:
+                raise _in_use(name, container.name) from error
+        present = await self.engine.volume(name)
+        if present is None or present.created != target.volume.created:
+            raise Refusal(
+                Reason.VOLUME_NOT_FOUND, "The home volume changed meanwhile.", detail=Detail(volume=name.value)
+            )
+        try:
+            await self.engine.remove_volume(name)
+        except Conflict as error:
+            raise _in_use(name) from error
+        except EngineError as error:
+            # The answer can be lost where the deed was done: what is there now decides, as after a restart.
+            if await self.engine.volume(name) is not None:
+                raise
+            _log.warning("removal: the volume is gone, although the engine reports a failure: %s", error)
+
+
+async def create_alike(engine: Engine, name: VolumeName, like: Volume) -> Volume:
+    """Create a volume with the driver, options and labels of another.
+
+    Raises:
+        Refusal: `DOCKER_ERROR` when it has others, because somebody was quicker.
+        EngineError: the engine does not create it.
+    """
+    new = await engine.create_volume(name, like.driver, like.options, like.labels)
+    if (new.driver, new.options, new.labels) != (like.driver, like.options, like.labels):
+        _log.error("volume %s came back with other labels or options", name)
+        raise Refusal(Reason.DOCKER_ERROR, detail=Detail(volume=name.value))
+    return new
+
+
+def _in_use(volume: VolumeName, *holders: str) -> Refusal:
+    return Refusal(Reason.VOLUME_IN_USE, detail=Detail(volume=volume.value, holders=holders))

@@ -1,0 +1,168 @@
+"""The keys of `[spawn]`: what the gateway lets a Hub spawn. docs/spawn-policy.md explains each to an operator.
+
+What holds here: an empty list allows nothing, and values that could never be allowed are refused at the start.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+from hubwarden_agent import host_paths
+from hubwarden_agent.config_checks import Check, Key, empty_or, number, rate, several, size, template, text, words
+from hubwarden_agent.engine.options import DeviceRequest, HealthCheck, LogConfig, RestartPolicy, Tmpfs, Ulimit
+
+
+def _address(value: Any) -> str:
+    try:
+        return str(ipaddress.ip_address(text(r".{1,45}", "an address")(value)))
+    except ValueError as error:
+        raise ValueError("must be an IP address of this host") from error
+
+
+def _labels(value: Any) -> Mapping[str, str]:
+    if not isinstance(value, dict) or not all(isinstance(label, str) for label in value.values()):
+        raise ValueError('must be a table of texts such as {"team" = "physics"}')
+    if any(key.startswith("hubwarden.") for key in value):
+        raise ValueError("must not hold hubwarden.* labels, which are the agent's own")
+    return MappingProxyType(dict(value))
+
+
+def _table(
+    kind: type[Any], required: Mapping[str, Check], optional: Mapping[str, Check] = MappingProxyType({})
+) -> Check:
+    """A table such as {name = "nofile", soft = 1024, hard = 1024}, in docker-py's words."""
+    checks = {**required, **optional}
+
+    def check(value: Any) -> Any:
+        if not isinstance(value, dict) or not required.keys() <= value.keys() <= checks.keys():
+            raise ValueError(
+                f"must be tables of {', '.join(required)} and if need be {', '.join(optional) or 'no more'}"
+            )
+        try:
+            return kind(**{key: checks[key](item) for key, item in value.items()})
+        except ValueError as error:
+            raise ValueError(f"has a value that does not fit: {error}") from error
+
+    return check
+
+
+def _log_options(value: Any) -> tuple[tuple[str, str], ...]:
+    if not isinstance(value, dict) or not all(isinstance(option, str) for option in value.values()):
+        raise ValueError('must be a table of texts such as {"max-size" = "10m"}')
+    return tuple(sorted(value.items()))
+
+
+def _inner_path(value: Any) -> str:
+    if not isinstance(value, str) or not host_paths.is_clean(value):
+        raise ValueError("must be an absolute path in the container")
+    if host_paths.is_below(value, host_paths.KERNEL_PATHS):
+        raise ValueError("must not be below /proc, /sys or /dev")
+    return value
+
+
+def _host_path(value: Any) -> host_paths.HostPath:
+    return host_paths.parse(text(r".{1,4096}", 'paths such as "/srv/shared:ro"')(value))
+
+
+_any_text = text(r"[^\x00-\x1f]{1,4096}", "text")
+_command = words(_any_text)
+_unbounded = number(-1, 2**63 - 1)
+_nanoseconds = number(10**9, 10**15)
+_image = text(r"[a-zA-Z0-9][a-zA-Z0-9._/:@-]{0,254}", "an exact image reference")
+
+SPAWN_KEYS: Mapping[str, Key] = MappingProxyType(
+    {
+        "spawn.images": Key([], several(_image)),
+        "spawn.networks": Key(
+            [],
+            several(text(r"(?!host$)[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}", "a network's name, and not the host's own")),
+        ),
+        "spawn.volumes": Key(
+            [
+                "jupyterlab-{username}_home",
+                "jupyterlab-{username}_workspace",
+                "jupyterlab-{username}_cache",
+            ],
+            several(template),
+        ),
+        "spawn.host_paths": Key([], several(_host_path)),
+        "spawn.tmpfs": Key(
+            [], several(_table(Tmpfs, {"target": _inner_path, "size": size}, {"mode": number(0, 0o1777)}))
+        ),
+        "spawn.max_memory": Key("4g", size),
+        "spawn.max_cpus": Key(2.0, number(0.01, 1024, float)),
+        "spawn.max_pids": Key(1024, number(1, 4194304)),
+        "spawn.max_containers": Key(200, number(1, 100000)),
+        "spawn.max_volumes": Key(1000, number(1, 1000000)),
+        "spawn.max_creates": Key("60/minute", rate),
+        "spawn.labels": Key({}, _labels),
+        "spawn.publish": Key("", empty_or(_address)),
+        "spawn.users": Key(
+            [], several(text(r"[a-z0-9_][a-z0-9_.-]*(:[a-z0-9_][a-z0-9_.-]*)?", "users such as 1000:100"))
+        ),
+        "spawn.hostnames": Key([], several(text(r"[a-zA-Z0-9][a-zA-Z0-9.-]{0,62}", "host names"))),
+        "spawn.working_dirs": Key([], several(_inner_path)),
+        "spawn.entrypoints": Key([], several(_command)),
+        "spawn.exec": Key([], several(_command)),
+        "spawn.healthchecks": Key(
+            [],
+            several(
+                _table(
+                    HealthCheck,
+                    {"test": _command},
+                    {
+                        "interval": _nanoseconds,
+                        "timeout": _nanoseconds,
+                        "retries": number(1, 1000),
+                        "start_period": _nanoseconds,
+                    },
+                )
+            ),
+        ),
+        "spawn.shm_sizes": Key([], several(size)),
+        "spawn.ulimits": Key(
+            [],
+            several(
+                _table(
+                    Ulimit,
+                    {"name": text("[a-z]{2,16}", "a limit's name"), "soft": _unbounded, "hard": _unbounded},
+                )
+            ),
+        ),
+        "spawn.restart_policies": Key(
+            [],
+            several(
+                _table(
+                    RestartPolicy,
+                    {"name": text("on-failure|always|unless-stopped", "on-failure, always or unless-stopped")},
+                    {"maximum_retry_count": number(0, 1000)},
+                )
+            ),
+        ),
+        "spawn.log_configs": Key(
+            [],
+            several(
+                _table(LogConfig, {"type": text(r"[a-z][a-z0-9/:._-]{0,99}", "a driver")}, {"config": _log_options})
+            ),
+        ),
+        "spawn.device_requests": Key(
+            [],
+            several(
+                _table(
+                    DeviceRequest,
+                    {"capabilities": words(_command)},
+                    {
+                        "driver": _any_text,
+                        "count": number(-1, 1024),
+                        "device_ids": words(text(r"[a-zA-Z0-9][a-zA-Z0-9._:/=-]{0,99}", "a device's id")),
+                    },
+                )
+            ),
+        ),
+        "spawn.adopt": Key("off", text("off|by-name", '"off" or "by-name"')),
+    }
+)
+"""Key -> default and check, as in `config_keys`."""

@@ -1,0 +1,97 @@
+"""`hubwarden-agent restore`: bring a home back from a backup, while the agent is stopped. Wiring only; see `restoring`.
+
+What holds here: it does not start beside an agent that serves. What the engine said is shown to the operator, who may
+see it, and is in no record.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import uuid
+from collections.abc import Sequence
+from dataclasses import replace
+
+from hubwarden_agent.audit import AuditFile
+from hubwarden_agent.backup_manifest import BadBackup
+from hubwarden_agent.backups import Store
+from hubwarden_agent.clock import SystemClock
+from hubwarden_agent.config import Config
+from hubwarden_agent.engine.docker_engine import DockerEngine
+from hubwarden_agent.engine.port import EngineError
+from hubwarden_agent.errors import Refusal
+from hubwarden_agent.names import BackupId, Names, RequestId, Username, VolumeName
+from hubwarden_agent.operations.backup import Backups
+from hubwarden_agent.operations.removal import Removal
+from hubwarden_agent.own_image import helper, own_container
+from hubwarden_agent.server import AlreadyRunning
+from hubwarden_agent.tools.offline import add_operator, argument, audited, complain, say
+from hubwarden_agent.tools.restoring import NotRestored, Order, Restorer
+
+HELPER_SECONDS = 600
+"""In which a helper has to take or give something."""
+
+
+def main(arguments: Sequence[str], settings: Config) -> int:
+    """Run `restore`. Returns the exit status."""
+    options = _parser().parse_args(arguments)
+    try:
+        with audited(settings, SystemClock()) as audit:
+            asyncio.run(_restore(options, settings, audit))
+    except AlreadyRunning as error:
+        complain(f"{error}: stop the agent first")
+    except Refusal as refusal:
+        holders = f" ({', '.join(refusal.detail.holders)})" if refusal.detail.holders else ""
+        complain(f"{refusal.message}{holders}{_cause(refusal)}")
+    except (BadBackup, NotRestored, EngineError, OSError) as error:
+        complain(str(error))
+    except KeyboardInterrupt:
+        complain("interrupted, and undone")
+    else:
+        return 0
+    return 1
+
+
+async def _restore(options: argparse.Namespace, settings: Config, audit: AuditFile) -> None:
+    clock, names, docker = SystemClock(), Names(settings.names), settings.docker
+    policy = replace(settings.reset, backup="required")  # what is set aside is a backup, whatever resets do
+    home = names.home_volume(options.user)
+    order = Order(
+        request_id=RequestId(str(uuid.uuid4())),
+        operator=options.operator,
+        username=options.user,
+        volume=options.volume or home,
+        aside=options.aside,
+    )
+    if order.volume != home:
+        complain(f"warning: {order.volume} is not {order.username}'s home: whose it is can read what is restored there")
+    engine = DockerEngine(docker.host, docker.timeout, HELPER_SECONDS, slow_threads=1)
+    backups = Backups(engine, names, policy, clock)
+    try:
+        await backups.sweep()
+        made_of = await helper(engine, names, policy.helper_image, own_container())
+        removal = Removal(engine, names, policy, clock)
+        restorer = Restorer(engine, made_of, removal, backups, audit, settings.state_directory, clock, say)
+        with Store(policy.backup_dir).open(options.backup) as backup:
+            await restorer.restore(order, backup)
+    finally:
+        engine.close()
+    say(f"restored {options.backup} into {order.volume}; the agent can be started again")
+
+
+def _cause(error: BaseException) -> str:
+    return f": {error.__cause__}" if error.__cause__ else ""
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="hubwarden-agent restore", description=__doc__.splitlines()[0])
+    parser.add_argument("backup", type=argument(BackupId), metavar="BACKUP", help="its id, as `backups list` shows it")
+    parser.add_argument("--user", type=argument(Username), required=True, metavar="NAME", help="whose backup it is")
+    parser.add_argument(
+        "--as", dest="volume", type=argument(VolumeName), metavar="VOLUME", help="into this volume, not the user's home"
+    )
+    parser.add_argument(
+        "--aside", action="store_true", help="if the volume holds anything, make a backup of that first, and replace it"
+    )
+    add_operator(parser)
+    return parser

@@ -1,0 +1,226 @@
+"""What a restore is, step by step: a verified backup into the volume that it came from, or another.
+
+What holds here: the whole backup was read and found sound before anything is changed, and nothing here ever removes or
+changes a backup. A volume that holds anything is only replaced when told to, and after its content became a backup of
+its own. The intent is in the audit, and what is about to be filled in the state directory (`unfinished`), before the
+first change. What fails is undone; what is killed is found, said and begun anew by the next run, and until then the
+agent does nothing for that user.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import tarfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from hubwarden_agent import unfinished
+from hubwarden_agent.audit import AuditTrail, Entry
+from hubwarden_agent.backup_file import Reader
+from hubwarden_agent.backup_manifest import Manifest
+from hubwarden_agent.clock import Clock
+from hubwarden_agent.engine.port import Engine, EngineError, Helper, Volume
+from hubwarden_agent.errors import Reason, Refusal
+from hubwarden_agent.names import RequestId, Username, VolumeName
+from hubwarden_agent.operations.backup import Backups
+from hubwarden_agent.operations.holders import Removing
+from hubwarden_agent.operations.removal import Removal, Target, create_alike
+from hubwarden_agent.ownership import is_local
+from hubwarden_agent.recording import engine_errors_refused, recorded
+from hubwarden_agent.unfinished import Unfinished
+
+EMPTY_TAR_BYTES = 512 * 1024
+"""No empty folder's tar is longer: its attributes have room for 64 KiB each, and are few."""
+_log = logging.getLogger(__name__)
+
+
+class NotRestored(Exception):  # noqa: N818 - that is what it says
+    """Why a restore was not begun, in a sentence for the operator. Nothing was changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What an operator asks for: a backup of this user into this volume, setting aside what is there or not."""
+
+    request_id: RequestId
+    operator: Username
+    username: Username
+    volume: VolumeName
+    aside: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What is there before: no target when there is no volume; half filled by an earlier restore that was killed."""
+
+    target: Target | None = None
+    holds_something: bool = False
+    is_half_filled: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Restorer:
+    """Restores, with everything that it needs to do so.
+
+    Args:
+        engine: where the volume is.
+        helper: what reads and writes volumes.
+        removal: removes volumes, as a reset does.
+        backups: makes a backup of what is set aside.
+        audit: of the agent whose state directory this process holds.
+        state: that directory.
+        clock: for records.
+        say: tells the operator.
+    """
+
+    engine: Engine
+    helper: Helper
+    removal: Removal
+    backups: Backups
+    audit: AuditTrail
+    state: Path
+    clock: Clock
+    say: Callable[[str], None]
+
+    async def restore(self, order: Order, backup: Reader) -> Mapping[str, Any]:
+        """Restore a backup. Returns what the audit says of it.
+
+        Raises:
+            NotRestored: with what to do; nothing was changed.
+            Refusal: nothing was changed, or it was undone, or the next run begins it anew.
+            BadBackup, OSError: the backup is not sound or cannot be read.
+        """
+        manifest = backup.manifest
+        self._check_fits(order, manifest)
+        self.say(f"checking {manifest.backup_id}")
+        backup.verify()
+        with engine_errors_refused():
+            found = await self._look(order)
+        if found.holds_something and not order.aside:
+            raise NotRestored(
+                f"{order.volume} is not empty: restore with --aside, which first makes a backup of what is in it"
+            )
+        async with recorded(self.audit, _entry(order, manifest, found.target), self.clock) as outcome:
+            outcome.answer = {"volume": order.volume.value}
+            if found.target and found.holds_something:
+                aside = await self._set_aside(order, found.target.volume)
+                outcome.answer |= {"set_aside": aside.backup_id.value}
+            await self._replace(order, backup, found)
+        return outcome.answer
+
+    def _check_fits(self, order: Order, manifest: Manifest) -> None:
+        if manifest.username != order.username:
+            raise NotRestored(f"{manifest.backup_id} is a backup of {manifest.username}, not of {order.username}")
+        if not (is_local(_volume(manifest)) or self.removal.policy.allow_non_local):
+            raise NotRestored("its volume would only point to files elsewhere; see reset.allow_non_local")
+
+    async def _look(self, order: Order) -> Found:
+        earlier = unfinished.of(self.state, order.volume)
+        if earlier:
+            self.say(f"a restore of {earlier.backup_id} into {order.volume} was interrupted: beginning anew")
+        try:
+            target = await self.removal.look(order.username, order.volume)
+        except Removing:
+            raise Refusal(Reason.OPERATION_IN_PROGRESS, "The server's container is being removed.") from None
+        except Refusal as refusal:
+            if refusal.reason is not Reason.VOLUME_NOT_FOUND:
+                raise
+            return Found()
+        if earlier and earlier.created == target.volume.created:
+            return Found(target, is_half_filled=True)
+        return Found(target, holds_something=not await self._is_empty(order.volume))
+
+    async def _is_empty(self, volume: VolumeName) -> bool:
+        held = bytearray()
+
+        def take(piece: bytes) -> None:
+            held.extend(piece)
+            if len(held) > EMPTY_TAR_BYTES:
+                raise _HoldsSomething
+
+        try:
+            await self.engine.archive_volume(volume, self.helper, take)
+        except _HoldsSomething:
+            return False
+        with tarfile.open(fileobj=io.BytesIO(held)) as tar:
+            return all(member.name == "." for member in tar)
+
+    async def _set_aside(self, order: Order, volume: Volume) -> Manifest:
+        self.say(f"setting aside what is in {order.volume}")
+        aside = await self.backups.take(volume, order.username, order.request_id)
+        if aside is None:
+            raise AssertionError("the tool's policy always wants a backup")
+        self.say(f"set aside as {aside.backup_id}")
+        return aside
+
+    async def _replace(self, order: Order, backup: Reader, found: Found) -> None:
+        """Everything that changes the volume; what fails half way is undone."""
+        half = found.target.volume.created if found.target and found.is_half_filled else ""
+        mark = Unfinished(order.request_id, order.username, order.volume, backup.manifest.backup_id, half)
+        unfinished.note(self.state, mark)
+        made: Volume | None = None
+        try:
+            if found.target:
+                await self.removal.remove(found.target)
+                self._say_removed(found.target)
+            made = await self._create(order.volume, backup.manifest)
+            unfinished.note(self.state, replace(mark, created=made.created))
+            self.say(f"restoring into {order.volume}")
+            await self.engine.extract_volume(order.volume, self.helper, backup.chunks())
+        except BaseException:
+            await self._undo(order.volume, found, made)
+            raise
+        unfinished.forget(self.state, order.volume)
+
+    async def _create(self, name: VolumeName, manifest: Manifest) -> Volume:
+        if await self.engine.volume(name) is not None:
+            raise Refusal(Reason.VOLUME_IN_USE, "Somebody else created the volume meanwhile.")
+        return await create_alike(self.engine, name, _volume(manifest))
+
+    async def _undo(self, name: VolumeName, found: Found, made: Volume | None) -> None:
+        """Back to an empty volume, or none, as it was; where that fails, the next run finds what is noted."""
+        old = found.target.volume if found.target else None
+        try:
+            present = await self.engine.volume(name)
+            untouched = old is not None and present is not None and present.created == old.created
+            if untouched and found.is_half_filled:
+                return
+            if made is not None:
+                await self.engine.remove_volume(name)
+            if old is not None and not untouched:
+                await self.engine.create_volume(name, old.driver, old.options, old.labels)
+        except EngineError as error:
+            _log.error("what was begun could not be undone: restore again (%s)", error)
+            return
+        unfinished.forget(self.state, name)
+
+    def _say_removed(self, target: Target) -> None:
+        for container in target.containers:
+            self.say(f"removed the stopped container {container.name}")
+
+
+class _HoldsSomething(Exception):  # noqa: N818 - that is what it says
+    """Enough was read of a volume to know."""
+
+
+def _volume(manifest: Manifest) -> Volume:
+    """The volume that a backup would be restored into, as far as the backup says."""
+    return Volume(manifest.volume, manifest.driver, "local", "", manifest.labels, manifest.options)
+
+
+def _entry(order: Order, manifest: Manifest, target: Target | None) -> Entry:
+    entry = Entry(
+        operation="restore",
+        username=order.username.value,
+        server_name="",
+        client="tool",
+        actor=f"operator:{order.operator}",
+        request_id=order.request_id.value,
+        object=order.volume.value,
+        object_id="",
+        backup_id=manifest.backup_id.value,
+    )
+    return target.named_in(entry) if target else entry

@@ -1,0 +1,93 @@
+"""Restores that have begun and not ended: a file each in the state directory, until the volume is whole again.
+
+What holds here: such a file is on disk, from before a volume is touched, whenever one may be half filled, whatever was
+killed at whatever moment. The agent does nothing for a user who has one (`users`), so that nobody works in half a home;
+the next restore of that volume takes it up, and only a volume that the file describes is replaced without asking.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from hubwarden_agent.errors import Refusal
+from hubwarden_agent.names import BackupId, RequestId, Username, VolumeName
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Unfinished:
+    """One restore: who it is for, and `created` of the volume that it fills, empty until there is one."""
+
+    request_id: RequestId
+    username: Username
+    volume: VolumeName
+    backup_id: BackupId
+    created: str = ""
+
+
+def note(state: Path, restore: Unfinished) -> None:
+    """Have it on disk, in place of what was noted of the same volume before. Raises `OSError`."""
+    path = _path(state, restore.volume)
+    part = path.with_suffix(".part")
+    with part.open("w", encoding="utf-8") as file:
+        json.dump({one.name: str(getattr(restore, one.name)) for one in fields(restore)}, file)
+        file.flush()
+        os.fsync(file.fileno())
+    part.rename(path)
+    _flush(state)
+
+
+def forget(state: Path, volume: VolumeName) -> None:
+    """The volume is whole, or as it was. Raises `OSError`."""
+    _path(state, volume).unlink(missing_ok=True)
+    _flush(state)
+
+
+def of(state: Path, volume: VolumeName) -> Unfinished | None:
+    """What is noted of a volume. Raises `OSError`."""
+    path = _path(state, volume)
+    return _read(path) if path.exists() else None
+
+
+def users(state: Path) -> Iterator[Username]:
+    """For whom nothing may be done until an operator has restored again. Raises `OSError`."""
+    for path in sorted(state.glob("restoring-*.json")):
+        found = _read(path)
+        _log.error(
+            "a restore was interrupted: nothing is done for this user until it is repeated",
+            extra={"username": found.username.value, "volume": found.volume.value, "backup": found.backup_id.value},
+        )
+        yield found.username
+
+
+def _path(state: Path, volume: VolumeName) -> Path:
+    return state / f"restoring-{hashlib.sha256(volume.value.encode()).hexdigest()[:16]}.json"
+
+
+def _read(path: Path) -> Unfinished:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        return Unfinished(
+            RequestId(found["request_id"]),
+            Username(found["username"]),
+            VolumeName(found["volume"]),
+            BackupId(found["backup_id"]),
+            found["created"],
+        )
+    except (ValueError, TypeError, KeyError, Refusal) as error:
+        raise OSError(f"{path} does not say which restore did not end") from error
+
+
+def _flush(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,97 @@
+"""What goes through the helper's commands and the store comes out as it was. The same, on an engine: tests/engine."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tempfile
+import uuid
+from pathlib import Path
+
+import pytest
+from fake_edges import FakeClock
+from hubwarden_agent.backup_manifest import Subject
+from hubwarden_agent.backups import Store
+from hubwarden_agent.engine.helper_body import HOME, helper_body
+from hubwarden_agent.engine.port import Helper
+from hubwarden_agent.names import ImageId, RequestId, Username, VolumeName
+from hypothesis import HealthCheck, given, settings
+from trees import About, File, Folder, Pipe, Symlink, build, snapshot, socket_in, trees
+
+VOLUME = VolumeName("jupyterlab-alice_home")
+HELPER = Helper(ImageId("sha256:" + "a" * 64), "jupyterlab-{username}")
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can make files of others")
+
+
+def command(folder: Path, *, writes: bool) -> list[str]:
+    """The helper's own command, on a folder of this machine."""
+    entrypoint: list[str] = helper_body(VOLUME, HELPER, writes=writes)["Entrypoint"]
+    moved = [part.replace(HOME, str(folder)) for part in entrypoint]
+    assert moved != entrypoint
+    return moved
+
+
+def through_the_store(tree: Folder, directory: Path) -> tuple[object, object]:
+    """What was in the folder, and what is in the one that was restored."""
+    home, other, backups = (directory / name for name in ("home", "other", "backups"))
+    for made in (home, other, backups):
+        made.mkdir(mode=0o700)
+    build(tree, os.fsencode(home))
+    store = Store(backups)
+    subject = Subject(Username("alice"), VOLUME, "local", {}, {}, RequestId(str(uuid.uuid4())))
+    writer = store.begin(subject, FakeClock(), 2**40)
+    with subprocess.Popen(command(home, writes=False), stdout=subprocess.PIPE) as tar:
+        assert tar.stdout is not None
+        while piece := tar.stdout.read(65536):
+            writer.write(piece)
+    assert tar.returncode == 0
+    manifest = writer.commit()
+    with store.open(manifest.backup_id) as reader:
+        reader.verify()
+        with subprocess.Popen(command(other, writes=True), stdin=subprocess.PIPE) as tar:
+            assert tar.stdin is not None
+            for piece in reader.chunks():
+                tar.stdin.write(piece)
+    assert tar.returncode == 0
+    return snapshot(os.fsencode(home)), snapshot(os.fsencode(other))
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@given(trees)
+def test_any_tree_comes_back(tree: Folder) -> None:
+    """Names, content, ownership, modes, times, links, holes, attributes and access lists, whatever they are."""
+    with tempfile.TemporaryDirectory() as directory:
+        before, after = through_the_store(tree, Path(directory))
+    assert after == before
+
+
+def test_one_of_everything(tmp_path: Path) -> None:
+    """What the random trees consist of is really there to be lost: a tree by hand, and what is seen of it."""
+    about = About(0o4751, 1000, 65534, 1234567890_123456789, {"user.a": b"\0=\n", "security.capability": b""}, 6)
+    tree = Folder(
+        {
+            b"holes": File(((2**24, b"end"),), about),
+            b"\xff\n": Symlink(b"/etc/passwd", About(uid=7, gid=8, mtime_ns=5)),
+            b"pipe": Pipe(About(0o600, 1, 2, 3)),
+            b"empty": Folder({}, About(0o1777, 2**32 - 2, 0, 10**18 + 1, {"user.with=sign": b"x"}, 4)),
+        },
+        About(0o751, 1000, 1000, 42),
+    )
+    before, after = through_the_store(tree, tmp_path)
+    assert isinstance(before, dict)
+    assert after == before
+    assert before[b"holes"][:5] == (0o100000, 0o4670, 1000, 65534, 1234567890_123456789)
+    assert set(before[b"holes"][6]) == {"user.a", "security.capability", "system.posix_acl_access"}
+    assert before[b"holes"][7:9] == (2**24 + 3, True)
+    assert before[b"."][1:5] == (0o751, 1000, 1000, 42)
+    assert "system.posix_acl_default" in before[b"empty"][6]
+
+
+def test_a_socket_is_left_out(tmp_path: Path) -> None:
+    """The one thing that is: it means nothing without the process that made it."""
+    (tmp_path / "with").mkdir()
+    socket_in(os.fsencode(tmp_path / "with"))
+    tar = subprocess.run(command(tmp_path / "with", writes=False), capture_output=True, check=True)
+    assert b"left.sock" not in tar.stdout
+    assert b"socket ignored" in tar.stderr
