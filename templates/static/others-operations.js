@@ -52,8 +52,8 @@ export function resetOfOther({ hubOf, loginUrl, surfaces, changed }, user, homeO
     progress: () => text.progress,
     send: (requestId) => hub.resetHomeVolume(requestId),
     succeeded: (answer) => {
-      const sentences = [phrase(text.done, { user, volume: answer.volume }), ...backupNote(answer)];
-      return doneNotice(surfaces.reset, sentences);
+      const done = phrase(text.done, { user, volume: answer.volume });
+      return doneNotice(surfaces.reset, [done, ...backupNote(answer)]);
     },
   });
 }
