@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from fake_edges import FakeClock, MemoryAudit
-from hubwarden_agent.config import SpawnPolicy
 from hubwarden_agent.engine.port import Engine
 from hubwarden_agent.errors import Refusal
 from hubwarden_agent.gateway.app import build_handler
@@ -20,6 +19,7 @@ from hubwarden_agent.gateway.listener import Listener
 from hubwarden_agent.locks import UserLocks
 from hubwarden_agent.metrics import Metrics
 from hubwarden_agent.names import Names, Templates
+from hubwarden_agent.spawn_policy import SpawnPolicy
 from limits import parse as parse_rate
 
 Value = TypeVar("Value")

@@ -8,19 +8,18 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from os.path import normpath
 from pathlib import Path
 from typing import Any, Literal
 
 from limits import RateLimitItem
-from limits import parse as parse_rate
 
 from hubwarden_agent import host_paths
 from hubwarden_agent.config_keys import TABLES, TCP
 from hubwarden_agent.config_reader import Reader
-from hubwarden_agent.engine.options import DeviceRequest, HealthCheck, LogConfig, RestartPolicy, Tmpfs, Ulimit
 from hubwarden_agent.names import Templates, template_mistakes
+from hubwarden_agent.spawn_policy import SpawnPolicy
 
 HEALTH_SOCKET = "health.sock"
 """In the state directory: where health is asked for on this host."""
@@ -120,37 +119,6 @@ class AuditPolicy:
     file: str = "audit.jsonl"
     max_bytes: int = 67108864
     keep: int = 20
-
-
-@dataclass(frozen=True, slots=True)
-class SpawnPolicy:
-    """What the gateway lets a Hub spawn. Empty lists allow nothing; sizes are in bytes. See docs/spawn-policy.md."""
-
-    images: tuple[str, ...] = ()
-    networks: tuple[str, ...] = ()
-    volumes: tuple[str, ...] = ()
-    max_memory: int = 4 * 1024**3
-    max_cpus: float = 2.0
-    max_pids: int = 1024
-    max_containers: int = 200
-    max_creates: RateLimitItem = field(default_factory=lambda: parse_rate("60/minute"))
-    labels: Mapping[str, str] = field(default_factory=dict)
-    publish: str = ""
-    adopt: Literal["off", "by-name"] = "off"
-    max_volumes: int = 1000
-    host_paths: tuple[host_paths.HostPath, ...] = ()
-    tmpfs: tuple[Tmpfs, ...] = ()
-    users: tuple[str, ...] = ()
-    hostnames: tuple[str, ...] = ()
-    working_dirs: tuple[str, ...] = ()
-    entrypoints: tuple[tuple[str, ...], ...] = ()
-    exec: tuple[tuple[str, ...], ...] = ()
-    healthchecks: tuple[HealthCheck, ...] = ()
-    shm_sizes: tuple[int, ...] = ()
-    ulimits: tuple[Ulimit, ...] = ()
-    restart_policies: tuple[RestartPolicy, ...] = ()
-    log_configs: tuple[LogConfig, ...] = ()
-    device_requests: tuple[DeviceRequest, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Any
 
 from hubwarden_agent.config_checks import Key, at_least_one, empty_or, flag, number, path, rate, several, template, text
-from hubwarden_agent.spawn_keys import SPAWN_KEYS
+from hubwarden_agent.spawn_policy import SPAWN_KEYS
 
 TCP = "tcp://"
 """What begins the addresses in `listen.grpc` that need `[tls]`."""

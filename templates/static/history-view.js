@@ -104,16 +104,16 @@ function rowOf(entry) {
     "tr",
     { role: "row" },
     cell(text.text.when, format.format(new Date(entry.began_at))),
-    cell(text.text.user, entry.username),
+    cell(text.text.user, entry.username, "hubwarden-long"),
     cell(text.text.what, operationInWords(entry)),
     cell(text.text.result, entry.reason ? `${outcome}: ${entry.reason}` : outcome),
-    cell(text.text.who, entry.actor),
-    cell(text.text.reference, element("code", { textContent: entry.request_id })),
+    cell(text.text.who, entry.actor, "hubwarden-long"),
+    cell(text.text.reference, element("code", { textContent: entry.request_id }), "hubwarden-long"),
   );
 }
 
-function cell(label, content) {
-  return element("td", { role: "cell", "data-label": label }, content);
+function cell(label, content, className = "") {
+  return element("td", { role: "cell", "data-label": label, className }, content);
 }
 
 function moment(date) {

@@ -32,6 +32,11 @@ export class Notice {
     this.#element.replaceChildren(box);
   }
 
+  clear() {
+    this.topic = null;
+    this.#element.replaceChildren();
+  }
+
   focus() {
     this.#element.focus();
   }

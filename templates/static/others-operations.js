@@ -31,7 +31,7 @@ export function restartOfOther({ hubOf, startUrlOf, loginUrl, surfaces, changed 
     obstacle: () => null, // what is in the way on another's page, only the Hub knows: it refuses
     progress: () => text.progress,
     send: (requestId) => restartUntilReady(hub, server, requestId),
-    succeeded: () => ({ kind: "success", sentences: [phrase(text.done, { user })] }),
+    succeeded: () => doneNotice(surfaces.restart, [phrase(text.done, { user })]),
   });
 }
 
@@ -51,10 +51,10 @@ export function resetOfOther({ hubOf, loginUrl, surfaces, changed }, user, homeO
     obstacle: () => null, // what is in the way on another's page, only the Hub knows: it refuses
     progress: () => text.progress,
     send: (requestId) => hub.resetHomeVolume(requestId),
-    succeeded: (answer) => ({
-      kind: "success",
-      sentences: [phrase(text.done, { user, volume: answer.volume }), ...backupNote(answer)],
-    }),
+    succeeded: (answer) => {
+      const sentences = [phrase(text.done, { user, volume: answer.volume }), ...backupNote(answer)];
+      return doneNotice(surfaces.reset, sentences);
+    },
   });
 }
 
@@ -78,6 +78,11 @@ export async function restartUntilReady(hub, server, requestId) {
 /** A server's name for people. */
 export function nameInWords(server) {
   return server === DEFAULT_SERVER ? words.others.defaultServer : server;
+}
+
+// It stays in sight while the page scrolls, so it can be put away.
+function doneNotice({ notice }, sentences) {
+  return { kind: "success", sentences, actions: [{ label: words.close, run: () => notice.clear() }] };
 }
 
 function factsAboutHome(user, home) {

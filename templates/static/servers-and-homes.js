@@ -54,14 +54,14 @@ function start(root) {
     parts({ panel: "many", sentence: "many-sentence", bar: "many-bar", stop: "many-stop", again: "many-again", close: "many-close", failures: "many-failures" }),
     dialog("restart-many", text.many),
     ({ user, server }, requestId) => restartUntilReady(hubOf(user), server, requestId),
-    { began: () => list.clearSelection(), changed },
+    { began: () => (notice.clear(), list.clearSelection()), changed },
   );
   const list = new UserList(
     parts({ rows: "rows", count: "count", page: "page", previous: "previous", next: "next" }),
     {
       restart: (user, server) => restartOf(keyOf({ user, server })).ask(),
       reset: (user) => resetOf(user).ask(),
-      history: (user) => history.showOf(user),
+      history: (user) => (notice.clear(), history.showOf(user)),
       manyOf: (key) => many.of(key),
       busyWith,
       selectionChanged: showSelection,

@@ -36,7 +36,7 @@ export class UserRow {
       [text.text.home, this.#home],
       [text.text.lastOperation, this.#last],
       [text.text.actions, actions],
-    ].map(([label, content]) => element("td", { role: "cell", "data-label": label }, content));
+    ].map(([label, content]) => element("td", { role: "cell", "data-label": label, className: content === this.#last ? "hubwarden-long" : "" }, content));
     this.element = element("tr", { role: "row" }, name, ...cells);
   }
 
@@ -89,11 +89,13 @@ class ServerLine {
     const mayRestart = server.may_restart && server.ready;
     this.#tick.checked = selected.has(key);
     this.#tick.classList.toggle("hubwarden-unseen", !mayRestart && !this.#tick.checked);
-    this.#restart.classList.toggle("hidden", !mayRestart || busyWith(this.#target.user));
+    const many = manyOf(key)?.state;
+    const busy = many === "waiting" || many === "running" || busyWith(this.#target.user);
+    this.#restart.classList.toggle("hidden", !mayRestart || busy);
     write(this.#name, named ? nameInWords(this.#target.server) : "");
-    const many = manyOf(key);
     const standing = serverInWords(server);
-    write(this.#state, many && many.state !== "running" ? `${standing} (${text.states[many.state]})` : standing);
+    const told = many && !(many === "running" && server.pending === "restart");
+    write(this.#state, told ? `${standing} (${text.states[many]})` : standing);
     this.#state.className = `hubwarden-state hubwarden-state-${server.ready ? "ready" : server.pending ? "pending" : "stopped"}`;
   }
 }

@@ -15,8 +15,6 @@ import shlex
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -104,22 +102,14 @@ class Stack:
 
     def start_agent(self) -> None:
         """Bring the agent back, and wait until it is healthy."""
-        self.docker("start", self._agent())
-        give_up_at = time.monotonic() + DEADLINE_SECONDS
-        while self.inspect_container(self._agent())["State"]["Health"]["Status"] != "healthy":
-            assert time.monotonic() < give_up_at, "the agent did not become healthy again"
-            time.sleep(0.2)
+        self._start(self._agent())
 
-    @contextmanager
-    def without_hub(self) -> Iterator[None]:
-        """Kill the Hub and its proxy; afterwards they are back, and answer."""
-        hub = self._container_of("hub")
-        self.docker("kill", hub)
-        try:
-            yield
-        finally:
-            self.docker("start", hub)
-            subprocess.run([DEMO, "up"], check=True, env=self._environment)
+    def _start(self, container: str) -> None:
+        self.docker("start", container)
+        give_up_at = time.monotonic() + DEADLINE_SECONDS
+        while self.inspect_container(container)["State"]["Health"]["Status"] != "healthy":
+            assert time.monotonic() < give_up_at, f"{container} did not become healthy again"
+            time.sleep(0.2)
 
     def _agent(self) -> str:
         return self._container_of("agent")

@@ -27,7 +27,7 @@ def test_a_named_server_is_restarted_from_its_row(stack: Stack, person_with_name
     expect(button).to_be_enabled(timeout=120_000)
     before = stack.inspect_container(f"{person.container}--lab")
     button.click()
-    expect(person.dialog).to_contain_text("lab")
+    expect(person.dialog.get_by_role("definition").last).to_have_text("lab")
     person.dialog.get_by_role("button", name="Restart server").click()
     person.page.wait_for_url(f"**/user/{person.name}/lab/lab**", timeout=120_000)
     after = stack.inspect_container(f"{person.container}--lab")

@@ -13,7 +13,7 @@ from browser import stubs
 from browser.admin import Admin, Held
 from browser.conftest import PersonFactory
 from browser.person import Person
-from playwright.sync_api import Page, ViewportSize, expect
+from playwright.sync_api import Locator, Page, ViewportSize, expect
 
 SIZES = {"desktop": ViewportSize(width=960, height=540), "phone": ViewportSize(width=320, height=640)}
 THEMES = ("light", "dark")
@@ -39,11 +39,13 @@ class Photographer:
         take(self._page, self._folder, phase)
 
 
-def take(page: Page, folder: Path, phase: str) -> None:
-    """One phase of a page, in both sizes and both themes."""
+def take(page: Page, folder: Path, phase: str, shown: Locator | None = None) -> None:
+    """One phase of a page, in both sizes and both themes, with what is to be shown in sight."""
     folder.mkdir(parents=True, exist_ok=True)
     for size, viewport in SIZES.items():
         page.set_viewport_size(viewport)
+        if shown is not None:
+            shown.evaluate("element => element.scrollIntoView()")
         for theme in THEMES:
             page.evaluate("theme => document.documentElement.setAttribute('data-bs-theme', theme)", theme)
             page.screenshot(path=folder / f"{phase}-{size}-{theme}.png", animations="disabled")
@@ -84,7 +86,7 @@ def test_pictures_of_a_reset(make_person: PersonFactory, pictures: Path | None) 
     confirm = person.ask_to_reset()
     photographer.take("reset-question")
     stubs.show_state(person, default=photographer.stopped, lab=photographer.ready)
-    expect(person.dialog).to_contain_text("lab")
+    expect(person.dialog).to_contain_text("Stop these servers first")
     photographer.take("reset-obstacle")
     stubs.show_state(person, default=photographer.stopped)
     held = stubs.Held(person, "reset-home-volume")
@@ -140,7 +142,7 @@ def test_pictures_of_servers_and_homes(make_person: PersonFactory, pictures: Pat
         page.get_by_role("button", name="Restart selected (1)").click()
         admin.dialog.get_by_role("button", name="Restart them").click()
         expect(admin.many).to_contain_text("1 left")
-        take(admin.page, pictures, "admin-many")
+        take(admin.page, pictures, "admin-many", admin.many)
         held.let_go()
         expect(admin.many).to_contain_text("1 of 1 restarted", timeout=120_000)
         page.get_by_role("button", name=f"History of {names[1]}").click()

@@ -32,9 +32,7 @@ def test_without_the_agent_requests_are_503_and_servers_run_on(
         assert hub.routes().keys() == routes.keys()
         assert running.visit().json()["user"] == running.name
     own_agent.start()
-    returned = time.monotonic()
     wait_for(lambda: running.restart().status_code == 200, "a restart")
-    assert time.monotonic() - returned < 5
     assert stopped.reset().status_code == 200
 
 

@@ -26,8 +26,30 @@ def test_a_user_sees_their_own_history_and_nobody_elses(hub: Hub, make_person: C
     assert everybody["entries"] == [entry]
 
 
-@pytest.mark.parametrize("query", ["kind=other", "limit=0", "before=-1", "limit=1&limit=2", "unknown=1", "actor=x"])
+@pytest.mark.parametrize(
+    "query",
+    [
+        "kind=other",
+        "limit=0",
+        "before=-1",
+        "limit=1&limit=2",
+        "unknown=1",
+        "actor=x",
+        "since=2026-13-01T00:00:00Z",
+        "until=x",
+    ],
+)
 def test_a_query_is_understood_completely_or_refused(hub: Hub, query: str) -> None:
     """Nothing unknown is passed over."""
     answer = hub.client().get(f"hubwarden/history?{query}")
     assert (answer.status_code, answer.json()["reason"]) == (400, "INVALID_REQUEST")
+
+
+def test_the_users_name_is_a_filter_of_everybodys_history_only(hub: Hub, make_person: Callable[..., Person]) -> None:
+    """On one user's own history it is refused, so that it cannot be taken for another's."""
+    person, stranger = make_person(hub), make_person(hub)
+    person.reset(person.client())
+    answer = stranger.client().get(f"{stranger.path}/hubwarden-history", params={"username": person.name})
+    assert (answer.status_code, answer.json()["reason"]) == (400, "INVALID_REQUEST")
+    everybody = hub.client().get("hubwarden/history", params={"username": person.name}).json()["entries"]
+    assert [entry["username"] for entry in everybody] == [person.name]

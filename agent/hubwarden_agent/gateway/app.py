@@ -20,7 +20,6 @@ from aiohttp import HttpVersion11, web
 from hubwarden_agent import log_context
 from hubwarden_agent.audit import AuditTrail
 from hubwarden_agent.clock import Clock
-from hubwarden_agent.config import SpawnPolicy
 from hubwarden_agent.engine.port import Engine
 from hubwarden_agent.errors import Reason, Refusal
 from hubwarden_agent.gateway import refusals, routes
@@ -32,6 +31,7 @@ from hubwarden_agent.gateway.routes import Call, Operation
 from hubwarden_agent.locks import UserLocks
 from hubwarden_agent.metrics import Metrics
 from hubwarden_agent.names import Names
+from hubwarden_agent.spawn_policy import SpawnPolicy
 
 MAX_BODY_BYTES = 256 * 1024
 """DockerSpawner's create is about 4 KiB; the environment is what could make it large."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 
 from hubwarden_agent.budgets import Window
-from hubwarden_agent.config import SpawnPolicy
 from hubwarden_agent.engine.port import Conflict, ContainerSpec, Engine, NotFound
 from hubwarden_agent.gateway import create_body, policy, refusals, strict_json, volumes
 from hubwarden_agent.gateway.deeds import Answer, Deed, Recorder, json_answer
@@ -17,6 +16,7 @@ from hubwarden_agent.gateway.room import Room
 from hubwarden_agent.gateway.routes import Call
 from hubwarden_agent.locks import UserLocks
 from hubwarden_agent.names import ContainerId, ContainerName, Names
+from hubwarden_agent.spawn_policy import SpawnPolicy
 
 RATE_KEY = "create"
 
@@ -81,12 +81,16 @@ class Creation:
         Raises:
             GatewayRefusal: 404 for the image, 409 for the name, 400 for a volume that leads elsewhere.
         """
-        image, present = await asyncio.gather(self._engine.image(spec.image), self._engine.container(spec.name))
+        image, present, new_volumes = await asyncio.gather(
+            self._engine.image(spec.image),
+            self._engine.container(spec.name),
+            volumes.check_plain(self._engine, spec.mounts),
+        )
         if image is None:
             raise refusals.no_such_image(spec.image)
         if present is not None:
             raise refusals.name_in_use(spec.name.value)
-        return await volumes.check_plain(self._engine, spec.mounts)
+        return new_volumes
 
     async def _created(self, spec: ContainerSpec) -> ContainerId:
         try:

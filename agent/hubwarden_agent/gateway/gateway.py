@@ -12,7 +12,6 @@ from limits import parse as parse_rate
 from hubwarden_agent.audit import AuditTrail
 from hubwarden_agent.budgets import Window
 from hubwarden_agent.clock import Clock
-from hubwarden_agent.config import SpawnPolicy
 from hubwarden_agent.engine.port import Engine
 from hubwarden_agent.errors import Refusal
 from hubwarden_agent.gateway import views
@@ -26,6 +25,7 @@ from hubwarden_agent.gateway.routes import Call, Operation
 from hubwarden_agent.locks import UserLocks
 from hubwarden_agent.names import Names
 from hubwarden_agent.recording import engine_errors_refused
+from hubwarden_agent.spawn_policy import SpawnPolicy
 
 Simple = Callable[[Call, Deed], Awaitable[Answer]]
 WithBody = Callable[[Call, Deed, bytes], Awaitable[Answer]]

@@ -14,12 +14,12 @@ from types import MappingProxyType
 from typing import Any
 
 from hubwarden_agent import host_paths
-from hubwarden_agent.config import SpawnPolicy
 from hubwarden_agent.engine.options import Tmpfs
 from hubwarden_agent.engine.port import Mount
 from hubwarden_agent.gateway.decoders import Field, count, empty, fields_of, flag, items, keys, text
 from hubwarden_agent.gateway.refusals import field_refused, not_listed
 from hubwarden_agent.host_paths import HostPath
+from hubwarden_agent.spawn_policy import SpawnPolicy
 
 MAX_MOUNTS = 16
 _ANY_KEY = re.compile(r".+", re.DOTALL)

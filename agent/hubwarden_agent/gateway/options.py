@@ -10,11 +10,11 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, TypeVar
 
-from hubwarden_agent.config import SpawnPolicy
 from hubwarden_agent.engine.options import DeviceRequest, HealthCheck, LogConfig, Options, RestartPolicy, Ulimit
 from hubwarden_agent.gateway.decoders import Decoder, Field, count, empty, fields_of, integer, items, mapping, text
 from hubwarden_agent.gateway.mounts import inner_path
 from hubwarden_agent.gateway.refusals import field_refused, not_listed
+from hubwarden_agent.spawn_policy import SpawnPolicy
 
 MAX_ENTRIES = 16
 MAX_WORDS = 64

@@ -12,11 +12,11 @@ from __future__ import annotations
 import re
 
 from hubwarden_agent import ownership
-from hubwarden_agent.config import SpawnPolicy
 from hubwarden_agent.engine.port import Container, Engine
 from hubwarden_agent.errors import Reason, Refusal
 from hubwarden_agent.gateway import create_body, policy, volumes
 from hubwarden_agent.names import ContainerName, Names, ServerName, Username
+from hubwarden_agent.spawn_policy import SpawnPolicy
 
 _ANONYMOUS = re.compile(r"[0-9a-f]{64}")
 """What Docker calls a volume that only the image asked for (`VOLUME`)."""

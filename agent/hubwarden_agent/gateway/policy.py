@@ -12,13 +12,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from hubwarden_agent import ownership
-from hubwarden_agent.config import SpawnPolicy
 from hubwarden_agent.engine.port import ContainerSpec
 from hubwarden_agent.errors import Reason, Refusal
 from hubwarden_agent.gateway import mounts, options
 from hubwarden_agent.gateway.create_body import CreateBody, HostConfig
 from hubwarden_agent.gateway.refusals import GatewayRefusal, field_refused, not_listed
 from hubwarden_agent.names import ContainerName, Names, ServerName, Username
+from hubwarden_agent.spawn_policy import SpawnPolicy
 
 USER_VARIABLE = "JUPYTERHUB_USER"
 SERVER_VARIABLE = "JUPYTERHUB_SERVER_NAME"

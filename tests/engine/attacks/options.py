@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import Any
 
 from engine.attacks.case import JSON, Case, Ours, Request, Says, Shows, body, create, host, top
-from hubwarden_agent.config import SpawnPolicy
 from hubwarden_agent.engine.options import (
     DeviceRequest,
     HealthCheck,
@@ -16,6 +15,7 @@ from hubwarden_agent.engine.options import (
     Ulimit,
 )
 from hubwarden_agent.host_paths import HostPath
+from hubwarden_agent.spawn_policy import SpawnPolicy
 
 
 def named(policy: SpawnPolicy, folder: str) -> SpawnPolicy:

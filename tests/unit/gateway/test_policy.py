@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 from gateway_stage import IMAGE, POLICY, result_or_refusal, spawner_body
-from hubwarden_agent.config import SpawnPolicy
 from hubwarden_agent.engine.port import Mount
 from hubwarden_agent.errors import Reason, Refusal
 from hubwarden_agent.gateway import strict_json
 from hubwarden_agent.gateway.create_body import decode
 from hubwarden_agent.gateway.policy import Plan, plan
 from hubwarden_agent.names import ContainerName, Names, Templates
+from hubwarden_agent.spawn_policy import SpawnPolicy
 from hypothesis import given
 from hypothesis import strategies as st
 

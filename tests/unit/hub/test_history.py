@@ -60,6 +60,10 @@ async def test_an_operation_is_found_with_who_what_when_and_result(history: Hist
         (Filter(result="failed"), ["carol"]),
         (Filter(actor="user:nobody"), []),
         (Filter(before=3), ["bob", "alice"]),
+        (Filter(since=1000.0), ["carol", "bob", "alice"]),
+        (Filter(since=1000.5), []),
+        (Filter(until=1000.0), []),
+        (Filter(until=1000.5), ["carol", "bob", "alice"]),
         (Filter(username="' OR 1=1 --"), []),
     ],
 )
@@ -69,6 +73,15 @@ async def test_filters(history: History, wanted: Filter, found: list[str]) -> No
     note(history, "bob", Kind.RESET)
     note(history, "carol", reason=Reason.DOCKER_ERROR)
     assert [entry["username"] for entry in await history.entries(wanted, 10)] == found
+
+
+async def test_the_newest_of_each_of_some_users(history: History) -> None:
+    """One entry for each who has any; nobody else's."""
+    for username in ("alice", "bob", "alice"):
+        note(history, username)
+    latest = await history.latest(["alice", "carol"])
+    assert [(entry["username"], entry["id"]) for entry in latest] == [("alice", 3)]
+    assert await history.latest([]) == []
 
 
 async def test_only_so_many_are_kept(history: History) -> None:

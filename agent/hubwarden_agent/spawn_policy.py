@@ -1,4 +1,4 @@
-"""The keys of `[spawn]`: what the gateway lets a Hub spawn. docs/spawn-policy.md explains each to an operator.
+"""`[spawn]`: what the gateway lets a Hub spawn, and its keys. docs/spawn-policy.md explains each to an operator.
 
 What holds here: an empty list allows nothing, and values that could never be allowed are refused at the start.
 """
@@ -7,12 +7,47 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
+
+from limits import RateLimitItem
+from limits import parse as parse_rate
 
 from hubwarden_agent import host_paths
 from hubwarden_agent.config_checks import Check, Key, empty_or, number, rate, several, size, template, text, words
 from hubwarden_agent.engine.options import DeviceRequest, HealthCheck, LogConfig, RestartPolicy, Tmpfs, Ulimit
+
+
+@dataclass(frozen=True, slots=True)
+class SpawnPolicy:
+    """What the gateway lets a Hub spawn. Empty lists allow nothing; sizes are in bytes. See docs/spawn-policy.md."""
+
+    images: tuple[str, ...] = ()
+    networks: tuple[str, ...] = ()
+    volumes: tuple[str, ...] = ()
+    max_memory: int = 4 * 1024**3
+    max_cpus: float = 2.0
+    max_pids: int = 1024
+    max_containers: int = 200
+    max_creates: RateLimitItem = field(default_factory=lambda: parse_rate("60/minute"))
+    labels: Mapping[str, str] = field(default_factory=dict)
+    publish: str = ""
+    adopt: Literal["off", "by-name"] = "off"
+    max_volumes: int = 1000
+    host_paths: tuple[host_paths.HostPath, ...] = ()
+    tmpfs: tuple[Tmpfs, ...] = ()
+    users: tuple[str, ...] = ()
+    hostnames: tuple[str, ...] = ()
+    working_dirs: tuple[str, ...] = ()
+    entrypoints: tuple[tuple[str, ...], ...] = ()
+    exec: tuple[tuple[str, ...], ...] = ()
+    healthchecks: tuple[HealthCheck, ...] = ()
+    shm_sizes: tuple[int, ...] = ()
+    ulimits: tuple[Ulimit, ...] = ()
+    restart_policies: tuple[RestartPolicy, ...] = ()
+    log_configs: tuple[LogConfig, ...] = ()
+    device_requests: tuple[DeviceRequest, ...] = ()
 
 
 def _address(value: Any) -> str:
