@@ -1,10 +1,10 @@
 """What a backup costs against `tar | zstd` run on the volume's own folder; a reset without one against Docker's own.
 
 Both sides of a ratio come from one run, in turns, on homes that are copies of each other and have just been read. The
-agent's side is everything from the request to the manifest on disk: the helper's container made and removed, every byte
-through Docker, hashed and flushed. `docker run` of the same tar, piped into zstd, is measured between the two: it shows what of the
-difference is Docker's. Then memory, a home of very many files, and one that is nearly all hole. Needs `tar`, `zstd`,
-`docker` and the right to write into volumes. Run: `.venv/bin/python bench/backup.py [--rounds N]`.
+agent's side is everything from the request to the manifest on disk: the helper's container made and removed, every
+byte through Docker, hashed and flushed. `docker run` of the same tar, piped into zstd, is measured between the two: it
+shows what of the difference is Docker's. Homes: an ordinary one, very many files, and nearly all hole. Needs `tar`,
+`zstd`, `docker` and the right to write into volumes. Run: `.venv/bin/python bench/backup.py [--rounds N]`.
 """
 
 from __future__ import annotations
