@@ -213,7 +213,7 @@ class TestLeftBehind:
         stage.engine.add_volume("jupyterlab-bob_home")
         stage.engine.add_container("helper", **fields | {"mounts": (home_of("bob"),)})
         with pytest.raises(Refusal) as raised:
-            await stage.resetter.reset(reset_command("bob"))
+            await stage.resetter.reset(reset_command("bob", validate_only=True))
         assert raised.value.reason is Reason.VOLUME_IN_USE
 
     async def test_the_start_sweeps(self, stage: AgentStage, store: Store) -> None:
