@@ -66,7 +66,9 @@ def deployment() -> Iterator[Deployment]:
             (Path(directory) / name).mkdir()
         with running(Agent(Path(directory) / "agent", engine, IMAGE)) as agent:
             # What restarts a container behind the Hub's back must not be seen by its poll, which would stop the server.
-            options = {"lines_before": ["c.Spawner.poll_interval = 86400"]}
+            # The tests' Hub looks for activity every two seconds; JupyterHub's own interval is this one.
+            lines = ["c.Spawner.poll_interval = 86400", "c.JupyterHub.last_activity_interval = 300"]
+            options = {"lines_before": lines}
             hub = Hub(Path(directory) / "hub", agent.socket, agent.gateway, IMAGE, options)
             with running(hub):
                 yield Deployment(hub, bench)
