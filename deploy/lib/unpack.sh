@@ -11,7 +11,7 @@ set -euo pipefail
 NEWER_SUITE=trixie
 NEWER_PACKAGES=(docker.io docker-cli containerd docker-compose docker-buildx)
 OWN_PACKAGES=(runc tini)
-OLDEST_ENGINE=24
+OLDEST_ENGINE=25
 
 unpacked_dir() { printf '%s/engine/%s\n' "$(cache_dir)" "$(os_release VERSION_CODENAME)"; }
 

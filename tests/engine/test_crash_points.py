@@ -1,7 +1,7 @@
 """An agent that is killed at any step of a restart or a reset leaves a record that is true, and never acts twice.
 
 The agent is a real process in front of a real engine; the relay between the two kills it (SIGKILL) before, during or
-after a request to Docker. Between two steps of DESIGN there always is one, except after the last: there the answer is.
+after a request to Docker. Between two steps there always is one, except after the last: there the answer is.
 """
 
 from __future__ import annotations
