@@ -20,7 +20,7 @@ async def test_attack(ground: Field, case: Case) -> None:
 
 
 def test_the_corpus_is_large_and_its_names_are_its_own() -> None:
-    """At least eighty attacks, no two with one name, and each says what it would have gained."""
+    """At least four hundred attacks, no two with one name, and each says what it would have gained."""
     assert len(CORPUS) >= 400
     assert [name for name, times in Counter(case.name for case in CORPUS).items() if times > 1] == []
     assert all(case.gain for case in CORPUS)
