@@ -70,8 +70,10 @@ test-engine: setup engine ## a real, private Docker engine
 test-hub: setup engine $(HUBS:=/setup.stamp) $(NODE)/setup.stamp ## real JupyterHubs: 6.1, 5.5 and 4.1, all at once
 	deploy/every-hub.sh $(HUBWARDEN_TEST_ENGINE) .venv $(HUBS)
 
+# The demo's script, which brings the stack up, stops at what others left on the engine under its users' names.
 test-browser: setup engine $(NODE)/setup.stamp ## Chromium against the compose stack on the private engine
 	deploy/need.sh chromium=chromium
+	deploy/engine.sh empty $(HUBWARDEN_TEST_ENGINE)
 	$(PYTEST) tests/browser
 
 engine-empty: engine

@@ -22,6 +22,7 @@ VICTIM, FOREIGN, BACKED = "hubwarden-attacked", "hubwarden-attacked-data", "hubw
 def others(engine_socket: str, busybox: str) -> Iterator[Mapping[str, str]]:
     """Somebody else's running container and volume; tokens for them."""
     with private_engine.workbench(engine_socket, busybox) as bench, tempfile.TemporaryDirectory() as folder:
+        volumes = {volume.name for volume in bench.client.volumes.list()}
         bench.volume(FOREIGN)
         container = bench.container(VICTIM, mounts={FOREIGN: "/data"})
         yield {
@@ -32,6 +33,9 @@ def others(engine_socket: str, busybox: str) -> Iterator[Mapping[str, str]]:
             "foreign": FOREIGN,
             "folder": folder,
         }
+        # What the engine itself made where a case showed that it would.
+        for name in {str(volume.name) for volume in bench.client.volumes.list()} - volumes - {FOREIGN}:
+            bench.forget_volume(name)
 
 
 @pytest.fixture
