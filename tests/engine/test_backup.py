@@ -39,6 +39,16 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", disk], check=True)
 
 
+@pytest.fixture
+def mounted(case: Backed) -> Iterator[Path]:
+    """A filesystem of its own within the home, where the thesis was."""
+    work = folder_of(case.bench, case.home) / "work"
+    (work / "thesis").unlink()
+    subprocess.run(["mount", "-t", "tmpfs", "hubwarden-test", work], check=True)
+    yield work
+    subprocess.run(["umount", work], check=True)
+
+
 def folder_of(bench: Workbench, volume: str) -> Path:
     """Where a volume lies."""
     return Path(bench.client.volumes.get(volume).attrs["Mountpoint"])
@@ -119,6 +129,15 @@ async def test_everything_comes_back_as_it_was(case: Backed, engine: DockerEngin
     assert case.helpers() == []
 
 
+async def test_another_device_in_the_home(case: Backed, mounted: Path) -> None:
+    """Removing a volume erases what is on one, too (if not the mount point), so the backup has it."""
+    (mounted / "thesis").write_bytes(THESIS)
+    await case.reset()
+    assert list(mounted.iterdir()) == []
+    [manifest] = case.store.all()
+    assert case.in_backup(manifest.backup_id) == THESIS
+
+
 async def test_the_helper_can_read_one_volume_and_nothing_else(
     case: Backed, engine: DockerEngine, helper_image: ImageId
 ) -> None:
@@ -179,7 +198,11 @@ async def test_a_backup_disk_that_is_full(
 
 
 async def test_sigterm_ends_a_backup(case: Backed) -> None:
-    """BACKUP_FAILED for who asked, exit 0, nothing removed, no helper and no part of a backup left."""
+    """BACKUP_FAILED for who asked, exit 0, nothing removed, no helper and no part of a backup left.
+
+    The home is more than Docker and the sockets hold, so that tar is held up and does not end by itself.
+    """
+    (folder_of(case.bench, case.home) / "large").write_bytes(os.urandom(16 << 20))
     case.relay.flowing.clear()
     resetting = asyncio.ensure_future(case.reset())
     await case.relay.streaming.wait()

@@ -23,11 +23,9 @@ from typing import Any
 import docker  # noqa: TID251 - part of what talks to Docker
 
 from hubwarden_agent.engine.docker_http import translated, upgraded
-from hubwarden_agent.engine.port import HELPER_LABEL, HELPER_NAME, EngineError, EngineUnavailable
+from hubwarden_agent.engine.port import HELPER_LABEL, HELPER_NAME, HELPERS, EngineError, EngineUnavailable
 from hubwarden_agent.names import VolumeName
 
-HELPERS = 2
-"""Helpers at once; the rest wait. Each takes a compressor's memory and all that a disk can give."""
 PIECE_BYTES = 256 * 1024
 STDERR_BYTES = 4096
 """The end of what tar says, where it says how it went. For the log only: it names the user's files."""
@@ -153,16 +151,16 @@ class HelperRun:
                     self._api.start(made["Id"])
                 streams = Streams(connection)
                 total = work(streams)
+            if self._ended_early:  # its tar may be held up by what nobody reads any more, and not end
+                raise EngineError("a helper was ended early")
             with translated():
                 status = self._api.wait(made["Id"], timeout=self._patience)["StatusCode"]
-            if self._ended_early:
-                raise EngineError("a helper was ended early")
             judge(status, streams.stderr, total)
         finally:
             self._remove(made["Id"])
 
     def end_early(self) -> None:
-        """Whatever it is doing, no more of it: `run` raises."""
+        """Whatever it is doing, no more of it: `run` raises, unless all went by already."""
         with self._ending:
             self._ended_early = True
             if self._connection is not None:

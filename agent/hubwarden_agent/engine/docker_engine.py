@@ -24,6 +24,7 @@ from hubwarden_agent.engine.helper_body import helper_body
 from hubwarden_agent.engine.port import (
     Container,
     ContainerSpec,
+    EngineUnavailable,
     Helper,
     Image,
     NotFound,
@@ -71,7 +72,7 @@ class DockerEngine:
         self._counting = ThreadPoolExecutor(1, "docker-sizes")
         self._socket = host.removeprefix("unix://")
         self._helpers = Helpers(self._socket, slow_timeout)
-        self._connecting = threading.Lock()
+        self._connecting = {False: threading.Lock(), True: threading.Lock()}
         self._connected: dict[bool, docker.APIClient] = {}
 
     def close(self) -> None:
@@ -201,13 +202,18 @@ class DockerEngine:
             return await asyncio.get_running_loop().run_in_executor(pool, answer)
 
     def _api(self, *, slow: bool) -> docker.APIClient:
-        with self._connecting:
+        quick = self._timeouts[False]
+        if not self._connecting[slow].acquire(timeout=quick):
+            raise EngineUnavailable("Docker does not answer whoever connects first")
+        try:
             if slow not in self._connected:
-                timeout = self._timeouts[slow]
-                api = docker.APIClient(self._host, version="auto", timeout=timeout, max_pool_size=QUICK_THREADS)
+                api = docker.APIClient(self._host, version="auto", timeout=quick, max_pool_size=QUICK_THREADS)
                 api.trust_env = False  # no proxy and no credentials for the engine's own socket, nor a search for them
+                api.timeout = self._timeouts[slow]
                 self._connected[slow] = api
             return self._connected[slow]
+        finally:
+            self._connecting[slow].release()
 
 
 def _or_none(question: Callable[[docker.APIClient], Result]) -> Callable[[docker.APIClient], Result | None]:

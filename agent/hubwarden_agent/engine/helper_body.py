@@ -31,7 +31,6 @@ _ARCHIVE = (
     "--format=posix",
     "--pax-option=delete=atime,delete=ctime",  # reading would make every backup another one, and neither comes back
     "--sparse",
-    "--one-file-system",
     ".",
 )
 _EXTRACT = (*_TAR, "--extract", "--same-owner", "--same-permissions", "--delay-directory-restore")

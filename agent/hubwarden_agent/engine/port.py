@@ -21,6 +21,8 @@ from hubwarden_agent.names import ContainerId, ContainerName, ImageId, VolumeNam
 HELPER_LABEL = "hubwarden.helper"
 """On helper containers: the scheme of the agent that made them."""
 HELPER_NAME = re.compile("hubwarden-helper-[0-9a-f]{16}")
+HELPERS = 2
+"""Helpers at once; the rest wait. Each takes a compressor's memory and all that a disk can give."""
 
 
 class EngineError(Exception):

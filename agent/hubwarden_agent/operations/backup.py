@@ -11,8 +11,9 @@ import asyncio
 import errno
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, nullcontext
 from typing import TypeVar
 
 from hubwarden_agent.backup_file import TooLarge, Writer
@@ -20,7 +21,7 @@ from hubwarden_agent.backup_manifest import Manifest, Subject
 from hubwarden_agent.backups import Store
 from hubwarden_agent.clock import Clock
 from hubwarden_agent.config import ResetPolicy
-from hubwarden_agent.engine.port import Engine, EngineError, Volume
+from hubwarden_agent.engine.port import HELPERS, Engine, EngineError, Volume
 from hubwarden_agent.errors import Detail, Reason, Refusal
 from hubwarden_agent.names import Names, RequestId, Username, VolumeName
 from hubwarden_agent.own_image import helper, own_container
@@ -29,6 +30,7 @@ RESERVE_BYTES = 256 * 1024**2
 """What a backup leaves free on its disk, which may be the audit's, too."""
 LOOK_EVERY_BYTES = 16 * 1024**2
 THREADS = 4
+BUSY_RETRY_SECONDS = 60.0
 
 Result = TypeVar("Result")
 _log = logging.getLogger(__name__)
@@ -53,6 +55,7 @@ class Backups:
         self._threads = ThreadPoolExecutor(THREADS, "backup")
         self._running = set[asyncio.Task[None]]()
         self._stopping = False
+        self._turns = asyncio.Semaphore(HELPERS)
 
     @property
     def required(self) -> bool:
@@ -76,13 +79,26 @@ class Backups:
         """Whether a backup could begin now.
 
         Raises:
-            Refusal: `BACKUP_FAILED`.
+            Refusal: `BACKUP_FAILED`; `TOO_BUSY` while as many are made as can be at once.
         """
         if self.required:
             try:
                 await self._in_thread(self._check_room)
             except OSError as error:
                 raise _failed(volume) from error
+            if self._turns.locked():
+                raise Refusal(Reason.TOO_BUSY, retry_after=BUSY_RETRY_SECONDS)
+
+    @asynccontextmanager
+    async def turn(self, volume: VolumeName) -> AsyncIterator[None]:
+        """Hold one of the places for a backup, so that `take` waits for nobody else's.
+
+        Raises:
+            Refusal: as `check`.
+        """
+        await self.check(volume)
+        async with self._turns if self.required else nullcontext():  # at once, for nothing happened since the look
+            yield
 
     async def take(self, volume: Volume, username: Username, request_id: RequestId) -> Manifest | None:
         """Back the volume up, if the policy says so.
@@ -160,7 +176,13 @@ class Backups:
             raise OSError(errno.ENOSPC, "no room for a backup and its reserve")
 
     async def _in_thread(self, work: Callable[[], Result]) -> Result:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+        """Cancelled, this ends when the work has: nothing else is done to its files meanwhile."""
+        ended = asyncio.get_running_loop().run_in_executor(self._threads, work)
+        try:
+            return await asyncio.shield(ended)
+        except asyncio.CancelledError:
+            await asyncio.gather(ended, return_exceptions=True)
+            raise
 
 
 def _failed(volume: VolumeName) -> Refusal:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 
 from hubwarden_agent.audit import AuditTrail, Entry
@@ -66,7 +67,7 @@ class Resetter:
         if command.expected_volume not in ("", name.value):
             raise Refusal(Reason.NAME_MISMATCH, detail=Detail(volume=name.value))
         if command.request_id is not None:
-            return await self.runner.run(command, lambda run: self._reset(run, command, name))
+            return await self.runner.run(command, lambda run: self._in_turn(run, command, name))
         self.locks.check(command.username)
         with engine_errors_refused():
             target = await self._target(command.username, name)
@@ -74,16 +75,22 @@ class Resetter:
         await self.backups.check(name)
         return self._result(target, None)
 
-    async def _reset(self, run: Run, command: Reset, name: VolumeName) -> WasReset:
+    async def _in_turn(self, run: Run, command: Reset, name: VolumeName) -> WasReset:
+        async with AsyncExitStack() as turn:
+            return await self._reset(run, command, name, turn)
+
+    async def _reset(self, run: Run, command: Reset, name: VolumeName, turn: AsyncExitStack) -> WasReset:
         said, spent = entry(command, name.value), self._budgets(command.username)
         async with considered(self.audit, said):
             target = await self._target_when_removed(command.username, name)
+            await turn.enter_async_context(self.backups.turn(name))
             spend_together(*spent)
         async with recorded(self.audit, target.named_in(said), self.clock, spent) as outcome:
             run.acted = True
             if not self.total_budget.left(""):
                 await self._say_spent(said)
             kept = await self.backups.take(target.volume, command.username, RequestId(said.request_id))
+            await turn.aclose()
             outcome.answer = {"backup_id": kept.backup_id.value} if kept else {}  # also said when no removal follows
             await self.removal.remove(target)
             if target.volume.labels or target.volume.options:  # a plain one is created by the next spawn

@@ -5,10 +5,13 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Iterator
+from unittest.mock import Mock
 
 import pytest
-from hubwarden_agent.engine.docker_archive import PIECE_BYTES, STDERR_BYTES, Streams, judge
-from hubwarden_agent.engine.port import EngineError, EngineUnavailable
+from hubwarden_agent.engine import docker_archive
+from hubwarden_agent.engine.docker_archive import PIECE_BYTES, STDERR_BYTES, HelperRun, Streams, judge
+from hubwarden_agent.engine.port import HELPER_LABEL, EngineError, EngineUnavailable
+from hubwarden_agent.names import VolumeName
 
 TOTAL = b"Total bytes written: 65536 (64KiB, 1.2MiB/s)\n"
 
@@ -84,6 +87,27 @@ class TestExtract:
         assert streams.extract(bytes(65536) for _ in range(100)) == 100 * 65536
         helper.join()
         assert streams.stderr.endswith(TOTAL)
+
+
+def test_a_helper_that_is_ended_early_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a large home, tar never ends by itself once nobody reads; it is removed at once."""
+    ours, docker = socket.socketpair()
+    monkeypatch.setattr(docker_archive, "upgraded", lambda *_: ours)
+    api = Mock()
+    api.containers.return_value = []
+    api.create_container_from_config.return_value = {"Id": "made"}
+    api.inspect_container.return_value = {"Image": "image"}
+    run = HelperRun(lambda: api, "docker.sock", 30)
+
+    def work(_: Streams) -> int:
+        run.end_early()
+        return 0
+
+    with docker, pytest.raises(EngineError, match="ended early"):
+        run.run({"Image": "image", "Labels": {HELPER_LABEL: "scheme"}}, VolumeName("home"), work)
+    api.start.assert_called_once_with("made")
+    api.wait.assert_not_called()
+    api.remove_container.assert_called_once_with("made", v=True, force=True)
 
 
 @pytest.mark.parametrize(

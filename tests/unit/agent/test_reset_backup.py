@@ -5,17 +5,19 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from agent_stage import CONTAINER, HOME, SECRET, AgentStage, reset_command, until
+from agent_stage import ALICE, CONTAINER, HOME, SECRET, AgentStage, request_id, reset_command, until
 from fake_engine import home_of
+from hubwarden_agent.backup_file import Writer
 from hubwarden_agent.backup_manifest import Manifest
 from hubwarden_agent.backups import Store
 from hubwarden_agent.config import ResetPolicy
-from hubwarden_agent.engine.port import HELPER_LABEL, ContainerState, EngineError, EngineUnavailable
+from hubwarden_agent.engine.port import HELPER_LABEL, HELPERS, ContainerState, EngineError, EngineUnavailable
 from hubwarden_agent.errors import Reason, Refusal
 from hubwarden_agent.names import BackupId, VolumeName
 from hubwarden_agent.operations import backup
@@ -110,6 +112,85 @@ class TestDenials:
 
         monkeypatch.setattr(os, "fsync", fails)
         assert (await refused(stage)).reason is Reason.BACKUP_FAILED
+
+    @pytest.mark.parametrize("validate_only", [False, True])
+    async def test_as_many_backups_as_may_run_at_once(self, stage: AgentStage, *, validate_only: bool) -> None:
+        """TOO_BUSY, denied, and nothing spent: nobody queues with a lock held. Room again once one has ended."""
+        stage.engine.stall["help"] = asyncio.Event()
+        others = [f"user{number}" for number in range(HELPERS)]
+        for name in others:
+            stage.engine.add_volume(f"jupyterlab-{name}_home")
+        resetting = [asyncio.ensure_future(stage.resetter.reset(reset_command(name))) for name in others]
+        await until(lambda: len(stage.touched) == HELPERS)
+        with pytest.raises(Refusal) as raised:
+            await stage.resetter.reset(reset_command(validate_only=validate_only))
+        assert (raised.value.reason, raised.value.retry_after) == (Reason.TOO_BUSY, 60)
+        assert stage.audit.phases()[HELPERS:] == ([] if validate_only else [("denied", Reason.TOO_BUSY)])
+        assert (stage.user_budget.left("alice"), stage.total_budget.left("")) == (3, 60 - HELPERS)
+        assert len(stage.touched) == HELPERS
+        stage.engine.stall.pop("help").set()
+        await asyncio.gather(*resetting)
+        assert (await stage.resetter.reset(reset_command())).backup_id
+
+    async def test_more_resets_in_one_moment_than_backups_at_once(self, stage: AgentStage) -> None:
+        """Places are held from the look on: the rest is refused, and holds nothing."""
+        stage.engine.stall["help"] = asyncio.Event()
+        names = [f"user{number}" for number in range(HELPERS + 3)]
+        for name in names:
+            stage.engine.add_volume(f"jupyterlab-{name}_home")
+        resetting = [asyncio.ensure_future(stage.resetter.reset(reset_command(name))) for name in names]
+        await until(lambda: sum(one.done() for one in resetting) == 3)
+        refusals = [one.exception() for one in resetting if one.done()]
+        assert [one.reason for one in refusals if isinstance(one, Refusal)] == [Reason.TOO_BUSY] * 3
+        stage.engine.stall["help"].set()
+        await asyncio.wait(resetting)
+        assert sum(one.exception() is None for one in resetting) == HELPERS
+
+    async def test_a_place_is_free_again_after_any_refusal(self, stage: AgentStage) -> None:
+        """A failing helper, a spent budget, an audit that cannot be written: each as often as there are places."""
+        for _ in range(HELPERS):
+            stage.engine.fail_next["help"] = EngineError(SECRET)
+            assert (await refused(stage)).reason is Reason.BACKUP_FAILED
+        stage.user_budget.spend("alice")
+        for _ in range(HELPERS):
+            assert (await refused(stage)).reason is Reason.RATE_LIMITED
+        stage.clock.advance(3600)
+        for _ in range(HELPERS):
+            stage.audit.broken = True
+            assert (await refused(stage)).reason is Reason.AUDIT_UNAVAILABLE
+        stage.audit.broken = False
+        assert (await stage.resetter.reset(reset_command())).backup_id
+
+    async def test_an_end_while_it_is_put_in_place(
+        self, stage: AgentStage, store: Store, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Waited for: what was not finished is not taken away under its writer."""
+        begun, going_on, aborted = threading.Event(), threading.Event(), list[bool]()
+        commit, abort = Writer.commit, Writer.abort
+
+        def slow(writer: Writer) -> Manifest:
+            begun.set()
+            going_on.wait(30)
+            aborted.append(False)
+            return commit(writer)
+
+        def noted(writer: Writer) -> None:
+            aborted.append(True)
+            abort(writer)
+
+        monkeypatch.setattr(Writer, "commit", slow)
+        monkeypatch.setattr(Writer, "abort", noted)
+        volume = stage.engine.volumes[VOLUME]
+        taking = asyncio.ensure_future(stage.backups.take(volume, ALICE, request_id()))
+        await asyncio.to_thread(begun.wait, 30)
+        taking.cancel()
+        await asyncio.wait([taking], timeout=0.1)
+        going_on.set()
+        with pytest.raises(asyncio.CancelledError):
+            await taking
+        assert not aborted[0]
+        [manifest] = store.all()
+        assert content(store, manifest.backup_id.value)[1] == b"".join(CONTENT)
 
     async def test_a_directory_that_others_can_read(self, stage: AgentStage, store: Store) -> None:
         """Homes are not written where others look."""
