@@ -128,7 +128,8 @@ def assemble(settings: Config, engine: Engine, clock: Clock, metrics: Metrics, k
     kept = settings.audit
     segments = Segments(settings.state_directory / kept.file, kept.max_bytes, kept.keep)
     audit = AuditFile(segments, clock, Window(parse_rate(DENIALS_RECORDED), clock))
-    limits, names, locks = settings.limits, Names(settings.names), UserLocks(unfinished.users(settings.state_directory))
+    limits, names = settings.limits, Names(settings.names)
+    locks = UserLocks(unfinished.users(settings.state_directory, names))
     runner = Runner(locks, clock, limits.max_concurrent)
     backups = Backups(engine, names, settings.reset, clock)
     sizes = Sizes(engine, clock, settings.reset.sizes_interval)

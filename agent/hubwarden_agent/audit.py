@@ -32,7 +32,7 @@ class Entry:
     `client` is who the transport says called (`unix`), `actor` who the caller says asked. `object` and `object_id` are
     the name and id (or creation time) of the container or volume that is acted on. `fingerprint` stands for the
     parameters of a request whose id is remembered; empty for any other. `stop_timeout` is a restart's, in seconds;
-    `backup_id` is the backup that an operator restores or removes.
+    `backup_id` is the backup that is restored or removed; `command` says which of `spawn.exec` runs, counted from 1.
     """
 
     operation: str
@@ -46,6 +46,7 @@ class Entry:
     fingerprint: str = ""
     stop_timeout: int = 0
     backup_id: str = ""
+    command: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +150,7 @@ class AuditFile:
     ) -> Mapping[str, Any]:
         """A line's fields but for the chain's, in the order in which they are written."""
         said = asdict(entry)
-        optional = ("fingerprint", "stop_timeout", "backup_id")
+        optional = ("fingerprint", "stop_timeout", "backup_id", "command")
         more = {key: value for key in optional if (value := said.pop(key))} | more
         first = {
             key: said.pop(key) for key in ("request_id", "client", "actor", "username", "server_name", "operation")

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hubwarden_agent.backup_file import MANIFEST, PART, TAR, Reader, Writer, opened
-from hubwarden_agent.backup_manifest import MAX_BYTES, BadBackup, Manifest, Subject, outdated, volume_part
+from hubwarden_agent.backup_manifest import MAX_BYTES, BadBackup, Manifest, Subject, volume_part
 from hubwarden_agent.clock import Clock
 from hubwarden_agent.names import BackupId, RequestId, VolumeName
 
@@ -92,13 +92,6 @@ class Store:
         with self.open(backup_id) as reader:
             reader.verify()
             return reader.manifest
-
-    def prune(self, volume: VolumeName, keep: int, keep_days: int, clock: Clock) -> list[Manifest]:
-        """Remove a volume's backups that are `outdated`. Those that do not look sound neither count nor go."""
-        gone = outdated(self.of(volume), keep, keep_days, clock.now())
-        for manifest in gone:
-            self.remove(manifest.backup_id)
-        return list(gone)
 
     def remove(self, backup_id: BackupId) -> None:
         """Remove a backup, its manifest first."""

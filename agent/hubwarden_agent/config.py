@@ -24,6 +24,7 @@ from hubwarden_agent.spawn_policy import SpawnPolicy
 HEALTH_SOCKET = "health.sock"
 """In the state directory: where health is asked for on this host."""
 _TLS_KEYS = {key for key in TABLES if key.startswith("tls.")}
+_OWN_FILES = ("docker.host", "state.directory", "reset.backup_dir", "listen.gateway", "listen.metrics", *_TLS_KEYS)
 _TEMPLATE_KEYS = {key for key in TABLES if key.startswith("names.")} | {"spawn.volumes", "listen.gateway"}
 
 
@@ -198,11 +199,10 @@ def _place(address: str) -> str:
 
 
 def _host_path_mistakes(values: Mapping[str, Any]) -> list[str]:
-    """The files that have to be kept from a container are the engine's and the agent's own."""
-    if not values.keys() >= {"spawn.host_paths", "docker.host", "state.directory", "listen.gateway", "listen.grpc"}:
+    """The files that have to be kept from a container are the engine's and the agent's own, homes' backups too."""
+    if not values.keys() >= {"spawn.host_paths", "listen.grpc", *_OWN_FILES}:
         return []
-    sockets = [values["docker.host"], values["listen.gateway"], *values["listen.grpc"]]
-    own = [str(values["state.directory"]), *(path.removeprefix("unix://") for path in sockets)]
+    own = [str(value).removeprefix("unix://") for value in (*values["listen.grpc"], *map(values.get, _OWN_FILES))]
     mistake = host_paths.mistake(values["spawn.host_paths"], tuple(path for path in own if path.startswith("/")))
     return [f"spawn.host_paths: {mistake}"] if mistake else []
 

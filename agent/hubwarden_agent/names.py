@@ -251,6 +251,10 @@ class Names:
         """
         return self.volume(self._templates.home_volume, username)
 
+    def is_called_home(self, volume: VolumeName) -> bool:
+        """Whether this could be a user's home volume, whoever's."""
+        return self.volume_pattern(self._templates.home_volume).fullmatch(volume.value) is not None
+
     def volume(self, template: str, username: Username) -> VolumeName:
         """A volume of the user by one of the policy's templates.
 

@@ -1,8 +1,9 @@
 """Restores that have begun and not ended: a file each in the state directory, until the volume is whole again.
 
 What holds here: such a file is on disk, from before a volume is touched, whenever one may be half filled, whatever was
-killed at whatever moment. The agent does nothing for a user who has one (`users`), so that nobody works in half a home;
-the next restore of that volume takes it up, and only a volume that the file describes is replaced without asking.
+killed at whatever moment. The agent does nothing for a user whose home has one (`users`), so that nobody works in half
+a home; the next restore of that volume takes it up, and only a volume that the file describes is replaced without
+asking.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from hubwarden_agent.errors import Refusal
-from hubwarden_agent.names import BackupId, RequestId, Username, VolumeName
+from hubwarden_agent.names import BackupId, Names, RequestId, Username, VolumeName
 
 _log = logging.getLogger(__name__)
 
@@ -56,15 +57,16 @@ def of(state: Path, volume: VolumeName) -> Unfinished | None:
     return _read(path) if path.exists() else None
 
 
-def users(state: Path) -> Iterator[Username]:
-    """For whom nothing may be done until an operator has restored again. Raises `OSError`."""
+def users(state: Path, names: Names) -> Iterator[Username]:
+    """For whom nothing may be done until an operator has restored their home again. Raises `OSError`."""
     for path in sorted(state.glob("restoring-*.json")):
         found = _read(path)
-        _log.error(
-            "a restore was interrupted: nothing is done for this user until it is repeated",
-            extra={"username": found.username.value, "volume": found.volume.value, "backup": found.backup_id.value},
-        )
-        yield found.username
+        said = {"username": found.username.value, "volume": found.volume.value, "backup": found.backup_id.value}
+        if found.volume == names.home_volume(found.username):
+            _log.error("a restore was interrupted: nothing is done for this user until it is repeated", extra=said)
+            yield found.username
+        else:
+            _log.warning("a restore beside the home was interrupted: its volume may be half filled", extra=said)
 
 
 def _path(state: Path, volume: VolumeName) -> Path:

@@ -80,6 +80,7 @@ class Commands:
         if call.reference not in self._tickets:
             raise refusals.GatewayRefusal(f"No such exec instance: {call.reference}", status=refusals.NOT_FOUND)
         container_id, command = self._tickets.pop(call.reference)
+        deed.command = self._allowed.index(command) + 1
         async with self._containers.changing(container_id.value, deed) as container:
             try:
                 status = await self._engine.run_in_container(container.id, command, SECONDS)

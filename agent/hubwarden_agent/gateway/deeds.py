@@ -46,6 +46,7 @@ class Deed:
     server_name: str = ""
     object: str = ""
     object_id: str = ""
+    command: int = 0
     acted: bool = False
 
     def concerns(self, username: Username, server_name: ServerName, container: str, container_id: str = "") -> None:
@@ -64,6 +65,7 @@ class Deed:
             request_id=self.request_id,
             object=self.object,
             object_id=self.object_id,
+            command=self.command,
         )
 
 

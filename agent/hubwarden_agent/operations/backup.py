@@ -11,13 +11,16 @@ import asyncio
 import errno
 import logging
 import os
+import uuid
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, nullcontext
+from functools import partial
 from typing import TypeVar
 
+from hubwarden_agent.audit import AuditTrail, Entry
 from hubwarden_agent.backup_file import TooLarge, Writer
-from hubwarden_agent.backup_manifest import Manifest, Subject
+from hubwarden_agent.backup_manifest import Manifest, Subject, outdated
 from hubwarden_agent.backups import Store
 from hubwarden_agent.clock import Clock
 from hubwarden_agent.config import ResetPolicy
@@ -25,6 +28,7 @@ from hubwarden_agent.engine.port import HELPERS, Engine, EngineError, Volume
 from hubwarden_agent.errors import Detail, Reason, Refusal
 from hubwarden_agent.names import Names, RequestId, Username, VolumeName
 from hubwarden_agent.own_image import helper, own_container
+from hubwarden_agent.recording import recorded
 
 RESERVE_BYTES = 256 * 1024**2
 """What a backup leaves free on its disk, which may be the audit's, too."""
@@ -115,14 +119,23 @@ class Backups:
             _log.warning("backup: there is none: %r", error)
             raise _failed(volume.name) from error
 
-    async def prune(self, volume: VolumeName) -> None:
-        """Remove the volume's backups that policy no longer keeps. What goes wrong is only logged."""
+    async def prune(self, volume: VolumeName, audit: AuditTrail, reset: Entry) -> None:
+        """Remove the volume's backups that policy no longer keeps, each on the record. What goes wrong is only logged.
+
+        Args:
+            volume: whose.
+            audit: without a line in it nothing goes.
+            reset: what they go after: its client and actor are theirs, its request id is not.
+        """
         if not self.required:
             return
-        kept = self._policy
+        policy, now = self._policy, self._clock.now()
         try:
-            await self._in_thread(lambda: self._store.prune(volume, kept.keep, kept.keep_days, self._clock))
-        except OSError as error:
+            kept = await self._in_thread(lambda: self._store.of(volume))
+            for manifest in outdated(kept, policy.keep, policy.keep_days, now):
+                async with recorded(audit, pruning(manifest, reset.client, reset.actor), self._clock):
+                    await self._in_thread(partial(self._store.remove, manifest.backup_id))
+        except (OSError, Refusal) as error:
             _log.warning("backup: old ones of %s stay: %s", volume, error)
 
     def stop(self) -> None:
@@ -183,6 +196,21 @@ class Backups:
         except asyncio.CancelledError:
             await asyncio.gather(ended, return_exceptions=True)
             raise
+
+
+def pruning(manifest: Manifest, client: str, actor: str) -> Entry:
+    """What the audit says of a backup's removal, which has a request id of its own, whatever it comes after."""
+    return Entry(
+        operation="prune",
+        username=manifest.username.value,
+        server_name="",
+        client=client,
+        actor=actor,
+        request_id=str(uuid.uuid4()),
+        object=manifest.volume.value,
+        object_id="",
+        backup_id=manifest.backup_id.value,
+    )
 
 
 def _failed(volume: VolumeName) -> Refusal:

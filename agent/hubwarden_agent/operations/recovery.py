@@ -33,7 +33,7 @@ DOCKER_INTERVAL = 0.5
 START_SECONDS = 20.0
 """How long Docker may take, beyond the stop timeout, to start a container that it was asked to."""
 
-ON_VOLUMES = ("reset", "restore")
+ON_VOLUMES = ("reset", "restore", "prune")
 """Operations whose first object is a volume."""
 
 _SENTENCES = {

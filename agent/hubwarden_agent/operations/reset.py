@@ -97,7 +97,7 @@ class Resetter:
                 await create_alike(self.engine, name, target.volume)
             result = self._result(target, kept)
             outcome.answer = answer(result)
-        await self.backups.prune(name)
+        await self.backups.prune(name, self.audit, said)
         return result
 
     def _budgets(self, username: Username) -> tuple[tuple[Window, str], tuple[Window, str]]:

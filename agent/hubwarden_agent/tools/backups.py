@@ -11,16 +11,16 @@ import argparse
 import asyncio
 import datetime as dt
 import json
-import uuid
 from collections.abc import Iterator, Sequence
 
-from hubwarden_agent.audit import AuditFile, Entry
+from hubwarden_agent.audit import AuditFile
 from hubwarden_agent.backup_manifest import BadBackup, Manifest, outdated
 from hubwarden_agent.backups import Store
 from hubwarden_agent.clock import Clock, SystemClock
 from hubwarden_agent.config import Config
 from hubwarden_agent.errors import Refusal
 from hubwarden_agent.names import BackupId, Username
+from hubwarden_agent.operations.backup import pruning
 from hubwarden_agent.recording import recorded
 from hubwarden_agent.server import AlreadyRunning
 from hubwarden_agent.tools.offline import add_operator, argument, audited, complain, say
@@ -110,18 +110,7 @@ def _gone(options: argparse.Namespace, settings: Config, store: Store, clock: Cl
 
 
 async def _remove(store: Store, manifest: Manifest, audit: AuditFile, clock: Clock, operator: Username) -> None:
-    entry = Entry(
-        operation="prune",
-        username=manifest.username.value,
-        server_name="",
-        client="tool",
-        actor=f"operator:{operator}",
-        request_id=str(uuid.uuid4()),
-        object=manifest.volume.value,
-        object_id="",
-        backup_id=manifest.backup_id.value,
-    )
-    async with recorded(audit, entry, clock):
+    async with recorded(audit, pruning(manifest, "tool", f"operator:{operator}"), clock):
         store.remove(manifest.backup_id)
 
 

@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import replace
 
+from hubwarden_agent import unfinished
 from hubwarden_agent.audit import AuditFile
 from hubwarden_agent.backup_manifest import BadBackup
 from hubwarden_agent.backups import Store
@@ -40,16 +41,28 @@ def main(arguments: Sequence[str], settings: Config) -> int:
             asyncio.run(_restore(options, settings, audit))
     except AlreadyRunning as error:
         complain(f"{error}: stop the agent first")
+        return 1
     except Refusal as refusal:
         holders = f" ({', '.join(refusal.detail.holders)})" if refusal.detail.holders else ""
         complain(f"{refusal.message}{holders}{_cause(refusal)}")
     except (BadBackup, NotRestored, EngineError, OSError) as error:
         complain(str(error))
     except KeyboardInterrupt:
-        complain("interrupted, and undone")
+        complain("interrupted")
     else:
         return 0
+    _complain_of_rest(options, settings)
     return 1
+
+
+def _complain_of_rest(options: argparse.Namespace, settings: Config) -> None:
+    """Say if something is left half done, by this run or an earlier one."""
+    try:
+        volume = options.volume or Names(settings.names).home_volume(options.user)
+        if unfinished.of(settings.state_directory, volume):
+            complain(f"{volume} may be half filled: restore again")
+    except (Refusal, OSError) as error:
+        complain(f"whether anything is left half done is not known: {error}")
 
 
 async def _restore(options: argparse.Namespace, settings: Config, audit: AuditFile) -> None:

@@ -2,9 +2,9 @@
 
 What holds here: the whole backup was read and found sound before anything is changed, and nothing here ever removes or
 changes a backup. A volume that holds anything is only replaced when told to, and after its content became a backup of
-its own. The intent is in the audit, and what is about to be filled in the state directory (`unfinished`), before the
-first change. What fails is undone; what is killed is found, said and begun anew by the next run, and until then the
-agent does nothing for that user.
+its own; one that points elsewhere never is, because removing it erases nothing. The intent is in the audit, and what is
+about to be filled in the state directory (`unfinished`), before the first change. What fails is undone; what is killed
+is found, said and begun anew by the next run, and until then the agent does nothing for a user whose home it is.
 """
 
 from __future__ import annotations
@@ -114,8 +114,11 @@ class Restorer:
     def _check_fits(self, order: Order, manifest: Manifest) -> None:
         if manifest.username != order.username:
             raise NotRestored(f"{manifest.backup_id} is a backup of {manifest.username}, not of {order.username}")
-        if not (is_local(_volume(manifest)) or self.removal.policy.allow_non_local):
-            raise NotRestored("its volume would only point to files elsewhere; see reset.allow_non_local")
+        names = self.removal.names
+        if order.volume != names.home_volume(order.username) and names.is_called_home(order.volume):
+            raise NotRestored(f"{order.volume} is named as another user's home, where only their own backups go")
+        if not is_local(_volume(manifest)):
+            raise NotRestored("its volume would only point to files elsewhere: unpack the backup there by hand")
 
     async def _look(self, order: Order) -> Found:
         earlier = unfinished.of(self.state, order.volume)
@@ -129,6 +132,8 @@ class Restorer:
             if refusal.reason is not Reason.VOLUME_NOT_FOUND:
                 raise
             return Found()
+        if not is_local(target.volume):  # whatever policy lets a reset do: removing it would erase nothing
+            raise Refusal(Reason.VOLUME_NOT_LOCAL)
         if earlier and earlier.created == target.volume.created:
             return Found(target, is_half_filled=True)
         return Found(target, holds_something=not await self._is_empty(order.volume))
@@ -145,8 +150,11 @@ class Restorer:
             await self.engine.archive_volume(volume, self.helper, take)
         except _HoldsSomething:
             return False
-        with tarfile.open(fileobj=io.BytesIO(held)) as tar:
-            return all(member.name == "." for member in tar)
+        try:
+            with tarfile.open(fileobj=io.BytesIO(held)) as tar:
+                return all(member.name == "." for member in tar)
+        except tarfile.TarError as error:
+            raise EngineError(f"what {volume} holds cannot be read: {error}") from error
 
     async def _set_aside(self, order: Order, volume: Volume) -> Manifest:
         self.say(f"setting aside what is in {order.volume}")

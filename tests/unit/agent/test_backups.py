@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 from hubwarden_agent.backup_file import TooLarge, Writer
-from hubwarden_agent.backup_manifest import BadBackup, Manifest, Subject, volume_part
+from hubwarden_agent.backup_manifest import BadBackup, Manifest, Subject, outdated, volume_part
 from hubwarden_agent.backups import Store
 from hubwarden_agent.names import BackupId, RequestId, Username, VolumeName
 
@@ -370,7 +370,7 @@ class TestPruning:
             clock.time = today - dt.timedelta(days=age)
             days[put(store, clock).backup_id] = age
         clock.time = today
-        gone = store.prune(HOME, keep, keep_days, clock)
+        gone = prune(store, HOME, keep, keep_days, clock)
         left = [days[one.backup_id] for one in store.of(HOME)]
         assert sorted(left + [days[one.backup_id] for one in gone]) == sorted(ages)
         return left
@@ -403,7 +403,7 @@ class TestPruning:
         broken = put(store, clock)
         (store.directory / f"{broken.backup_id}.tar.zst").unlink()
         clock.time = START
-        assert store.prune(HOME, 1, 30, clock) == []
+        assert prune(store, HOME, 1, 30, clock) == []
         assert store.of(HOME) == [good]
         assert broken.backup_id in store.ids()
 
@@ -421,8 +421,16 @@ class TestPruning:
         bobs = put(store, clock, volume=VolumeName("jupyterlab-bob_home"))
         put(store, clock)
         clock.time = START
-        assert len(store.prune(HOME, 0, 30, clock)) == 1
+        assert len(prune(store, HOME, 0, 30, clock)) == 1
         assert store.all() == [bobs]
+
+
+def prune(store: Store, volume: VolumeName, keep: int, keep_days: int, clock: Now) -> list[Manifest]:
+    """As whoever prunes does it."""
+    gone = outdated(store.of(volume), keep, keep_days, clock.now())
+    for manifest in gone:
+        store.remove(manifest.backup_id)
+    return list(gone)
 
 
 class TestSweeping:

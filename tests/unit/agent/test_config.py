@@ -309,12 +309,19 @@ class TestMistakes:
 
 
 @pytest.mark.parametrize(
-    "path", ["/srv", "/srv/docker", "/srv/docker/docker.sock", "/data/state", "/data/state/x", "/data"]
+    "path",
+    [
+        *("/srv", "/srv/docker", "/srv/docker/docker.sock", "/data/state", "/data/state/x", "/data"),
+        *("/kept/homes", "/kept", "/kept/homes/x", "/scraped", "/scraped/metrics.sock"),
+        *("/certs", "/certs/key.pem", "/own/agent.pem", "/own", "/ca/hubs.pem", "/ca"),
+    ],
 )
 def test_host_paths_stay_away_from_our_own_files(path: str) -> None:
-    """Wherever the engine's socket, the agent's sockets and its state are: neither they, nor what holds them."""
+    """Wherever sockets, state, backups and the files of `[tls]` are: neither they, nor what holds them."""
     text = (
         '[docker]\nhost = "unix:///srv/docker/docker.sock"\n[state]\ndirectory = "/data/state"\n'
+        '[reset]\nbackup_dir = "/kept/homes"\n[listen]\nmetrics = "unix:///scraped/metrics.sock"\n'
+        '[tls]\nkey = "/certs/key.pem"\ncertificate = "/own/agent.pem"\nclient_ca = "/ca/hubs.pem"\n'
         f'[spawn]\nhost_paths = ["{path}:ro"]\n'
     )
     assert _mistakes(text)[0].startswith("spawn.host_paths: ")

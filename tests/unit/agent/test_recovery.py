@@ -246,6 +246,19 @@ class TestInterrupted:
         await until(lambda: len(new.audit.lines) == 2)
         assert new.audit.lines[-1].answer == found
 
+    async def test_the_removal_of_a_backup(self, stage: AgentStage) -> None:
+        """Of which the engine knows nothing; the reset that it came after keeps its own answer."""
+        command = reset_command("bob")
+        before = await stage.resetter.reset(command)
+        await stage.audit.intent(Entry("prune", "bob", "", "unix", "user:bob", "an-id", "jupyterlab-bob_home", ""))
+        new, _ = _started_again(stage)
+        await until(lambda: len(new.audit.lines) == 4)
+        last = new.audit.lines[-1]
+        assert (last.phase, last.entry.request_id, last.reason) == ("outcome", "an-id", Reason.INTERRUPTED)
+        assert last.answer == {}
+        assert await new.resetter.reset(command) == before
+        new.locks.check(command.username)
+
 
 class TestDockerIsStillAtIt:
     """Docker goes on with a restart whose agent was killed: for half a second, a running server looks stopped."""

@@ -272,6 +272,30 @@ class TestBackup:
         assert first.backup_id not in kept
         assert last.backup_id in kept
 
+    async def test_what_goes_after_a_reset_is_on_the_record(self, store: Store) -> None:
+        """Who asked for the reset and which backup goes, under a request id of its own, after the reset's outcome."""
+        stage = stage_of(store, keep=1, keep_days=10)
+        first = await stage.resetter.reset(reset_command())
+        stage.clock.advance(11 * 24 * 3600)
+        stage.audit.lines.clear()
+        await stage.resetter.reset(reset_command())
+        phases = [(line.phase, line.entry.operation) for line in stage.audit.lines]
+        assert phases == [("intent", "reset"), ("outcome", "reset"), ("intent", "prune"), ("outcome", "prune")]
+        reset, pruned = stage.audit.lines[0].entry, stage.audit.lines[2].entry
+        assert (pruned.username, pruned.object, pruned.backup_id) == ("alice", HOME, first.backup_id)
+        assert (pruned.client, pruned.actor) == (reset.client, reset.actor)
+        assert (pruned.request_id != reset.request_id, pruned.fingerprint) == (True, "")
+
+    async def test_what_cannot_be_recorded_does_not_go(self, store: Store) -> None:
+        """Nor does the reset fail, which is done by then."""
+        stage = stage_of(store, keep=1, keep_days=10)
+        first = await stage.resetter.reset(reset_command())
+        stage.clock.advance(11 * 24 * 3600)
+        stage.engine.before["create_volume"] = lambda: setattr(stage.audit, "broken", True)
+        last = await stage.resetter.reset(reset_command())
+        assert {one.backup_id.value for one in store.all()} == {first.backup_id, last.backup_id}
+        assert stage.audit.lines[-1].entry.operation == "reset"
+
     async def test_pruning_that_fails_changes_nothing(self, stage: AgentStage, store: Store) -> None:
         """The home is gone, and that is the answer."""
         stage.engine.before["create_volume"] = lambda: store.directory.chmod(0o755)

@@ -15,16 +15,17 @@ from hubwarden_agent.audit import Entry
 from hubwarden_agent.engine.port import ContainerState
 from hubwarden_agent.errors import Reason, Refusal
 from hubwarden_agent.metrics import Metrics
-from hubwarden_agent.names import BackupId, RequestId, Username, VolumeName
+from hubwarden_agent.names import BackupId, Names, RequestId, Templates, Username, VolumeName
 from hubwarden_agent.operations.recovery import look
 from hubwarden_agent.unfinished import Unfinished
 
-HOME = VolumeName("jupyterlab-alice_home")
+NAMES = Names(Templates())
+HOME = NAMES.home_volume(Username("älice"))
 
 
 @pytest.fixture
 def restore() -> Unfinished:
-    """One of alice's home."""
+    """One of her home."""
     backup_id = BackupId("20261124T080000Z-01234567-0123456789abcdef")
     return Unfinished(RequestId(str(uuid.uuid4())), Username("älice"), HOME, backup_id)
 
@@ -37,16 +38,19 @@ def test_what_is_noted_is_found(tmp_path: Path, restore: Unfinished) -> None:
     unfinished.note(tmp_path, filled)
     assert unfinished.of(tmp_path, HOME) == filled
     assert unfinished.of(tmp_path, VolumeName("another")) is None
-    assert list(unfinished.users(tmp_path)) == [Username("älice")]
+    assert list(unfinished.users(tmp_path, NAMES)) == [Username("älice")]
     unfinished.forget(tmp_path, HOME)
     unfinished.forget(tmp_path, HOME)
     assert list(tmp_path.iterdir()) == []
 
 
 async def test_the_agent_does_nothing_for_that_user(tmp_path: Path, restore: Unfinished) -> None:
-    """Restart, reset, create and start all take the user's lock, and it is held; everybody else's is free."""
+    """Restart, reset, create and start all take the user's lock, and it is held; everybody else's is free.
+
+    So is that of a user whose home is untouched, because what was restored went into another volume.
+    """
     unfinished.note(tmp_path, restore)
-    unfinished.note(tmp_path, replace(restore, volume=VolumeName("another")))
+    unfinished.note(tmp_path, replace(restore, username=Username("bob"), volume=VolumeName("bob-rescue")))
     settings, clock = config.parse(f'[state]\ndirectory = "{tmp_path}"'), FakeClock()
     agent = assemble(settings, FakeEngine(), clock, Metrics(clock))
     with pytest.raises(Refusal) as refused:

@@ -172,6 +172,17 @@ async def test_the_listed_command_runs_and_is_on_the_record(stage: GatewayStage,
     assert lines == [("intent", "exec", "alice", None), ("outcome", "exec", "alice", None)]
 
 
+async def test_the_record_says_which_command(fake: FakeEngine, tmp_path: Path) -> None:
+    """By its place in `spawn.exec`, from the intent on; nothing else that is done has one."""
+    fake.add_image(IMAGE)
+    async with gateway(fake, tmp_path, spawn=replace(POLICY, exec=(("true",), tuple(COMMAND)))) as stage:
+        created = await stage.create(spawner_body())
+        await stage.request("POST", f"/v1.44/containers/{created.json['Id']}/start")
+        await post(stage, f"/exec/{await ticket(stage)}/start", START)
+    said = [(line.entry.operation, line.entry.command) for line in stage.audit.lines]
+    assert said == [("create", 0)] * 2 + [("start", 0)] * 2 + [("exec", 2)] * 2
+
+
 @pytest.mark.parametrize("headers", [{"Upgrade": "websocket"}, {"Upgrade": "tcp, h2c"}, {"Upgrade": "TCP"}])
 async def test_any_other_upgrade(stage: GatewayStage, fake: FakeEngine, headers: dict[str, str]) -> None:
     """Refused also here."""

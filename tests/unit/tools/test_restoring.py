@@ -103,13 +103,27 @@ class TestRefused:
         yield
         assert [call for call in stage.engine.calls if call[0] != "help"] == []
         assert stage.audit.phases() == []
-        assert list(unfinished.users(stage.state)) == []
+        assert list(unfinished.users(stage.state, Names(Templates()))) == []
         assert stage.store.verify(stage.backup.backup_id) == stage.backup
 
     async def test_another_users_backup(self, stage: Stage) -> None:
         """A wrong id does not hand alice's files to bob."""
         with pytest.raises(NotRestored, match="a backup of alice, not of bob"):
             await stage.restore(user="bob", volume=VolumeName("jupyterlab-bob_home"))
+
+    @pytest.mark.parametrize("aside", [False, True])
+    async def test_into_another_users_home(self, stage: Stage, *, aside: bool) -> None:
+        """Bob's files would become a backup of alice, and nothing would keep bob out of half a home."""
+        with pytest.raises(NotRestored, match="another user's home"):
+            await stage.restore(volume=VolumeName("jupyterlab-bob_home"), aside=aside)
+
+    async def test_a_volume_that_cannot_be_read(self, stage: Stage) -> None:
+        """What comes is no tar: said as the engine's failure, with the volume's name for the operator."""
+        stage.fill((b"no tar" * 1000,))
+        with pytest.raises(Refusal) as refused:
+            await stage.restore()
+        assert refused.value.reason is Reason.DOCKER_ERROR
+        assert HOME.value in str(refused.value.__cause__)
 
     async def test_a_home_with_something_in_it(self, stage: Stage) -> None:
         """Refused, however much it is, with the option that would do."""
@@ -185,8 +199,13 @@ class TestRefused:
             await stage.restore(aside=True)
         assert refused.value.reason is Reason.CONTAINER_KEPT
 
-    async def test_a_volume_that_points_elsewhere(self, stage: Stage) -> None:
-        """What is there, or what the backup would make: unless policy allows it."""
+    @pytest.mark.parametrize("allowed", [False, True])
+    async def test_a_volume_that_points_elsewhere(self, stage: Stage, *, allowed: bool) -> None:
+        """What is there, or what the backup would make, whatever policy lets a reset do.
+
+        Removing it would erase nothing, so that files would be mixed, and nothing could be undone.
+        """
+        stage.policy = replace(stage.policy, allow_non_local=allowed)
         bind = {"type": "none", "o": "bind", "device": "/etc"}
         with pytest.raises(NotRestored, match="point to files elsewhere"):
             await stage.restore(stage.put(THESIS, options=bind))
@@ -337,7 +356,7 @@ class TestKilled:
         stage.engine.before["create_volume"] = lambda: stage.engine.before.update(help=_half(stage))
         with pytest.raises(_Killed):
             await self.without_undo(stage)
-        assert list(unfinished.users(stage.state)) == [Username("alice")]
+        assert list(unfinished.users(stage.state, Names(Templates()))) == [Username("alice")]
         assert stage.engine.contents[HOME] == (b"half",)
         await stage.restore()
         assert stage.restored()
@@ -350,7 +369,7 @@ class TestKilled:
         stage.engine.before[method] = _die
         with pytest.raises(_Killed):
             await self.without_undo(stage)
-        assert list(unfinished.users(stage.state)) == [Username("alice")]
+        assert list(unfinished.users(stage.state, Names(Templates()))) == [Username("alice")]
         await stage.restore()
         assert stage.restored()
 
@@ -366,7 +385,7 @@ class TestKilled:
         stage.engine.fail_next["remove_volume"] = EngineUnavailable("gone")
         with pytest.raises(Refusal):
             await stage.restore()
-        assert list(unfinished.users(stage.state)) == [Username("alice")]
+        assert list(unfinished.users(stage.state, Names(Templates()))) == [Username("alice")]
         await stage.restore()
         assert stage.restored()
 
@@ -379,10 +398,10 @@ class TestKilled:
         stage.fill()
         with pytest.raises(NotRestored, match="not empty"):
             await stage.restore()
-        assert list(unfinished.users(stage.state)) == [Username("alice")]
+        assert list(unfinished.users(stage.state, Names(Templates()))) == [Username("alice")]
         await stage.restore(aside=True)
         assert stage.restored()
-        assert list(unfinished.users(stage.state)) == []
+        assert list(unfinished.users(stage.state, Names(Templates()))) == []
 
     async def without_undo(self, stage: Stage) -> None:
         """A run that nobody cleans up after."""
