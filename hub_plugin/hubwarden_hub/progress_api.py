@@ -1,8 +1,9 @@
 """How a restart or a reset stands: server-sent events, in the shape of JupyterHub's spawn progress.
 
 What holds here: an event is sent when a phase begins and never before, so a percentage tells a phase and not a guess of
-time; the last event says `ready` or `failed`; whoever stops listening changes nothing. Between stopping and starting
-the agent says nothing, so the container is looked at while somebody listens. Nothing here may act.
+time; the last event, whose phase is `done`, says `failed`, or whether what was done is `ready`; whoever stops listening
+changes nothing. Between stopping and starting the agent says nothing, so the container is looked at while somebody
+listens. Nothing here may act.
 """
 
 from __future__ import annotations
@@ -31,7 +32,10 @@ _lookouts: WeakKeyDictionary[Operation[Any], asyncio.Task[None]] = WeakKeyDictio
 
 
 def standing(operation: Operation[Any], *, for_admin: bool) -> dict[str, Any]:
-    """How an operation stands: progress, phase, message and request id; at its end also `ready` or `failed`."""
+    """How an operation stands: progress, phase, message and request id; at its end also `ready` or `failed`.
+
+    `ready` is false where the restarted server was not seen to answer.
+    """
     percent, message = PROGRESS[operation.phase]
     told = {"progress": percent, "phase": str(operation.phase), "message": message}
     told |= {"request_id": str(operation.request_id)}
@@ -39,7 +43,7 @@ def standing(operation: Operation[Any], *, for_admin: bool) -> dict[str, Any]:
         return told
     failure = operation.failure
     if failure is None:
-        return told | {"ready": True}
+        return told | {"ready": getattr(operation.outcome.result(), "ready", True)}
     return told | {"failed": True, "message": failure.sentence(for_admin=for_admin), "reason": str(failure.reason)}
 
 

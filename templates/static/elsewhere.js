@@ -4,7 +4,7 @@
 // Never: leaves the page for a server: nobody here asked for that.
 
 import { toldFailureNotice } from "./failure.js";
-import { doneNotice } from "./restart.js";
+import { endNotice } from "./restart.js";
 import { DEFAULT_SERVER } from "./server-state.js";
 import { words } from "./words.js";
 
@@ -24,7 +24,7 @@ export class Elsewhere {
   follow(state) {
     if (state.kind !== "known") return;
     for (const [name, { restart, url }] of state.servers) {
-      const context = { text: words.restart, startUrl: this.#startUrlOf(name), success: () => doneNotice(url) };
+      const context = { text: words.restart, startUrl: this.#startUrlOf(name), success: (ready) => endNotice(url, ready) };
       this.#tell(`restart ${name}`, restart, this.#isOwn("restart", name), context);
     }
     const success = () => ({ kind: "success", sentences: [words.reset.doneElsewhere, words.reset.doneNext] });
@@ -34,16 +34,17 @@ export class Elsewhere {
 
   #tell(key, standing, isOwn, { text, startUrl, success }) {
     if (!standing || isOwn) {
-      this.#seen.delete(key);
+      const wasSeen = this.#seen.delete(key);
+      if (wasSeen && !standing && this.#notice.topic === key) this.#notice.clear(); // the Hub no longer knows of it
       return;
     }
     const { phase, progress, ready, failed } = standing;
-    const ended = ready || failed;
+    const ended = phase === "done";
     if (this.#seen.get(key) === phase || (ended && !this.#seen.has(key))) return;
     if (ended) this.#seen.delete(key);
     else this.#seen.set(key, phase);
-    if (ready) this.#notice.show(success());
-    else if (failed) this.#notice.show(toldFailureNotice(standing, { failedSentence: text.failed, startUrl }));
-    else this.#notice.show({ kind: "progress", sentences: [text.phases[phase] ?? text.progressTitle], progress });
+    if (failed) this.#notice.show(toldFailureNotice(standing, { failedSentence: text.failed, startUrl }));
+    else if (ended) this.#notice.show(success(ready));
+    else this.#notice.show({ kind: "progress", sentences: [text.phases[phase] ?? text.progressTitle], progress, topic: key });
   }
 }

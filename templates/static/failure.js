@@ -18,17 +18,21 @@ const STOPPED_REASONS = new Set(["RESTART_FAILED", "SERVER_NOT_RUNNING", "CONTAI
  * @param {{failedSentence: string, startUrl: string, startLabel?: string, loginUrl: string, requestId: string, retry: Function}} context
  */
 export function failureNotice(error, context) {
-  if (error instanceof SessionEnded) return signedOutNotice(context, error);
+  if (error instanceof SessionEnded) return loginNotice(context, sessionEndedInWords(error));
   if (error instanceof HubRefusal) return refusalNotice(error, context);
   if (!(error instanceof HubUnreachable)) console.error(error);
   const sentence = error instanceof HubUnreachable ? words.unreachable : words.unforeseen;
   return failure([context.failedSentence, sentence, reference(context)], { label: words.tryAgain, run: context.retry });
 }
 
-/** The notice that the login has ended; without an operation, or in the middle of one, it claims nothing about its end. */
-export function signedOutNotice({ loginUrl }, { outcomeUnknown } = { outcomeUnknown: true }) {
-  const sentence = outcomeUnknown ? words.signedOut : words.sessionEnded;
-  return { ...failure([sentence], { label: words.logIn, href: loginUrl }), topic: LOGIN };
+/** The notice that the login has ended, without an operation. */
+export function signedOutNotice(context) {
+  return loginNotice(context, words.signedOut);
+}
+
+/** What a login that has ended means for what was asked of the Hub. */
+export function sessionEndedInWords({ outcomeUnknown }) {
+  return outcomeUnknown ? words.sessionEndedMeanwhile : words.sessionEnded;
 }
 
 /** The notice for a failure that the Hub tells about afterwards; it was not begun here, so it cannot be tried again here. */
@@ -45,6 +49,10 @@ function refusalNotice(refusal, context) {
   sentences.push(reference(context));
   const start = { label: context.startLabel ?? words.startServer, href: context.startUrl };
   return failure(sentences, STOPPED_REASONS.has(reason) ? start : { label: words.tryAgain, run: context.retry });
+}
+
+function loginNotice({ loginUrl }, sentence) {
+  return { ...failure([sentence], { label: words.logIn, href: loginUrl }), topic: LOGIN };
 }
 
 function failure(sentences, next) {

@@ -1,7 +1,7 @@
 // The homes of the rows in view: each answer costs the agent a look at Docker, so nobody asks about a row nobody sees.
 //
-// Always: a few questions at a time; an answer that was overtaken by an operation on that user, and one that nobody could
-// give, are asked for again.
+// Always: a few questions at a time; an answer that was overtaken by an operation on that user, one that nobody could give,
+// and one that says "not now" about a user whose servers are stopped, are asked for again.
 // Never: asks while the tab is hidden, or twice for a row that stays as it is.
 
 import { readHomeVolume } from "./home-volume.js";
@@ -13,7 +13,7 @@ const AGAIN_MILLISECONDS = 15_000;
 export class HomesInView {
   #hubOf;
   #changed;
-  #homes = new Map(); // username -> {standing, home, askedAt}; standing: of the user's servers and operations then
+  #homes = new Map(); // username -> {key, home, askedAt}; key: of the user's servers and operations then
   #inView = new Map(); // username -> standing
   #asking = 0;
   #rows = new WeakMap();
@@ -30,7 +30,10 @@ export class HomesInView {
     return this.#homes.get(username)?.home ?? null;
   }
 
-  /** Asks about `username` when `row` comes into view, and again when `standing` is another one than before. */
+  /**
+   * Asks about `username` when `row` comes into view, and again when `standing` is another one than before: `{key,
+   * stopped}`, where `stopped` says that no server is in the way of a reset.
+   */
   watch(row, username, standing) {
     this.#rows.set(row, { username, standing });
     if (this.#inView.has(username)) this.#inView.set(username, standing);
@@ -57,22 +60,24 @@ export class HomesInView {
     for (const [username, standing] of this.#inView) {
       if (this.#asking >= AT_ONCE) return;
       if (this.#isFresh(this.#homes.get(username), standing)) continue;
-      this.#homes.set(username, { standing, home: this.of(username), askedAt: performance.now() });
-      this.#askAbout(username, standing);
+      this.#homes.set(username, { key: standing.key, home: this.of(username), askedAt: performance.now() });
+      this.#askAbout(username, standing.key);
     }
   }
 
-  #isFresh(known, standing) {
-    if (known?.standing !== standing) return false;
-    return known.home?.kind !== "unavailable" || performance.now() - known.askedAt < AGAIN_MILLISECONDS;
+  #isFresh(known, { key, stopped }) {
+    if (known?.key !== key) return false;
+    const { kind, exists, resettable } = known.home ?? {};
+    const mayPass = kind === "unavailable" || (stopped && kind === "known" && exists && !resettable);
+    return !mayPass || performance.now() - known.askedAt < AGAIN_MILLISECONDS;
   }
 
-  async #askAbout(username, standing) {
+  async #askAbout(username, key) {
     this.#asking += 1;
     const home = await readHomeVolume(this.#hubOf(username));
     this.#asking -= 1;
     const known = this.#homes.get(username);
-    if (known.standing === standing) {
+    if (known.key === key) {
       this.#homes.set(username, { ...known, home });
       this.#changed(username);
     }

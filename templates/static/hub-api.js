@@ -9,14 +9,13 @@ const FOLLOW_FIRST_MILLISECONDS = 100;
 const FOLLOW_AGAIN_MILLISECONDS = 300;
 const FOLLOW_SELDOM_MILLISECONDS = 5_000;
 
-/** The Hub answered, and the answer is no. */
+/** The Hub answered, and the answer is no; or, with one reason, that it does not know either. */
 export class HubRefusal extends Error {
-  outcomeUnknown = false;
-
   constructor(status, body, retryAfterSeconds) {
     super(body.message);
     this.status = status;
     this.reason = body.reason ?? null;
+    this.outcomeUnknown = this.reason === "DEADLINE_EXCEEDED";
     this.requestId = body.request_id ?? null;
     this.retryAfterSeconds = retryAfterSeconds;
   }
@@ -94,7 +93,8 @@ export class HubApi {
 
   /**
    * Calls `told` with every event of an operation's progress; returns the function that ends this. A stream that has ended
-   * told of an earlier operation, or there was none yet: it is opened again, less and less often while nothing is told.
+   * told of an earlier operation, or there was none yet: it is opened again, less and less often while `told` does not
+   * return true, which says that an event was of the operation that is waited for.
    */
   follow(operationPath, told) {
     let source = null;
@@ -109,8 +109,7 @@ export class HubApi {
       const query = new URLSearchParams({ _xsrf: this.#xsrfToken });
       source = new EventSource(`${this.#baseUrl}api/${this.#userPath(operationPath)}/progress?${query}`);
       source.addEventListener("message", ({ data }) => {
-        pause = FOLLOW_AGAIN_MILLISECONDS;
-        told(JSON.parse(data));
+        if (told(JSON.parse(data))) pause = FOLLOW_AGAIN_MILLISECONDS;
       });
       source.addEventListener("error", again);
     };

@@ -51,7 +51,8 @@ function offerReset(state, home) {
   return { ...NOTHING, reset: "enabled", hint: words.reset.about };
 }
 
-function whyNot({ message, retry_after: seconds }) {
+/** Why a home that exists cannot be reset now, and when to try again. */
+export function whyNot({ message, retry_after: seconds }) {
   const wait = seconds ? phrase(words.waitFirst, { wait: waitInWords(seconds) }) : null;
   return [message ?? words.reset.cannotTell, wait].filter(Boolean).join(" ");
 }

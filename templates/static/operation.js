@@ -6,7 +6,7 @@
 // Never: leaves a person who closes the dialog without a word: the notice in the page says the same as the dialog.
 
 import { failureNotice } from "./failure.js";
-import { HubUnreachable } from "./hub-api.js";
+import { HubUnreachable, SessionEnded } from "./hub-api.js";
 import { newRequestId } from "./request-id.js";
 import { words } from "./words.js";
 
@@ -56,13 +56,15 @@ export class Operation {
   async #confirmed() {
     if (this.running) return;
     this.#setRunning(true);
+    const isRepeated = this.#requestId !== null;
     this.#requestId ??= newRequestId();
     const report = (standing) => this.#report(standing);
     report({ sentence: this.#steps.progress() });
     const following = this.#follow(report);
     try {
       const send = () => this.#steps.send(this.#requestId, following.ended);
-      const answer = await untilAnswered(send, () => report({ sentence: words.askingAgain }));
+      const again = () => report({ sentence: words.askingAgain });
+      const answer = await untilAnswered(isRepeated ? () => onceSent(send) : send, again);
       this.#requestId = null;
       following.stop();
       this.#end(this.#steps.succeeded(answer, report));
@@ -78,11 +80,12 @@ export class Operation {
     const requestId = this.#requestId;
     let ended;
     const following = { ended: new Promise((resolve) => (ended = resolve)) };
-    following.stop = this.#steps.hub.follow(this.#steps.progressPath, ({ request_id: told, phase, progress, ready, failed }) => {
-      if (told !== requestId) return;
-      if (ready || failed) ended();
+    following.stop = this.#steps.hub.follow(this.#steps.progressPath, ({ request_id: told, phase, progress }) => {
+      if (told !== requestId) return false;
+      if (phase === "done") ended();
       const sentence = this.#steps.phases[phase];
       if (sentence) report({ sentence, phase, progress });
+      return true;
     });
     return following;
   }
@@ -113,14 +116,25 @@ export class Operation {
 
 /** What `send` resolves to, sent again, within bounds, while the Hub is not reached; `again` is told each time. */
 export async function untilAnswered(send, again) {
+  let attempt = send;
   for (const pause of PAUSES_MILLISECONDS) {
     try {
-      return await send();
+      return await attempt();
     } catch (error) {
       if (!(error instanceof HubUnreachable)) throw error;
+      attempt = () => onceSent(send);
       again();
       await new Promise((resolve) => setTimeout(resolve, pause));
     }
   }
-  return send();
+  return attempt();
+}
+
+/** What `ask` resolves to, after the request may have reached the Hub: a login that ends then does not undo it. */
+export async function onceSent(ask) {
+  try {
+    return await ask();
+  } catch (error) {
+    throw error instanceof SessionEnded ? new SessionEnded({ outcomeUnknown: true }) : error;
+  }
 }

@@ -4,7 +4,7 @@
 // Never: claims a restart before the Hub says that the server is ready.
 
 import { HubRefusal } from "./hub-api.js";
-import { Operation } from "./operation.js";
+import { onceSent, Operation } from "./operation.js";
 import { backupNote } from "./reset.js";
 import { DEFAULT_SERVER } from "./server-state.js";
 import { phrase, sizeInWords, words } from "./words.js";
@@ -31,7 +31,10 @@ export function restartOfOther({ hubOf, startUrlOf, loginUrl, surfaces, changed 
     obstacle: () => null, // what is in the way on another's page, only the Hub knows: it refuses
     progress: () => text.progress,
     send: (requestId) => restartUntilReady(hub, server, requestId),
-    succeeded: () => doneNotice(surfaces.restart, [phrase(text.done, { user })]),
+    succeeded: (answers) => {
+      if (answers) return doneNotice(surfaces.restart, [phrase(text.done, { user })]);
+      return { ...doneNotice(surfaces.restart, [phrase(text.silent, { user }), text.silentNext]), kind: "failure" };
+    },
   });
 }
 
@@ -58,19 +61,21 @@ export function resetOfOther({ hubOf, loginUrl, surfaces, changed }, user, homeO
   });
 }
 
-/** Restarts a server and waits until it answers, or is known not to. */
+/** Restarts a server and waits for its end: resolves to whether it answers, rejects when it was not restarted. */
 export async function restartUntilReady(hub, server, requestId) {
   const answer = await hub.restartServer(server, requestId);
-  if (answer.ready) return;
+  if (answer.started_at) return answer.ready;
   for (;;) {
-    const { servers } = await hub.state();
+    const { servers } = await onceSent(() => hub.state());
     const { ready, pending, restart } = servers[server] ?? {};
-    if (ready) return;
     const own = restart?.request_id === requestId ? restart : null;
-    if (own?.failed || !pending) {
+    // The Hub calls a server ready that it has: also one that does not answer, and one whose restart was refused.
+    if (own?.phase === "done" && !own.failed) return own.ready;
+    if (own?.failed || !(ready || pending)) {
       const { message = words.others.restart.stopped, reason = "RESTART_FAILED" } = own?.failed ? own : {};
       throw new HubRefusal(500, { message, reason, request_id: requestId }, null);
     }
+    if (ready) return true;
     await new Promise((resolve) => setTimeout(resolve, ASK_AGAIN_MILLISECONDS));
   }
 }

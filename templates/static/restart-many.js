@@ -5,6 +5,7 @@
 // Never: shows anything.
 
 import { runBounded } from "./bounded.js";
+import { sessionEndedInWords } from "./failure.js";
 import { HubRefusal, SessionEnded } from "./hub-api.js";
 import { untilAnswered } from "./operation.js";
 import { newRequestId } from "./request-id.js";
@@ -17,7 +18,7 @@ export function keyOf({ user, server }) {
   return JSON.stringify([user, server]);
 }
 
-/** `targets`: {user, server}; `restart(target, requestId)` resolves when it is ready; `changed()` at every step. */
+/** `targets`: {user, server}; `restart(target, requestId)` resolves to whether it answers; `changed()` at every step. */
 export class RestartMany {
   /** How each stands: {state, message}, where state is waiting, running, done, failed or skipped. */
   standings = new Map();
@@ -67,8 +68,8 @@ export class RestartMany {
     const requestId = newRequestId();
     this.#set(target, { state: "running" });
     try {
-      await untilAnswered(() => this.#restart(target, requestId), () => {});
-      this.#set(target, { state: "done" });
+      const answers = await untilAnswered(() => this.#restart(target, requestId), () => {});
+      this.#set(target, answers ? { state: "done" } : { state: "failed", message: referring(words.others.many.silent, requestId) });
     } catch (error) {
       if (error instanceof SessionEnded) this.stopped = true;
       this.#set(target, { state: "failed", message: messageOf(error, requestId) });
@@ -82,7 +83,11 @@ export class RestartMany {
 }
 
 function messageOf(error, requestId) {
-  if (error instanceof SessionEnded) return words.sessionEnded;
+  if (error instanceof SessionEnded) return referring(sessionEndedInWords(error), requestId);
   const message = error instanceof HubRefusal ? error.message : words.unreachable;
-  return `${message} ${phrase(words.reference, { requestId: error.requestId ?? requestId })}`;
+  return referring(message, error.requestId ?? requestId);
+}
+
+function referring(message, requestId) {
+  return `${message} ${phrase(words.reference, { requestId })}`;
 }

@@ -3,7 +3,7 @@
 // Always: leaves for the server only when the Hub says that it is ready, and only if the dialog is still open; somebody who
 // closed it is doing something else on this page, and gets a link.
 
-import { Operation } from "./operation.js";
+import { onceSent, Operation } from "./operation.js";
 import { DEFAULT_SERVER, serverIn } from "./server-state.js";
 import { words } from "./words.js";
 
@@ -26,8 +26,7 @@ export function restartOperation({ hub, user, addresses, surfaces, changed, know
     progress: () => text.progress,
     send: (requestId, ended) => untilKnown(hub, name, requestId, ended),
     succeeded: ({ url, ready }, report) => {
-      if (!ready) return silentNotice(url);
-      if (!operation.isShown) return doneNotice(url);
+      if (!ready || !operation.isShown) return endNotice(url, ready);
       report({ sentence: text.leaving, phase: "done", progress: 100 });
       window.location.assign(url);
       return null;
@@ -36,8 +35,9 @@ export function restartOperation({ hub, user, addresses, surfaces, changed, know
   return operation;
 }
 
-/** What to say at the end of a restart that nobody watches in the dialog. */
-export function doneNotice(url) {
+/** What to say at the end of a restart that nobody watches in the dialog; `ready`: whether the server answers. */
+export function endNotice(url, ready) {
+  if (!ready) return silentNotice(url);
   return { kind: "success", sentences: [text.done], actions: [{ label: words.openServer, href: url }] };
 }
 
@@ -61,8 +61,8 @@ function obstacle({ state, reachable }, name) {
 // The Hub's answer does not wait for a slow server for ever. Asked again under the same id, it says how the same restart
 // stands; when that makes sense is what the progress tells.
 async function untilKnown(hub, name, requestId, ended) {
-  for (;;) {
-    const answer = await hub.restartServer(name, requestId);
+  const ask = () => hub.restartServer(name, requestId);
+  for (let answer = await ask(); ; answer = await onceSent(ask)) {
     if (answer.started_at) return answer;
     await Promise.race([ended, new Promise((resolve) => setTimeout(resolve, ASK_AGAIN_MILLISECONDS))]);
   }

@@ -91,7 +91,7 @@ function start(root) {
 
   function learn(listing) {
     write(part("trouble"), listing.kind === "unknown" ? listing.message : listing.kind === "unreachable" ? words.offline : "");
-    if (listing.kind === "signed-out" && notice.topic !== LOGIN) notice.show(signedOutNotice({ loginUrl }, { outcomeUnknown: true }));
+    if (listing.kind === "signed-out" && notice.topic !== LOGIN) notice.show(signedOutNotice({ loginUrl }));
     if (listing.kind !== "known") return;
     list.show(listing);
     query.keepWithin(listing.total);
@@ -145,6 +145,7 @@ async function readListing(hub, query) {
 
 /** Every server that runs, of the users that a filter fits. */
 async function matching(hub, filter) {
+  if (filter.state === "stopped") return [];
   const targets = [];
   for (let offset = 0; ; offset += MATCHING_LIMIT) {
     const { users, total } = await hub.users({ ...filter, sort: "name", state: "running", offset, limit: MATCHING_LIMIT });

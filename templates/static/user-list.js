@@ -96,8 +96,9 @@ export function restartable(users) {
   );
 }
 
-// What makes an earlier answer about a home old.
+// What makes an earlier answer about a home old, and whether a server is in its way.
 function standingOf({ servers, last_operation: last }) {
   const stopped = Object.entries(servers).map(([name, { stopped }]) => [name, stopped]);
-  return JSON.stringify([stopped, last?.id, last?.result]);
+  const key = JSON.stringify([stopped, last?.id, last?.result]);
+  return { key, stopped: stopped.every(([, isStopped]) => isStopped) };
 }

@@ -5,6 +5,7 @@
 // Never: asks the Hub.
 
 import { button, element, write } from "./element.js";
+import { whyNot } from "./offer.js";
 import { nameInWords } from "./others-operations.js";
 import { keyOf } from "./restart-many.js";
 import { agoInWords, phrase, sizeInWords, words } from "./words.js";
@@ -52,7 +53,7 @@ export class UserRow {
       this.#lines.delete(name);
     }
     const { home } = context;
-    write(this.#home, row.may_reset ? homeInWords(home) : "");
+    write(this.#home, row.may_reset ? homeInWords(home, Object.values(row.servers)) : "");
     write(this.#last, row.may_reset ? lastInWords(row.last_operation, context.historyReadable) : "");
     const resettable = row.may_reset && home?.kind === "known" && home.resettable && !context.busyWith(row.name);
     this.#reset.classList.toggle("hidden", !resettable);
@@ -106,11 +107,14 @@ function serverInWords({ pending, ready, stopped, restart }) {
   return ready ? text.states.ready : stopped ? text.states.stopped : text.states.unknown;
 }
 
-function homeInWords(home) {
+// A server that runs is told beside it: only what else is in the way of a reset is said here.
+function homeInWords(home, servers) {
   if (home === null) return text.home.unasked;
   if (home.kind !== "known") return text.home.unknown;
   if (!home.exists) return text.home.none;
-  return Number.isFinite(home.size_bytes) ? sizeInWords(home.size_bytes) : text.home.exists;
+  const size = Number.isFinite(home.size_bytes) ? sizeInWords(home.size_bytes) : text.home.exists;
+  const isHindered = !home.resettable && servers.every(({ stopped }) => stopped);
+  return isHindered ? phrase(text.home.notNow, { home: size, why: whyNot(home) }) : size;
 }
 
 function lastInWords(entry, readable) {

@@ -184,6 +184,7 @@ export const words = {
       exists: "exists",
       none: "none yet",
       unknown: "not known right now",
+      notNow: "{home}. {why}",
     },
     operations: {
       restart: "Restart",
@@ -226,6 +227,8 @@ export const words = {
       ],
       done: "The server of {user} was restarted and is ready.",
       failed: "The server of {user} could not be restarted.",
+      silent: "The server of {user} was restarted, but it does not answer yet.",
+      silentNext: "Look again in a minute. If it still does not answer, it can be restarted again.",
       start: "Start the server",
       stopped: "The server does not run any more.",
     },
@@ -269,6 +272,7 @@ export const words = {
       stopping: "Stopping: {running} are still under way.",
       finished: "Finished: {done} of {total} restarted, {failed} failed, {skipped} left out.",
       failure: "{server} of {user}: {message}",
+      silent: "It was restarted, but it does not answer yet.",
     },
     history: {
       choose: "Choose History in a user's row, or write a name, to see what was done.",
@@ -290,6 +294,7 @@ export const words = {
   reference: "Reference for an administrator: {requestId}",
   waitFirst: "You can try again in {wait}.",
   sessionEnded: "Your login at the Hub has ended, so nothing was done. Log in again, then repeat what you wanted to do.",
+  sessionEndedMeanwhile: "Your login at the Hub has ended in the middle, so this page does not know how it went on. Log in again to see.",
   signedOut: "Your login at the Hub has ended. Log in again to see your server and its buttons.",
   unreachable: "The Hub cannot be reached, so it is not known whether this was done. Trying again is safe: it is never done twice.",
   askingAgain: "The Hub cannot be reached. Asking it again how this stands…",

@@ -115,3 +115,64 @@ def test_a_server_that_stays_silent_is_said_with_what_to_do(person: Person) -> N
     expect(person.alert).to_contain_text("stop it and start it again")
     expect(person.page.get_by_role("link", name="Go to my server")).to_be_visible()
     expect(person.dialog).to_be_hidden()
+
+
+@pytest.mark.parametrize(
+    ("before", "told"),
+    [
+        ([], "so nothing was done"),
+        ([None], "does not know how it went on"),
+        ([{**stubs.RESTARTED, "started_at": None, "ready": False}], "does not know how it went on"),
+    ],
+    ids=["at the first request", "after a lost answer", "while it goes on"],
+)
+def test_a_login_that_ends_claims_only_what_is_known(
+    person: Person, before: list[dict[str, Any] | None], told: str
+) -> None:
+    """Once the Hub may have begun, the page does not say that nothing was done."""
+    coming = list(before)
+
+    def restart(route: Route) -> None:
+        if not coming:
+            route.fulfill(status=403, json={"status": 403, "message": "Missing or invalid credentials."})
+        elif (answer := coming.pop(0)) is None:
+            route.abort()
+        else:
+            route.fulfill(status=202, json=answer)
+
+    stubs.show_state(person, default=stubs.READY)
+    stubs.hold(person, "restart-server", restart)
+    stubs.answer(person, "api/user", {"status": 403, "message": "Missing or invalid credentials."}, 403)
+    person.ask_to_restart().click()
+    expect(person.alert).to_contain_text(told)
+    expect(person.page.get_by_role("link", name="Log in again")).to_be_visible()
+
+
+@pytest.mark.parametrize(("status", "reason", "ids"), [(503, "AGENT_UNREACHABLE", 2), (504, "DEADLINE_EXCEEDED", 1)])
+def test_trying_again_keeps_the_id_while_the_end_is_not_known(
+    person: Person, status: int, reason: str, ids: int
+) -> None:
+    """After a definite no it is another request; a Hub that does not know the end is asked about the same one."""
+    stubs.show_state(person, default=stubs.READY)
+    stubs.answer(person, "restart-server", {"message": "No.", "reason": reason, "request_id": "x"}, status)
+    person.ask_to_restart().click()
+    person.try_again()
+    person.dialog.get_by_role("button", name="Restart server").click()
+    expect(person.alert).to_be_visible()
+    assert len(person.operations) == 2
+    assert len({request.headers["x-request-id"] for request in person.operations}) == ids
+
+
+@pytest.mark.parametrize("end", ["silent", "forgotten"])
+def test_a_restart_begun_elsewhere_is_told_to_whatever_end_it_has(person: Person, end: str) -> None:
+    """A server that does not answer is not called ready; what the Hub no longer knows of is no longer told."""
+    under_way = {"progress": 20, "phase": "stopping", "message": "", "request_id": "x"}
+    stubs.show_state(person, default={**stubs.READY, "ready": False, "pending": "restart", "restart": under_way})
+    expect(person.status).to_contain_text("Stopping your server")
+    if end == "silent":
+        silent = {**under_way, "phase": "done", "progress": 100, "ready": False}
+        stubs.show_state(person, default={**stubs.READY, "restart": silent})
+        expect(person.alert).to_contain_text("does not answer yet")
+    else:
+        stubs.show_state(person, default=stubs.READY)
+        expect(person.status).to_be_empty()

@@ -1,0 +1,116 @@
+"""What the page "Servers and homes" says, given what the Hub answers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from browser import stubs
+from browser.admin import Admin
+from browser.conftest import PersonFactory
+from playwright.sync_api import Route, expect
+
+NAME = "somebody"
+SILENT = "was restarted, but it does not answer yet"
+
+
+@pytest.fixture
+def admin(make_person: PersonFactory) -> Admin:
+    """An admin at the page."""
+    return Admin(make_person)
+
+
+def list_user(admin: Admin, server: dict[str, Any]) -> None:
+    """Open the page, and have it believe in one user with one server."""
+    user = {
+        "name": NAME,
+        "last_activity": None,
+        "may_reset": True,
+        "reset": None,
+        "servers": {"": {**server, "may_restart": True}},
+        "last_operation": None,
+    }
+    listing = {"total": 1, "offset": 0, "limit": 50, "history_readable": True, "users": [user]}
+    stubs.answer(admin.person, "hubwarden/users?*", listing)
+    stubs.show_home(admin.person)
+    admin.open()
+    expect(admin.row(NAME)).to_be_visible()
+
+
+def test_the_users_here_have_the_shape_of_the_hubs_answer(admin: Admin) -> None:
+    """What the tests here make up has the fields that the Hub's own answer has."""
+    truly = admin.person.call("GET", "hubwarden/users")["body"]
+    list_user(admin, stubs.READY)
+    made_up = admin.person.call("GET", "hubwarden/users?stub")["body"]
+    assert set(made_up) == set(truly)
+    assert set(made_up["users"][0]) == set(truly["users"][0])
+    assert set(made_up["users"][0]["servers"][""]) == set(truly["users"][0]["servers"][""])
+
+
+def restart(admin: Admin) -> None:
+    """Ask for a restart, and confirm it."""
+    admin.row(NAME).get_by_role("button", name="Restart").click()
+    admin.dialog.get_by_role("button", name="Restart server").click()
+
+
+def test_a_server_that_is_silent_after_its_restart_is_not_called_ready(admin: Admin) -> None:
+    """Alone, and among many: it was restarted and does not answer, though the Hub has it."""
+    list_user(admin, stubs.READY)
+    stubs.show_state(admin.person, default=stubs.READY)
+    stubs.answer(admin.person, "restart-server", {**stubs.RESTARTED, "ready": False}, 202)
+    restart(admin)
+    expect(admin.page.get_by_role("alert")).to_contain_text(SILENT)
+    admin.row(NAME).get_by_role("checkbox").check()
+    admin.page.get_by_role("button", name="Restart selected (1)").click()
+    admin.dialog.get_by_role("button", name="Restart them").click()
+    expect(admin.many).to_contain_text("Finished: 0 of 1 restarted, 1 failed, 0 left out.")
+    expect(admin.many.get_by_role("listitem")).to_contain_text("It was restarted, but it does not answer yet")
+
+
+@pytest.mark.parametrize(
+    ("end", "told"),
+    [
+        ({"failed": True, "message": "Docker said no.", "reason": "DOCKER_ERROR"}, "Docker said no."),
+        ({"ready": False, "message": ""}, SILENT),
+    ],
+    ids=["failed", "silent"],
+)
+def test_the_end_of_a_restart_is_told_and_not_that_the_hub_has_the_server(
+    admin: Admin, end: dict[str, Any], told: str
+) -> None:
+    """A restart that the answer did not wait for: what counts is how it ended, not that the server is there."""
+    list_user(admin, stubs.READY)
+    stubs.answer(admin.person, "restart-server", {**stubs.RESTARTED, "started_at": None, "ready": False}, 202)
+
+    def state(route: Route) -> None:
+        request_id = admin.person.operations[-1].headers["x-request-id"]
+        ended = {"progress": 100, "phase": "done", "request_id": request_id, **end}
+        route.fulfill(json={"servers": {"": {**stubs.READY, "restart": ended}}, "reset": None})
+
+    stubs.hold(admin.person, "hubwarden-state", state)
+    restart(admin)
+    expect(admin.page.get_by_role("alert")).to_contain_text(told)
+
+
+def test_a_home_that_cannot_be_reset_now_says_why_and_is_asked_about_again(admin: Admin) -> None:
+    """The row says what is in the way, and offers Reset once that has passed, without a reload."""
+    list_user(admin, stubs.STOPPED)
+    stubs.show_home(admin.person, resettable=False, reason="RATE_LIMITED", message="Too often.", retry_after=40)
+    admin.page.reload()
+    reset = admin.row(NAME).get_by_role("button", name="Reset the home")
+    expect(admin.row(NAME)).to_contain_text("Too often. You can try again in 40 seconds.")
+    expect(reset).to_be_hidden()
+    stubs.show_home(admin.person)
+    expect(reset).to_be_visible()
+    expect(admin.row(NAME)).not_to_contain_text("Too often")
+
+
+def test_among_stopped_servers_none_that_runs_is_selected(admin: Admin) -> None:
+    """The filter says "Stopped": what runs does not match it, so that nothing is selected unseen."""
+    list_user(admin, stubs.READY)
+    admin.page.get_by_role("button", name="Select all running servers that match").click()
+    expect(admin.page.get_by_role("button", name="Restart selected (1)")).to_be_enabled()
+    admin.page.get_by_role("button", name="Clear selection").click()
+    admin.page.get_by_label("Servers", exact=True).select_option("Stopped")
+    admin.page.get_by_role("button", name="Select all running servers that match").click()
+    expect(admin.page.get_by_role("button", name="Restart selected (0)")).to_be_disabled()
