@@ -126,6 +126,7 @@ def test_a_note_that_cannot_be_written_is_none(user: Any, monkeypatch: pytest.Mo
         with pytest.raises(OSError, match="locked"):
             HomeNote(user).remember(RESET)
     assert marker.KEY not in user.spawner.get_state()
+    assert user.orm_spawners[""].state == {"object_id": "id"}
     assert noted(user) == {}
 
 
