@@ -86,9 +86,9 @@ TABLE: Mapping[Reason, Meaning] = MappingProxyType(
         Reason.CONTAINER_NOT_FOUND: Meaning(_NOT_FOUND, "There is no container for this server. Start the server."),
         Reason.VOLUME_IN_USE: Meaning(
             _CONFLICT,
-            "Something else is using the home volume. Ask an administrator for help. Nothing was changed.",
+            "Something else is using the home volume. Ask an administrator for help. The volume was not removed.",
             "Containers that are not this user's hold the volume {volume}: {holders}. Stop and remove them "
-            "(docker rm NAME), then try again. Nothing was changed.",
+            "(docker rm NAME), then try again. The volume was not removed.",
             "The volume {volume} carries a label that the agent protects (protect_labels), or something took hold of "
             "it just now. The volume was not removed.",
         ),
@@ -132,7 +132,9 @@ TABLE: Mapping[Reason, Meaning] = MappingProxyType(
         Reason.BACKUP_FAILED: Meaning(
             _OURS, "The home could not be backed up, so nothing was removed. Ask an administrator for help."
         ),
-        Reason.DOCKER_UNAVAILABLE: Meaning(_AWAY, f"The system that runs the servers does not answer. {_LATER}"),
+        Reason.DOCKER_UNAVAILABLE: Meaning(
+            _AWAY, "The system that runs the servers does not answer. Look how things stand before you try again."
+        ),
         Reason.AUDIT_UNAVAILABLE: Meaning(
             _AWAY, "This cannot be recorded at the moment, so nothing was done. Ask an administrator for help."
         ),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from logging import Logger
@@ -18,7 +18,6 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 from prometheus_client import Counter
 
-from hubwarden_hub.commands import RequestId
 from hubwarden_hub.records import Deed, End
 
 Answer = TypeVar("Answer")
@@ -42,9 +41,14 @@ _OPERATIONS = sa.Table(
 )
 
 
-def _left_open(request_id: str) -> sa.Select[Any]:
+_SAME = ("request_id", "kind", "username", "server_name")
+"""What makes two entries one operation. An id alone does not: a client may send one twice, for different things."""
+
+
+def _left_open(values: Mapping[str, Any]) -> sa.Select[Any]:
     """The entry of an operation that a killed Hub saw begin, and that begins again under its id to learn its end."""
-    return sa.select(_OPERATIONS.c.id).where(_OPERATIONS.c.request_id == request_id, _OPERATIONS.c.result.is_(None))
+    same = (_OPERATIONS.c[name] == values[name] for name in _SAME)
+    return sa.select(_OPERATIONS.c.id).where(*same, _OPERATIONS.c.result.is_(None))
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +84,7 @@ class History:
         self._url, self._keep, self._log, self._clock = url, keep, log, clock
         self._thread = ThreadPoolExecutor(1, "hubwarden-history")
         self._opened: sa.Engine | None = None
-        self._inserts: dict[RequestId, Future[int]] = {}
+        self._inserts: dict[Deed, Future[int]] = {}
         self._waiting = 0
 
     def begun(self, deed: Deed) -> None:
@@ -88,12 +92,12 @@ class History:
         values = asdict(deed) | {"request_id": str(deed.request_id), "kind": deed.kind.value}
         values["began_at"] = self._clock()
         if insert := self._later(lambda: self._insert(values)):
-            self._inserts[deed.request_id] = insert
+            self._inserts[deed] = insert
 
     def ended(self, deed: Deed, end: End) -> None:
         """See `Witness`."""
         values = {"result": end.result, "reason": end.reason and end.reason.value, "seconds": end.seconds}
-        if insert := self._inserts.pop(deed.request_id, None):
+        if insert := self._inserts.pop(deed, None):
             self._later(lambda: self._update(insert.result(), values))
 
     async def entries(self, wanted: Filter, limit: int) -> list[dict[str, Any]]:
@@ -151,7 +155,7 @@ class History:
 
     def _insert(self, values: dict[str, Any]) -> int:
         with self._engine().begin() as connection:
-            if (left_open := connection.execute(_left_open(values["request_id"])).first()) is not None:
+            if (left_open := connection.execute(_left_open(values)).first()) is not None:
                 return int(left_open[0])
             key: Any = connection.execute(sa.insert(_OPERATIONS).values(**values)).inserted_primary_key
             identifier = int(key[0])

@@ -80,7 +80,7 @@ class ResetHomeVolumeHandler(HomeHandler):
     async def delete(self, user_name: str) -> None:
         """Delete everything in the home, and answer when that is done."""
         user = self.user_named(user_name)
-        if self.plugin.resets.known(user.id, self.request_id) is None:
+        if self.plugin.resets.known(user.id, user.name, self.request_id) is None:
             self.refuse_while_active(user)
         operation = self.plugin.resets.request(user.id, self.command_for(user), HomeNote(user))
         home = await operation.result()

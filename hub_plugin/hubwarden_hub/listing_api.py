@@ -66,7 +66,7 @@ class UsersHandler(OperationHandler):
         names = ["", *sorted(name for name in user.orm_spawners if name)]
         seen = [name for name in names if self._read.includes_server(user.name, groups, name)]
         may_reset = self._reset.includes_user(user.name, groups)
-        reset = self.plugin.resets.latest(user.id) if may_reset else None
+        reset = self.plugin.resets.latest(user.id, user.name) if may_reset else None
         return {
             "name": user.name,
             "last_activity": user.last_activity and isoformat(user.last_activity),

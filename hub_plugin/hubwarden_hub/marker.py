@@ -1,13 +1,14 @@
 """The note about an operation under way that survives a killed Hub, as part of the Spawner's state.
 
-What holds here: what is read back is either the command exactly as it was sent, or nothing. This file must never raise
-on what it finds in the database: an unreadable note is worth less than a Hub that starts.
+What holds here: what is read back is either the command exactly as it was sent, or nothing; a note without a time is as
+old as can be. This file must never raise on what it finds in the database: an unreadable note is worth less than a Hub
+that starts.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from hubwarden_hub.commands import RequestId, ResetCommand, RestartCommand
@@ -18,31 +19,55 @@ KEY = "hubwarden"
 Command = RestartCommand | ResetCommand
 
 
-def written(command: Command) -> dict[str, Any]:
-    """The note about a command, for JSON."""
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A command that was about to be sent.
+
+    Attributes:
+        asked_at: seconds since the epoch.
+    """
+
+    command: Command
+    asked_at: float
+
+    def is_fresh(self, now: float, seconds: float) -> bool:
+        """Whether it is at most so old. A time to come, or none that can be compared, is not."""
+        return 0 <= now - self.asked_at <= seconds
+
+
+def written(note: Note) -> dict[str, Any]:
+    """The note, for JSON."""
+    command = note.command
     operation = "reset" if isinstance(command, ResetCommand) else "restart"
-    return {"operation": operation, **asdict(command), "request_id": str(command.request_id)}
+    values = {"operation": operation, **asdict(command), "request_id": str(command.request_id)}
+    return values | {"asked_at": note.asked_at}
 
 
-def read(state: Mapping[str, Any]) -> Command | None:
-    """The command in a Spawner's state, if there is one."""
+def read(state: Mapping[str, Any]) -> Note | None:
+    """The note in a Spawner's state, if there is one."""
     note = state.get(KEY)
     if not isinstance(note, Mapping):
         return None
     try:
-        username, actor = str(note["username"]), str(note["actor"])
-        request_id = RequestId(str(note["request_id"]))
-        if note["operation"] == "reset":
-            return ResetCommand(username, actor, request_id, str(note["expected_volume"]))
-        if note["operation"] != "restart":
-            return None
-        return RestartCommand(
-            username=username,
-            server_name=str(note["server_name"]),
-            actor=actor,
-            request_id=request_id,
-            expected_container=str(note["expected_container"]),
-            stop_timeout=float(note["stop_timeout"]),
-        )
-    except (KeyError, ValueError, TypeError):
+        command = _command(note)
+        return None if command is None else Note(command, float(note.get("asked_at", 0)))
+    except (KeyError, ValueError, TypeError, OverflowError):
         return None
+
+
+def _command(note: Mapping[str, Any]) -> Command | None:
+    """Raises `KeyError`, `ValueError` or `TypeError` where it is not as it was written."""
+    username, actor = str(note["username"]), str(note["actor"])
+    request_id = RequestId(str(note["request_id"]))
+    if note["operation"] == "reset":
+        return ResetCommand(username, actor, request_id, str(note["expected_volume"]))
+    if note["operation"] != "restart":
+        return None
+    return RestartCommand(
+        username=username,
+        server_name=str(note["server_name"]),
+        actor=actor,
+        request_id=request_id,
+        expected_container=str(note["expected_container"]),
+        stop_timeout=float(note["stop_timeout"]),
+    )

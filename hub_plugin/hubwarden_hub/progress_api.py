@@ -111,7 +111,8 @@ class ResetProgressHandler(ProgressHandler):
     @needs_scope(scopes.RESET)  # type: ignore[untyped-decorator]  # JupyterHub is not typed
     async def get(self, user_name: str) -> None:
         """Follow the reset under way; without one, say at once how the last one ended."""
-        operation = self.plugin.resets.latest(self.user_named(user_name).id)
+        user = self.user_named(user_name)
+        operation = self.plugin.resets.latest(user.id, user.name)
         if operation is None:
             raise web.HTTPError(HTTPStatus.NOT_FOUND, "No reset of this home is known")
         await self.tell(operation, {})

@@ -2,8 +2,8 @@
 
 What holds here: two requests for one user are one operation if they carry the same id, and refused otherwise; a client
 that goes away changes nothing; a reset is noted before the agent is asked for it, until its outcome is known, so that a
-Hub that was killed asks again under the same id. The agent decides whether a reset may happen. This file must never say
-that it did when nobody knows.
+Hub that was killed asks again under the same id; a user with another name is another user, whatever their id. The agent
+decides whether a reset may happen. This file must never say that it did when nobody knows.
 """
 
 from __future__ import annotations
@@ -17,6 +17,9 @@ from hubwarden_hub.commands import Home, RequestId, ResetCommand
 from hubwarden_hub.errors import OUTCOME_UNKNOWN, AgentError, Reason
 from hubwarden_hub.operations import Operation, Phase, Turns
 from hubwarden_hub.records import Records
+
+_REMEMBERED = 1000
+"""Resets that have ended and can still be asked for; the oldest go."""
 
 
 class Note(Protocol):
@@ -47,7 +50,7 @@ class Resets:
         self._turns = turns
         self._turn_wait = turn_wait
         self._running: dict[int, tuple[Operation[Home], asyncio.Task[None]]] = {}
-        self._latest: dict[int, Operation[Home]] = {}
+        self._latest: dict[int, tuple[str, Operation[Home]]] = {}
 
     def request(self, user_id: int, command: ResetCommand, note: Note, *, left_behind: bool = False) -> Operation[Home]:
         """Begin a reset, or find the one that has this id.
@@ -56,29 +59,46 @@ class Resets:
             user_id: in the Hub's database.
             command: as it will be repeated if an answer gets lost.
             note: where to note it.
-            left_behind: it was noted by a Hub that was killed; then an agent that is away is waited for.
+            left_behind: it was noted by a Hub that was killed, and is; an agent that is away is waited for.
 
         Raises:
             AgentError: `OPERATION_IN_PROGRESS`, a reset with another id is under way.
         """
-        if (known := self.known(user_id, command.request_id)) is not None:
+        if (known := self.known(user_id, command.username, command.request_id)) is not None:
             return known
         if user_id in self._running:
             raise AgentError(Reason.OPERATION_IN_PROGRESS)
-        operation = self._latest[user_id] = Operation(command.request_id)
-        self._records.follow(operation, command)
+        operation = self._begin(user_id, command)
         carrying_out = self._carry_out(user_id, operation, command, note, left_behind=left_behind)
         self._running[user_id] = (operation, asyncio.create_task(carrying_out))
         return operation
 
-    def known(self, user_id: int, request_id: RequestId) -> Operation[Home] | None:
+    def interrupted(self, user_id: int, command: ResetCommand) -> None:
+        """Put on the record that a reset was left behind, and that it is not asked about."""
+        self._begin(user_id, command).fail(AgentError(Reason.INTERRUPTED))
+
+    def _begin(self, user_id: int, command: ResetCommand) -> Operation[Home]:
+        operation: Operation[Home] = Operation(command.request_id)
+        self._latest.pop(user_id, None)
+        ended = [known for known in self._latest if known not in self._running]
+        for forgotten in ended[: max(0, len(ended) - _REMEMBERED + 1)]:
+            del self._latest[forgotten]
+        self._latest[user_id] = (command.username, operation)
+        self._records.follow(operation, command)
+        return operation
+
+    def known(self, user_id: int, username: str, request_id: RequestId) -> Operation[Home] | None:
         """The latest reset of a user's home, if it has this id and it is known, or will be, how it ends."""
-        latest = self._latest.get(user_id)
+        latest = self.latest(user_id, username)
         return latest if latest is not None and latest.request_id == request_id and not latest.is_lost else None
 
-    def latest(self, user_id: int) -> Operation[Home] | None:
-        """The reset of a user's home that is under way, or else the last one that this Hub has seen end."""
-        return self._latest.get(user_id)
+    def latest(self, user_id: int, username: str) -> Operation[Home] | None:
+        """The reset of a user's home that is under way, or else the last one that this Hub has seen end.
+
+        Databases give a deleted user's id to the next one: the name tells the two apart.
+        """
+        whose, operation = self._latest.get(user_id, (None, None))
+        return operation if whose == username else None
 
     async def _carry_out(
         self, user_id: int, operation: Operation[Home], command: ResetCommand, note: Note, *, left_behind: bool
@@ -88,7 +108,7 @@ class Resets:
                 operation.enter(Phase.CHECKING)
                 if not left_behind:
                     await self._reach_agent(command)
-                note.remember(command)
+                    note.remember(command)
                 operation.enter(Phase.REMOVING)
                 home = await self._ask(command, note)
             operation.succeed(home)

@@ -54,7 +54,7 @@ class Server(Protocol):
     """One user's server, as the Hub sees it. What changes the Hub's database commits it in one go."""
 
     async def remember(self, command: RestartCommand) -> None:
-        """Note the restart where a killed Hub finds it again."""
+        """Note the restart where a killed Hub finds it again. Raises `AgentError` (`DOCKER_ERROR`): it is not noted."""
 
     async def conclude(self, address: Address | None, *, end_sessions: bool) -> None:
         """Note the new address, end browser sessions, forget the restart. No address: only forget."""

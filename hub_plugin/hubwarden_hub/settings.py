@@ -166,6 +166,11 @@ class Hubwarden(Configurable):
         return files
 
     @property
+    def note_lifetime(self) -> float:
+        """Seconds for which a Hub that starts still asks about an operation that a killed Hub left behind."""
+        return float(max(self.restart_deadline + self.stop_timeout, self.reset_deadline) + self.outcome_wait)
+
+    @property
     def deadlines(self) -> Deadlines:
         """The settings that bound calls."""
         return Deadlines(

@@ -9,13 +9,15 @@ nor `User._wait_up`, which stops servers that are slow to answer.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from jupyterhub.utils import AnyTimeoutError, make_ssl_context, url_path_join, wait_for_http_server
 
 from hubwarden_hub.errors import AgentError, Reason
+from hubwarden_hub.marker import Note
 from hubwarden_hub.restart import Address, Unanswered
 from hubwarden_hub.sessions import end_browser_sessions
 
@@ -35,12 +37,13 @@ class SpawnedServer:
 
     Args:
         spawner: with a server on record.
+        clock: seconds since the epoch.
     """
 
     _awaited = 0  # servers whose first answer is waited for
 
-    def __init__(self, spawner: RestartableSpawnerMixin) -> None:
-        self._spawner = spawner
+    def __init__(self, spawner: RestartableSpawnerMixin, clock: Callable[[], float] = time.time) -> None:
+        self._spawner, self._clock = spawner, clock
 
     @property
     def _settings(self) -> Any:
@@ -54,8 +57,14 @@ class SpawnedServer:
     async def remember(self, command: RestartCommand) -> None:
         """See `restart.Server`."""
         async with self._alone():
-            self._spawner.marker = command
-            self._commit_state()
+            self._spawner.marker = Note(command, self._clock())
+            try:
+                self._commit_state()
+            except Exception as error:  # whatever the database has: nothing was done yet, and the server is well
+                self._spawner.log.exception("Could not note restart %s", command.request_id)
+                self._spawner.marker = None
+                self._spawner.user.db.rollback()
+                raise AgentError(Reason.DOCKER_ERROR) from error
 
     async def conclude(self, address: Address | None, *, end_sessions: bool) -> None:
         """See `restart.Server`."""

@@ -19,7 +19,8 @@ from tornado import web
 from hubwarden_hub import gateway_errors, marker, restart
 from hubwarden_hub.commands import RequestId, RestartCommand
 from hubwarden_hub.errors import AgentError
-from hubwarden_hub.marker import Command
+from hubwarden_hub.home_note import HomeNote
+from hubwarden_hub.marker import Note
 from hubwarden_hub.operations import PROGRESS, Operation
 from hubwarden_hub.restart import RestartOutcome, ServerGone
 from hubwarden_hub.restarting import Restarting
@@ -41,7 +42,7 @@ _NOWHERE = "http://127.0.0.1:1/"
 class RestartableSpawnerMixin(_Base):  # type: ignore[misc]  # JupyterHub is not typed
     """Put before a DockerSpawner class: `class MySpawner(RestartableSpawnerMixin, DockerSpawner)`."""
 
-    marker: Command | None = None
+    marker: Note | None = None
     """The restart or reset under way, or one that a killed Hub left behind; part of the Spawner's state."""
     _spawn_future: Any  # JupyterHub's, like `_spawn_pending`
     _stopping = False
@@ -88,8 +89,8 @@ class RestartableSpawnerMixin(_Base):  # type: ignore[misc]  # JupyterHub is not
         if self.restarts.under_way is not None:
             return None
         before = self.restarts.count
-        await self.restarts.resolve_left_over()
         try:
+            await self.restarts.resolve_left_over()
             status = await self.unguarded_poll()
         except Exception as error:
             if self.server is None:
@@ -113,8 +114,12 @@ class RestartableSpawnerMixin(_Base):  # type: ignore[misc]  # JupyterHub is not
         return f"{self.server.proto}://{host}:{address.port}{self.server.base_url}"
 
     async def start(self) -> Any:
-        """Start when nothing else is being done to the user's containers and volumes; wait for that, or raise 409."""
+        """Start when nothing else is being done to the user's containers and volumes; wait for that, or raise 409.
+
+        Whoever starts has seen how the home stands: a reset whose end nobody knows is not asked about again.
+        """
         async with self._turn():
+            HomeNote(self.user).forget()
             try:
                 return await self._while_busy(super().start)
             except Exception as error:
@@ -149,7 +154,7 @@ class RestartableSpawnerMixin(_Base):  # type: ignore[misc]  # JupyterHub is not
     def clear_state(self) -> None:
         """Forget what belongs to a server that has stopped. A home's reset does not."""
         super().clear_state()
-        if isinstance(self.marker, RestartCommand):
+        if self.marker is not None and isinstance(self.marker.command, RestartCommand):
             self.marker = None
 
     # --- what the plugin asks -------------------------------------------------------------------------------------

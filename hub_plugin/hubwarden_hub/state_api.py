@@ -15,8 +15,12 @@ from weakref import WeakKeyDictionary
 from jupyterhub.scopes import needs_scope
 from jupyterhub.utils import isoformat
 
+from hubwarden_hub import scopes
 from hubwarden_hub.api import OperationHandler
+from hubwarden_hub.commands import Home
+from hubwarden_hub.operations import Operation
 from hubwarden_hub.progress_api import standing
+from hubwarden_hub.reach import Reach
 
 _LOOK_EVERY = 1.4
 """Seconds between two polls of one server that pages ask for; a page asks every 1.5 s."""
@@ -30,11 +34,11 @@ class StateHandler(OperationHandler):
 
     @needs_scope("read:servers")  # type: ignore[untyped-decorator]  # JupyterHub is not typed
     async def get(self, user_name: str) -> None:
-        """Answer `{"servers": {name: …}, "reset": …}`; stopped servers included."""
+        """Answer `{"servers": {name: …}, "reset": …}`; stopped servers included, the reset for who may reset."""
         user = self.user_named(user_name)
         spawners = [user.spawners[name] for name in ("", *(name for name in user.orm_spawners if name))]
         await asyncio.gather(*(look(spawner) for spawner in spawners))
-        reset = self.plugin.resets.latest(user.id)
+        reset = visible_reset(self, user)
         self.finish(
             {
                 "servers": {
@@ -43,6 +47,15 @@ class StateHandler(OperationHandler):
                 "reset": reset and standing(reset, for_admin=self.acts_for_everybody),
             }
         )
+
+
+def visible_reset(handler: Any, user: Any) -> Operation[Home] | None:
+    """The latest reset of a user's home, for whoever asks and may reset it."""
+    groups = {group.name for group in user.groups}
+    if not Reach.of(handler.parsed_scopes, scopes.RESET).includes_user(user.name, groups):
+        return None
+    latest: Operation[Home] | None = handler.plugin.resets.latest(user.id, user.name)
+    return latest
 
 
 def server_state(spawner: Any, *, for_admin: bool) -> dict[str, Any]:

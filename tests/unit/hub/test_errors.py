@@ -51,6 +51,15 @@ def test_users_read_no_names(reason: Reason) -> None:
         assert sentence.endswith(".")
 
 
+@pytest.mark.parametrize(
+    "name", ["DOCKER_UNAVAILABLE", "VOLUME_IN_USE", "DEADLINE_EXCEEDED", "INTERRUPTED", "DOCKER_ERROR"]
+)
+def test_nothing_is_said_to_be_unchanged_where_nobody_can_know(name: str) -> None:
+    """The agent gives these after it has begun, too."""
+    meaning = TABLE[Reason(name)]
+    assert "Nothing was changed" not in meaning.user + meaning.admin + meaning.nobody
+
+
 def test_admins_read_who_holds_a_volume() -> None:
     """All holders, and how to get rid of them."""
     error = AgentError(Reason.VOLUME_IN_USE, {"holders": "one,two", "volume": "the-home"})

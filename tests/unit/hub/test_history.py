@@ -102,6 +102,35 @@ def test_a_broken_database_is_said_and_harms_nobody(caplog: pytest.LogCaptureFix
     assert "an entry of the history is lost" in caplog.text
 
 
+async def test_an_id_that_is_used_twice_falsifies_nobodys_entry(tmp_path: Path) -> None:
+    """Not the one of an operation under way, nor one that a killed Hub left open."""
+    url, request_id = f"sqlite:///{tmp_path}/history.sqlite", RequestId.new()
+    deeds = [
+        Deed(kind, username, server_name, "user:root", request_id)
+        for kind, username, server_name in (
+            (Kind.RESET, "bob", ""),
+            (Kind.RESET, "alice", ""),
+            (Kind.RESTART, "alice", ""),
+            (Kind.RESTART, "alice", "lab"),
+        )
+    ]
+    killed = History(url, 9, LOG)
+    killed.begun(deeds[0])
+    killed.close()
+    history = History(url, 9, LOG)
+    for deed in deeds[1:]:
+        history.begun(deed)
+    history.ended(deeds[1], End(Reason.RATE_LIMITED, 1.0))
+    found = [(entry["kind"], entry["username"], entry["result"]) for entry in await history.entries(Filter(), 10)]
+    assert found == [
+        ("restart", "alice", None),
+        ("restart", "alice", None),
+        ("reset", "alice", "failed"),
+        ("reset", "bob", None),
+    ]
+    history.close()
+
+
 async def test_an_operation_that_a_killed_hub_saw_begin_is_ended_by_the_next(tmp_path: Path) -> None:
     """Under the same id it is the same entry; one that has ended is another."""
     deed, url = Deed(Kind.RESET, "bob", "", "user:bob", RequestId.new()), f"sqlite:///{tmp_path}/history.sqlite"

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from json import dumps, loads
 
 import pytest
-from hubwarden_hub import marker
+from hubwarden_hub import marker, reset
 from hubwarden_hub.commands import Home, RequestId, ResetCommand, RestartCommand, Restarted
 from hubwarden_hub.errors import AgentError, Reason
 from hubwarden_hub.operations import Operation, Phase, Turns
@@ -171,12 +171,54 @@ async def test_a_reset_is_noted_until_its_outcome_is_known(refusal: Reason | Non
 
 async def test_a_reset_left_behind_is_asked_about_though_the_agent_is_away() -> None:
     """Under the id it had; whether the agent answers a check says nothing about what it did before."""
-    agent, sent = SlowAgent(), command()
+    agent, sent, page = SlowAgent(), command(), Page()
     agent.unreachable = True
+    resets = Resets(agent, Turns(), 1, logging.getLogger(), UNWATCHED)
+    operation = resets.request(1, sent, page, left_behind=True)
+    await agent.reached.wait()
+    assert page.noted is None  # not once more: the note would have a new time
+    agent.may_end.set()
+    assert await operation.result() == HOME
+    assert agent.resets == [sent]
+
+
+async def test_a_reset_left_behind_too_long_ago_is_known_as_interrupted() -> None:
+    """The agent is not asked."""
+    agent, sent = SlowAgent(), command()
+    resets = Resets(agent, Turns(), 1, logging.getLogger(), UNWATCHED)
+    resets.interrupted(1, sent)
+    known = resets.known(1, "alice", sent.request_id)
+    assert known is not None
+    assert known.failure is not None
+    assert known.failure.reason is Reason.INTERRUPTED
+    assert agent.resets == []
+
+
+async def test_a_user_with_a_deleted_users_id_has_nothing_of_theirs() -> None:
+    """SQLite gives the highest id to the next user: neither how a reset stands nor its answer is theirs."""
+    agent = SlowAgent()
     agent.may_end.set()
     resets = Resets(agent, Turns(), 1, logging.getLogger(), UNWATCHED)
-    assert await resets.request(1, sent, Page(), left_behind=True).result() == HOME
-    assert agent.resets == [sent]
+    first = resets.request(1, command(), Page())
+    await first.result()
+    assert resets.latest(1, "alice") is first
+    assert resets.latest(1, "bob") is None
+    assert resets.known(1, "bob", first.request_id) is None
+    again = ResetCommand("bob", "user:bob", first.request_id, "volume-of-bob")
+    assert resets.request(1, again, Page()) is not first
+
+
+async def test_only_so_many_resets_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The oldest that have ended go; one that runs stays."""
+    monkeypatch.setattr(reset, "_REMEMBERED", 2)
+    agent = SlowAgent()
+    resets = Resets(agent, Turns(), 1, logging.getLogger(), UNWATCHED)
+    running = resets.request(0, command(), Page())
+    for user_id in range(1, 6):
+        resets.interrupted(user_id, command())
+    assert [user_id for user_id in range(6) if resets.latest(user_id, "alice")] == [0, 4, 5]
+    agent.may_end.set()
+    await running.result()
 
 
 async def test_a_reset_waits_for_a_start() -> None:
@@ -192,14 +234,19 @@ async def test_a_reset_waits_for_a_start() -> None:
 
 def test_a_note_is_read_as_it_was_written() -> None:
     """Through JSON, as the Hub's database keeps it."""
-    for noted in (RestartCommand("木村", "lab", "service:ops", RequestId.new(), "container", 2.5), command()):
+    for sent in (RestartCommand("木村", "lab", "service:ops", RequestId.new(), "container", 2.5), command()):
+        noted = marker.Note(sent, 1234.5)
         assert marker.read(loads(dumps({marker.KEY: marker.written(noted)}))) == noted
 
 
-@pytest.mark.parametrize(("field", "value"), [("request_id", "7"), ("stop_timeout", "soon"), ("stop_timeout", None)])
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("request_id", "7"), ("stop_timeout", "soon"), ("stop_timeout", None), ("asked_at", "noon"), ("asked_at", None)],
+)
 def test_a_note_that_was_changed_is_none(field: str, value: object) -> None:
     """A command that cannot be sent as it was is not sent at all."""
-    noted = marker.written(RestartCommand("alice", "", "user:alice", RequestId.new(), "container", 2.5))
+    sent = RestartCommand("alice", "", "user:alice", RequestId.new(), "container", 2.5)
+    noted = marker.written(marker.Note(sent, 1.0))
     assert marker.read({marker.KEY: {**noted, field: value}}) is None
 
 

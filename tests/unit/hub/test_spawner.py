@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from types import SimpleNamespace
@@ -21,6 +22,7 @@ from hubwarden_hub.records import Deed, End, Records
 from hubwarden_hub.reset import Resets
 from hubwarden_hub.settings import Hubwarden
 from hubwarden_hub.spawner import RestartableSpawnerMixin
+from jupyterhub import orm
 from tornado import web
 
 RESTARTED = Restarted("jupyterlab-alice", "id", datetime(2026, 1, 1, tzinfo=UTC))
@@ -48,6 +50,9 @@ class World:
     rounds: int = 0
     committed: list[int] = field(default_factory=list)
     stopped: list[str] = field(default_factory=list)
+    spawners: dict[str, Any] = field(default_factory=dict)
+    broken: list[Exception] = field(default_factory=list)
+    rolled_back: int = 0
     told: list[tuple[str, RequestId]] = field(default_factory=list)
 
     def begun(self, deed: Deed) -> None:
@@ -91,17 +96,27 @@ class World:
         self.routes[spec] = target
 
     def commit(self) -> None:
-        """See SQLAlchemy's Session."""
+        """See SQLAlchemy's Session; fails as planned."""
+        if self.broken:
+            raise self.broken.pop(0)
         self.commits += 1
         self.committed.append(self.rounds)
+
+    def rollback(self) -> None:
+        """See SQLAlchemy's Session."""
+        self.rolled_back += 1
 
     def query(self, _table: Any) -> Any:
         """See SQLAlchemy's Session: no sessions of anybody's."""
         return SimpleNamespace(filter_by=lambda **_: SimpleNamespace(delete=lambda **_: 0))
 
     async def stop(self, name: str) -> None:
-        """See JupyterHub's User."""
+        """See JupyterHub's User, which lets go of a Spawner unless its last spawn failed, or may yet."""
         self.stopped.append(name)
+        self.spawners[name].server = None
+        future = self.spawners[name]._spawn_future
+        if not (future and (not future.done() or future.exception())):
+            self.spawners.pop(name)
 
 
 class Server:
@@ -139,8 +154,16 @@ class PlainSpawner:
         records = Records([world], self.log)
         history = History("sqlite://", 1, self.log)
         plugin = Plugin(settings, world, turns, Resets(world, turns, 0.5, self.log, records), records, history)
+        world.spawners[""] = self
         self.user = SimpleNamespace(
-            id=1, name="alice", db=world, stop=world.stop, settings={"hubwarden": plugin, "proxy": world}
+            id=1,
+            name="alice",
+            db=world,
+            orm_user=orm.User(name="alice"),
+            orm_spawners={},
+            spawners=world.spawners,
+            stop=world.stop,
+            settings={"hubwarden": plugin, "proxy": world},
         )
         self.orm_spawner = SimpleNamespace(state=None)
         self.server: Server | None = Server()
@@ -217,6 +240,11 @@ def spawner(world: World) -> Any:
     return Spawner(world)
 
 
+def left_behind(command: marker.Command, seconds_ago: float = 1) -> dict[str, Any]:
+    """The Spawner's state with a note."""
+    return {marker.KEY: marker.written(marker.Note(command, time.time() - seconds_ago))}
+
+
 async def restarting(spawner: Any, world: World) -> Any:
     """A restart that has got as far as the agent."""
     operation = await spawner.request_restart("user:alice", RequestId.new())
@@ -230,7 +258,9 @@ async def test_what_the_hub_sees_during_a_restart(spawner: Any, world: World) ->
     spawner.statuses = [137]
     assert (spawner.pending, spawner.ready, await spawner.poll()) == ("restart", False, None)
     assert world.routes == {}
-    assert marker.read(spawner.orm_spawner.state) == world.commands[0]
+    noted = marker.read(spawner.orm_spawner.state)
+    assert noted is not None
+    assert noted.command == world.commands[0]
     spawner.statuses = []
     world.may_restart.set()
     assert (await operation.result()).ready
@@ -283,7 +313,7 @@ async def test_the_address_is_asked_for(spawner: Any) -> None:
 async def test_what_a_killed_hub_left_is_resolved_before_anything_is_trusted(spawner: Any, world: World) -> None:
     """The agent is asked under the same id, once, whoever asks first; then the note is gone."""
     left = RestartCommand("alice", "", "user:alice", RequestId.new(), "jupyterlab-alice", 10)
-    spawner.load_state({marker.KEY: marker.written(left)})
+    spawner.load_state(left_behind(left))
     polls = [asyncio.create_task(spawner.poll()), asyncio.create_task(spawner.get_url())]
     await asyncio.sleep(0.01)
     assert not spawner.polled.is_set()
@@ -298,15 +328,95 @@ async def test_what_a_killed_hub_left_is_resolved_before_anything_is_trusted(spa
 async def test_a_server_that_stops_forgets_its_restart(spawner: Any, world: World) -> None:
     """A note does not outlive the server it is about. A reset's is not about a server, nor anything to restart."""
     left = RestartCommand("alice", "", "user:alice", RequestId.new(), "jupyterlab-alice", 10)
-    spawner.load_state({marker.KEY: marker.written(left)})
+    spawner.load_state(left_behind(left))
     spawner.clear_state()
     assert marker.read(spawner.get_state()) is None
     reset = ResetCommand("alice", "user:alice", RequestId.new(), "volume")
-    spawner.load_state({marker.KEY: marker.written(reset)})
+    spawner.load_state(left_behind(reset))
     spawner.clear_state()
     assert await spawner.poll() is None
     assert world.commands == []
-    assert marker.read(spawner.get_state()) == reset
+    noted = marker.read(spawner.get_state())
+    assert noted is not None
+    assert noted.command == reset
+
+
+async def test_a_restart_left_behind_long_ago_is_not_asked_about(spawner: Any, world: World) -> None:
+    """The agent may never have heard of it, and would restart a server that is worked in; its sessions end anyway."""
+    left = RestartCommand("alice", "", "user:alice", RequestId.new(), "jupyterlab-alice", 10)
+    spawner.load_state(left_behind(left, spawner.plugin.settings.note_lifetime + 1))
+    assert await spawner.poll() is None
+    assert spawner.latest_restart.failure.reason is Reason.INTERRUPTED
+    assert world.commands == []
+    assert spawner.orm_spawner.state == {"object_id": "id"}
+
+
+@pytest.mark.parametrize("where", ["agent", "database"])
+async def test_a_left_over_that_cannot_be_resolved_now_is_tried_again(
+    spawner: Any, world: World, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    """A poll meanwhile keeps the server; the next one asks anew."""
+    left = RestartCommand("alice", "", "user:alice", RequestId.new(), "jupyterlab-alice", 10)
+    spawner.load_state(left_behind(left))
+    world.may_restart.set()
+
+    async def broken(_command: RestartCommand) -> Restarted:
+        raise RuntimeError("unforeseen")
+
+    with monkeypatch.context() as patch:
+        if where == "agent":
+            patch.setattr(world, "restart", broken)
+        else:
+            world.broken = [OSError("database is locked")]
+        assert await spawner.poll() is None
+    assert spawner.latest_restart.outcome.done()
+    assert await spawner.poll() is None
+    assert world.commands[-1] == left
+    assert spawner.orm_spawner.state == {"object_id": "id"}
+    assert spawner.latest_restart.failure is None
+
+
+async def test_a_start_ends_the_meaning_of_a_resets_note(spawner: Any) -> None:
+    """Whoever works in a home must not lose it to a reset that nobody knew the end of."""
+    db = orm.new_session_factory("sqlite:///:memory:")()
+    spawner.user.db, spawner.user.orm_user = db, orm.User(name="alice")
+    reset = ResetCommand("alice", "user:alice", RequestId.new(), "volume")
+    for name in ("", "was-default"):
+        db.add(orm.Spawner(name=name, user=spawner.user.orm_user, state=left_behind(reset)))
+    db.commit()
+    spawner.user.orm_spawners = spawner.user.orm_user.orm_spawners
+    spawner.load_state(left_behind(reset))
+    await spawner.start()
+    db.rollback()
+    assert [each.state for each in spawner.user.orm_spawners.values()] == [{}, {}]
+    assert marker.KEY not in spawner.get_state()
+
+
+async def test_a_restart_that_cannot_be_noted_does_nothing(spawner: Any, world: World) -> None:
+    """The server is well, and keeps its route; nothing is left to be written later."""
+    world.broken = [OSError("database is locked")]
+    operation = await spawner.request_restart("user:alice", RequestId.new())
+    with pytest.raises(AgentError) as caught:
+        await operation.result()
+    assert caught.value.reason is Reason.DOCKER_ERROR
+    assert (world.stopped, world.commands, world.rolled_back) == ([], [], 1)
+    assert world.routes == {"/user/alice/": "http://10.0.0.1:8888"}
+    assert spawner.ready
+    assert spawner.get_state() == {"object_id": "id"}
+
+
+async def test_a_request_that_is_repeated_during_a_spawn_is_one_restart(spawner: Any, world: World) -> None:
+    """Both wait for the spawn, and then get the same one."""
+    spawner._spawn_pending, spawner._spawn_future = True, asyncio.Future()
+    request_id = RequestId.new()
+    requests = [asyncio.create_task(spawner.request_restart("user:alice", request_id)) for _ in range(2)]
+    await asyncio.sleep(0.01)
+    spawner._spawn_pending = False
+    spawner._spawn_future.set_result(None)
+    first, second = await asyncio.gather(*requests)
+    assert first is second
+    world.may_restart.set()
+    assert (await first.result()).ready
 
 
 async def test_a_restart_during_a_spawn_waits_for_it(spawner: Any, world: World) -> None:
@@ -415,6 +525,8 @@ async def test_what_goes_wrong_unforeseen_stops_the_server(
     assert world.stopped == [""]
     assert world.routes == {}
     assert spawner.pending is None
+    assert world.spawners[""].latest_restart is operation  # JupyterHub kept the Spawner
+    assert world.spawners[""]._spawn_future.exception() is caught.value
 
 
 async def test_progress_follows_the_restart(spawner: Any, world: World) -> None:
