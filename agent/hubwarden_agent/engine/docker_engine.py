@@ -35,7 +35,6 @@ from hubwarden_agent.engine.port import (
 from hubwarden_agent.names import ContainerId, ContainerName, VolumeName
 
 QUICK_THREADS = 16
-HTTP_CONFLICT = 409
 EXEC_POLL_SECONDS = 0.05
 """Between two looks at whether a command has ended: Docker has no call that waits for one without its output."""
 API_THAT_SIZES_VOLUMES = (1, 42)
