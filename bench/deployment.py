@@ -17,9 +17,10 @@ TESTS = Path(__file__).resolve().parent.parent / "tests"
 sys.path.insert(0, str(TESTS))
 
 from hub.people import Person  # noqa: E402
-from hub.stack import Agent, Hub, free_port, running, wait_for  # noqa: E402
+from hub.stack import Agent, Hub, running, wait_for  # noqa: E402
 from live_agent import LiveAgent, reset_request, restart_request  # noqa: E402 - found through the line above
 from live_agent import running as running_agent  # noqa: E402
+from ports import free_port  # noqa: E402
 from private_engine import Workbench, base_image, start, workbench  # noqa: E402
 
 __all__ = [

@@ -31,6 +31,7 @@ from hubwarden_agent.engine.port import ContainerState
 from hubwarden_agent.metrics import Metrics
 from hubwarden_agent.remote import Keyring
 from hubwarden_agent.tools import certs
+from ports import free_port
 
 NOW = dt.datetime.now(dt.UTC)
 YEAR = dt.timedelta(days=365)
@@ -66,13 +67,6 @@ def pem(identity: certs.Identity) -> tuple[bytes, bytes]:
     """Certificate and key."""
     files = identity.files("x")
     return files["x.crt"], files["x.key"]
-
-
-def free_port() -> int:
-    """A port that nobody uses now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @dataclass

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 from browser.person import HOME, Person
-from browser.stack import Stack, free_port
+from browser.stack import Stack
 from playwright.sync_api import Browser, expect, sync_playwright
+from ports import free_port
 
 # Chromium's own sandbox does not start for root, which tests in a container are.
 CHROMIUM_FLAGS = ["--no-sandbox", "--disable-background-networking"]

@@ -12,7 +12,6 @@ import json
 import os
 import secrets
 import shlex
-import socket
 import subprocess
 import time
 from pathlib import Path
@@ -26,13 +25,6 @@ DEMO_NETWORK = "hubwarden-demo"
 # Of this clone alone: what another clone's killed run left behind is that clone's to remove.
 PROJECT = f"hubwarden-browser-{hashlib.sha256(str(ROOT).encode()).hexdigest()[:8]}"
 DEADLINE_SECONDS = 120
-
-
-def free_port() -> int:
-    """A port that nobody listens on at the moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Stack:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
+from ports import free_port
 from private_engine import ROOT
 
 Found = TypeVar("Found")
@@ -39,13 +40,6 @@ def wait_for(condition: Callable[[], Found], what: str, seconds: float = 60) -> 
             raise TimeoutError(f"{what}: not in {seconds} s")
         time.sleep(0.05)
     return found
-
-
-def free_port() -> int:
-    """A port that nobody uses now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def connects(path: Path) -> bool:

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 from hub.people import Person
-from hub.stack import Agent, Hub, free_port, running, wait_for
+from hub.stack import Agent, Hub, running, wait_for
+from ports import free_port
 from private_engine import Workbench
 
 FILES = ("agent.key", "agent.crt", "hub.key", "hub.crt", "ca.crt")

@@ -12,7 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from tls_stage import LOOPBACK, NOW, SERVER, YEAR, Files, authority, free_port, issued, pem
+from ports import free_port
+from tls_stage import LOOPBACK, NOW, SERVER, YEAR, Files, authority, issued, pem
 
 CA = authority()
 COMMAND = [sys.executable, "-c", "import sys; from hubwarden_agent.cli import main; sys.exit(main())"]
