@@ -12,3 +12,15 @@ def test_no_tool_is_imported_by_what_serves() -> None:
     script = f"import sys, {served}; print([name for name in sys.modules if '_agent.tools' in name])"
     result = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
     assert result.stdout == "[]\n"
+
+
+def test_what_is_turned_off_is_not_loaded() -> None:
+    """Without gateway and metrics no HTTP server and no Prometheus; never Docker's client and its libraries."""
+    unused = {"aiohttp", "prometheus_client", "wsgiref", "http.server"}
+    never = {"docker", "requests", "urllib3", "certifi", "charset_normalizer"}
+    for served, absent in (("", unused | never), (", hubwarden_agent.gateway.app, hubwarden_agent.metrics", never)):
+        script = (
+            f"import sys, hubwarden_agent.cli, hubwarden_agent.serving{served}; print({absent!r} & set(sys.modules))"
+        )
+        result = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
+        assert result.stdout == "set()\n"
