@@ -165,7 +165,7 @@ def _content(answer: HTTPResponse) -> Any:
 
 
 def lines(answer: HTTPResponse) -> Iterator[Any]:
-    """An answer's lines, each of which is JSON, as they come. (`readline` takes every end for a good one.)"""
+    """An answer's lines, each of which is JSON, as they come. `readline` would take every end for a good one."""
     rest = b""
     while piece := answer.read1(LINE_BYTES):
         *whole, rest = (rest + piece).split(b"\n")
