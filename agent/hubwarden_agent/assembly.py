@@ -15,7 +15,6 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import grpc
-from limits import parse as parse_rate
 
 from hubwarden_agent import unfinished
 from hubwarden_agent.audit import AuditFile
@@ -35,6 +34,7 @@ from hubwarden_agent.operations.reset import Resetter
 from hubwarden_agent.operations.restart import Restarter
 from hubwarden_agent.operations.runner import Runner
 from hubwarden_agent.operations.sizes import Sizes
+from hubwarden_agent.rates import parse_rate
 from hubwarden_agent.remote import Keyring, Remote, RemoteHealth
 from hubwarden_agent.server import Health, bound_socket, group_id, serve_agent
 from hubwarden_agent.service import AgentService, Bounds

@@ -15,9 +15,9 @@ def test_no_tool_is_imported_by_what_serves() -> None:
 
 
 def test_what_is_turned_off_is_not_loaded() -> None:
-    """Without gateway and metrics no HTTP server and no Prometheus; never Docker's client and its libraries."""
-    unused = {"aiohttp", "prometheus_client", "wsgiref", "http.server"}
-    never = {"docker", "requests", "urllib3", "certifi", "charset_normalizer"}
+    """No HTTP server, Prometheus or compressor unless it is turned on; never what only the tests have."""
+    unused = {"aiohttp", "prometheus_client", "wsgiref", "http.server", "zstandard", "importlib.metadata"}
+    never = {"docker", "requests", "urllib3", "certifi", "charset_normalizer", "limits"}
     for served, absent in (("", unused | never), (", hubwarden_agent.gateway.app, hubwarden_agent.metrics", never)):
         script = (
             f"import sys, hubwarden_agent.cli, hubwarden_agent.serving{served}; print({absent!r} & set(sys.modules))"
