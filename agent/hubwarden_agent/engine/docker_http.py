@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException, HTTPResponse, IncompleteRead
 from typing import Any
@@ -32,8 +32,6 @@ LINE_BYTES = 64 * 1024
 DONE = frozenset({*range(200, 300), 304})
 """The last: what was to be started or stopped is so already."""
 REFUSALS: Mapping[int, type[EngineError]] = {404: NotFound, 409: Conflict}
-
-Query = Mapping[str, str | int]
 
 
 @contextmanager
@@ -66,8 +64,7 @@ class DockerApi:
 
     def version(self) -> Any:
         """What Docker says of itself: the one question that is put without a version."""
-        with self._answered("GET", "/version", self._first_timeout) as answer:
-            return _content(answer)
+        return self._said("GET", "/version", self._first_timeout)
 
     def spoken(self) -> tuple[int, int]:
         """The API's version. Until there is an answer each thread asks for itself: none waits for another."""
@@ -81,18 +78,15 @@ class DockerApi:
 
     def get(self, *path: str, **query: str | int) -> Any:
         """What is there."""
-        with self._answered("GET", self._url(path, query), self._timeout) as answer:
-            return _content(answer)
+        return self._said("GET", self._url(path, query), self._timeout)
 
     def delete(self, *path: str, **query: str | int) -> None:
         """Remove it."""
-        with self._answered("DELETE", self._url(path, query), self._timeout):
-            pass
+        self._said("DELETE", self._url(path, query), self._timeout)
 
     def post(self, *path: str, body: Mapping[str, Any] | None = None, longer: int = 0, **query: str | int) -> Any:
         """Change something, which may take that much `longer`. Returns what Docker says of it; None for nothing."""
-        with self._answered("POST", self._url(path, query), self._timeout + longer, body) as answer:
-            return _content(answer)
+        return self._said("POST", self._url(path, query), self._timeout + longer, body)
 
     @contextmanager
     def posted(self, *path: str, **query: str | int) -> Iterator[HTTPResponse]:
@@ -102,17 +96,17 @@ class DockerApi:
 
     def upgraded(self, *path: str, **query: str | int) -> socket.socket:
         """A connection that Docker has turned into a container's streams."""
-        headers = {"Connection": "Upgrade", "Upgrade": "tcp"}
-        url = self._url(path, query)
+        connection = _Connection(self._path, self._timeout)
         with ExitStack() as stack:
-            connection = stack.enter_context(_connected(self._path, self._timeout))
-            with _asked(connection, "POST", url, headers) as answer:
+            stack.callback(connection.close)
+            connection.request("POST", self._url(path, query), headers={"Connection": "Upgrade", "Upgrade": "tcp"})
+            with connection.getresponse() as answer:
                 if answer.status != HTTPStatus.SWITCHING_PROTOCOLS:
                     raise EngineError(f"Docker does not attach: {answer.status}")
             stack.pop_all()
-        return connection
+        return connection.sock
 
-    def _url(self, path: tuple[str, ...], query: Query) -> str:
+    def _url(self, path: tuple[str, ...], query: Mapping[str, str | int]) -> str:
         """Where `path` is in the API. A part of dots alone would lead to another place."""
         if not all(part.strip(".") for part in path):
             raise EngineError(f"nothing can be called so: {path}")
@@ -126,42 +120,37 @@ class DockerApi:
     ) -> Iterator[HTTPResponse]:
         """Docker's answer, if it is that it was done."""
         headers = {"Connection": "close"} | ({"Content-Type": "application/json"} if body is not None else {})
-        content = None if body is None else json.dumps(body).encode()
-        with _connected(self._path, timeout) as connection, _asked(connection, method, url, headers, content) as answer:
-            if answer.status not in DONE:
-                complaint = answer.read(COMPLAINT_BYTES).decode("utf-8", "replace")
-                raise REFUSALS.get(answer.status, EngineError)(
-                    f"Docker says {answer.status} to {method} {url}: {complaint}"
-                )
-            yield answer
+        with closing(_Connection(self._path, timeout)) as connection:
+            connection.request(method, url, None if body is None else json.dumps(body).encode(), headers)
+            with connection.getresponse() as answer:
+                if answer.status not in DONE:
+                    complaint = answer.read(COMPLAINT_BYTES).decode("utf-8", "replace")
+                    kind = REFUSALS.get(answer.status, EngineError)
+                    raise kind(f"Docker says {answer.status} to {method} {url}: {complaint}")
+                yield answer
+
+    def _said(self, method: str, url: str, timeout: float, body: Mapping[str, Any] | None = None) -> Any:
+        """The JSON in Docker's answer; None of an empty one."""
+        with self._answered(method, url, timeout, body) as answer:
+            content = answer.read(ANSWER_BYTES + 1)
+            if len(content) > ANSWER_BYTES:
+                raise EngineError("Docker's answer is too long")
+            if answer.length or (answer.length is None and not answer.chunked):  # http.client does not mind such an end
+                raise IncompleteRead(content, answer.length)
+        return json.loads(content) if content else None
 
 
-def _connected(path: str, timeout: float) -> socket.socket:
-    with ExitStack() as stack:
-        connection = stack.enter_context(socket.socket(socket.AF_UNIX))
-        connection.settimeout(timeout)
-        connection.connect(path)
-        stack.pop_all()
-    return connection
+class _Connection(HTTPConnection):
+    """To a unix socket."""
 
+    def __init__(self, path: str, timeout: float) -> None:
+        super().__init__("docker", timeout=timeout)
+        self._path = path
 
-def _asked(
-    connection: socket.socket, method: str, url: str, headers: dict[str, str], content: bytes | None = None
-) -> HTTPResponse:
-    http = HTTPConnection("docker")
-    http.sock = connection
-    http.request(method, url, content, headers)
-    return http.getresponse()
-
-
-def _content(answer: HTTPResponse) -> Any:
-    """An answer's JSON; None of an empty one."""
-    content = answer.read(ANSWER_BYTES + 1)
-    if len(content) > ANSWER_BYTES:
-        raise EngineError("Docker's answer is too long")
-    if answer.length or (answer.length is None and not answer.chunked):  # http.client does not mind such an end
-        raise IncompleteRead(content, answer.length)
-    return json.loads(content) if content else None
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)
 
 
 def lines(answer: HTTPResponse) -> Iterator[Any]:

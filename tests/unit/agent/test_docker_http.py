@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -112,13 +111,13 @@ class TestWhatIsSent:
         self, docker: ScriptedDocker, place: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Docker is silent for all of a stop timeout, and that is no sign of trouble."""
-        connected, given = docker_http._connected, list[float]()
+        connect, given = docker_http._Connection.connect, list[Any]()
 
-        def noted(path: str, timeout: float) -> socket.socket:
-            given.append(timeout)
-            return connected(path, timeout)
+        def noted(connection: docker_http._Connection) -> None:
+            given.append(connection.timeout)
+            connect(connection)
 
-        monkeypatch.setattr(docker_http, "_connected", noted)
+        monkeypatch.setattr(docker_http._Connection, "connect", noted)
         for change in ("stop", "restart"):
             docker.answers[f"POST /v1.45/containers/{CONTAINER.value}/{change}"] = answer(status=204)
         with closing(DockerEngine(f"unix://{place}", timeout=10, slow_timeout=100, slow_threads=1)) as engine:
