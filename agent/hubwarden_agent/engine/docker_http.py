@@ -118,7 +118,7 @@ class DockerApi:
     def _answered(
         self, method: str, url: str, timeout: float, body: Mapping[str, Any] | None = None
     ) -> Iterator[HTTPResponse]:
-        """Docker's answer, if it is that it was done."""
+        """Docker's answer to what it has done; any other is an error."""
         headers = {"Connection": "close"} | ({"Content-Type": "application/json"} if body is not None else {})
         with closing(_Connection(self._path, timeout)) as connection:
             connection.request(method, url, None if body is None else json.dumps(body).encode(), headers)
