@@ -73,7 +73,7 @@ async def _serve_until_stopped(settings: Config, clock: Clock, keyring: Keyring 
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
-    metrics = _measuring(clock) if settings.listen.metrics else Measuring()
+    metrics = _measuring(settings.listen.metrics, clock)
     docker, limits = settings.docker, settings.limits
     slow_threads = min(limits.max_concurrent, MAX_SLOW_THREADS)
     engine = DockerEngine(docker.host, docker.timeout, limits.max_deadline, slow_threads, metrics.docker)
@@ -83,7 +83,9 @@ async def _serve_until_stopped(settings: Config, clock: Clock, keyring: Keyring 
     engine.close()
 
 
-def _measuring(clock: Clock) -> Measuring:
+def _measuring(address: str, clock: Clock) -> Measuring:
+    if not address:
+        return Measuring()
     from hubwarden_agent.metrics import Metrics  # noqa: PLC0415 - takes memory, see `measuring`
 
     return Metrics(clock)
