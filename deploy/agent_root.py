@@ -38,9 +38,6 @@ NOT_SERVING_EITHER = (
     *("__pycache__", "*.pyi", "*.pyx", "*-stubs", "testdata", "tests"),
     # zstandard's other form, for interpreters that are not this one.
     *("backend_cffi.py", "_cffi.*.so"),
-    # 3 MB of memory to guess how an answer is encoded that does not say so, and Docker's are JSON. Without it, requests
-    # complains at every start: hence PYTHONWARNINGS in the image.
-    "charset_normalizer*",
 )
 """The same in VENV."""
 

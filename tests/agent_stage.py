@@ -23,8 +23,8 @@ from hubwarden_agent.operations.reset import Resetter
 from hubwarden_agent.operations.restart import Restarter
 from hubwarden_agent.operations.runner import Runner
 from hubwarden_agent.operations.sizes import Sizes
+from hubwarden_agent.rates import parse_rate
 from hubwarden_agent.service import AgentService, Bounds
-from limits import parse as parse_rate
 
 ALICE = Username("alice")
 CONTAINER = "jupyterlab-alice"

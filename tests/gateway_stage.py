@@ -19,8 +19,8 @@ from hubwarden_agent.gateway.listener import Listener
 from hubwarden_agent.locks import UserLocks
 from hubwarden_agent.metrics import Metrics
 from hubwarden_agent.names import Names, Templates
+from hubwarden_agent.rates import parse_rate
 from hubwarden_agent.spawn_policy import SpawnPolicy
-from limits import parse as parse_rate
 
 Value = TypeVar("Value")
 

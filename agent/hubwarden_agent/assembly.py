@@ -15,7 +15,6 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import grpc
-from limits import parse as parse_rate
 
 from hubwarden_agent import unfinished
 from hubwarden_agent.audit import AuditFile
@@ -27,7 +26,7 @@ from hubwarden_agent.config import Config
 from hubwarden_agent.engine.port import Engine
 from hubwarden_agent.errors import Reason
 from hubwarden_agent.locks import UserLocks
-from hubwarden_agent.metrics import Metrics
+from hubwarden_agent.measuring import Measuring
 from hubwarden_agent.names import Names
 from hubwarden_agent.operations.backup import Backups
 from hubwarden_agent.operations.recovery import Recovery
@@ -35,6 +34,7 @@ from hubwarden_agent.operations.reset import Resetter
 from hubwarden_agent.operations.restart import Restarter
 from hubwarden_agent.operations.runner import Runner
 from hubwarden_agent.operations.sizes import Sizes
+from hubwarden_agent.rates import parse_rate
 from hubwarden_agent.remote import Keyring, Remote, RemoteHealth
 from hubwarden_agent.server import Health, bound_socket, group_id, serve_agent
 from hubwarden_agent.service import AgentService, Bounds
@@ -62,7 +62,7 @@ class Agent:
     backups: Backups
     sizes: Sizes
     service: AgentService
-    metrics: Metrics
+    metrics: Measuring
     gateway: Listener | None
     remote: Remote | None
 
@@ -119,7 +119,9 @@ class Agent:
         return await self.runner.drain(max(0.0, give_up - asyncio.get_running_loop().time()))
 
 
-def assemble(settings: Config, engine: Engine, clock: Clock, metrics: Metrics, keyring: Keyring | None = None) -> Agent:
+def assemble(
+    settings: Config, engine: Engine, clock: Clock, metrics: Measuring, keyring: Keyring | None = None
+) -> Agent:
     """Put an agent together; without a keyring, nothing listens on TCP.
 
     Raises:
@@ -143,8 +145,7 @@ def assemble(settings: Config, engine: Engine, clock: Clock, metrics: Metrics, k
         Bounds(limits.max_stop_timeout, limits.max_deadline),
         metrics,
     )
-    metrics.resets_left.set_function(lambda: resets_total.left(""))
-    metrics.audit_sequence.set_function(lambda: segments.head.sequence)
+    metrics.state(resets_left=lambda: resets_total.left(""), audit_sequence=lambda: segments.head.sequence)
     health, remote = Health(engine, settings.state_directory), None
     if keyring:
         callers = TlsCallers(lambda: keyring.current.clients, audit)
@@ -163,7 +164,7 @@ def _gateway(
     locks: UserLocks,
     audit: AuditFile,
     clock: Clock,
-    metrics: Metrics,
+    metrics: Measuring,
 ) -> Listener:
     from hubwarden_agent.gateway import app, listener  # noqa: PLC0415 - see the top
 

@@ -1,22 +1,20 @@
 """One backup's files, written and read: compressing and hashing as the bytes go by, with constant memory.
 
 What holds here: see `backups`, which is the only one to open these. Every path is relative to a descriptor of the
-store's directory, and never leads over a link.
+store's directory, and never leads over a link. Backups are off by default: what is only needed here, and large, is
+imported when one is made or read.
 """
 
 from __future__ import annotations
 
 import errno
 import hashlib
-import importlib.metadata
 import io
 import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-
-import zstandard
 
 from hubwarden_agent.backup_manifest import BadBackup, Manifest, Subject
 from hubwarden_agent.clock import Clock
@@ -55,6 +53,8 @@ class Writer:
         self._max_bytes = max_bytes
         self._tar_bytes = self._file_bytes = 0
         self._hash = hashlib.sha256()
+        import zstandard  # noqa: PLC0415 - see the top
+
         self._compressor = zstandard.ZstdCompressor(level=LEVEL, write_checksum=True).compressobj()
         self._open = [directory]
         self._names: list[str] = []
@@ -120,6 +120,8 @@ class Writer:
         _write(self._tar, compressed)
 
     def _manifest(self) -> Manifest:
+        from importlib.metadata import version  # noqa: PLC0415 - see the top
+
         about = self._subject
         return Manifest(
             username=about.username,
@@ -132,7 +134,7 @@ class Writer:
             tar_bytes=self._tar_bytes,
             file_bytes=self._file_bytes,
             sha256=self._hash.hexdigest(),
-            agent_version=importlib.metadata.version("hubwarden-agent"),
+            agent_version=version("hubwarden-agent"),
         )
 
 
@@ -171,6 +173,8 @@ class Reader:
             BadBackup: it is longer or shorter than the manifest says, or not what was compressed.
             OSError: it cannot be read.
         """
+        import zstandard  # noqa: PLC0415 - see the top
+
         left = self.manifest.tar_bytes
         decompressor = zstandard.ZstdDecompressor(max_window_size=MAX_WINDOW_BYTES)
         with self._rewound() as file, decompressor.stream_reader(file, read_size=CHUNK_BYTES) as tar:

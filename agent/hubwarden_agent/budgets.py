@@ -1,7 +1,6 @@
 """How often something may be done: a window that slides over an injected clock.
 
-What holds here: the notation is that of the `limits` library, the counting is ours, because two budgets have to be
-spent together or not at all and because time is injected. Looking never spends. Memory is bounded by what was spent
+What holds here: two budgets are spent together or not at all. Looking never spends. Memory is bounded by what was spent
 within the window: a key without spendings in it is forgotten.
 """
 
@@ -9,24 +8,23 @@ from __future__ import annotations
 
 from collections import deque
 
-from limits import RateLimitItem
-
 from hubwarden_agent.clock import Clock
 from hubwarden_agent.errors import Reason, Refusal
+from hubwarden_agent.rates import Rate
 
 
 class Window:
-    """At most `item.amount` spendings of one key within `item`'s span.
+    """At most `rate.amount` spendings of one key within `rate.seconds`.
 
     Args:
-        item: amount and span, for example `limits.parse("3/hour")`.
+        rate: for example `parse_rate("3/hour")`.
         clock: only `monotonic` is used.
         reason: what a refusal says.
     """
 
-    def __init__(self, item: RateLimitItem, clock: Clock, reason: Reason = Reason.RATE_LIMITED) -> None:
-        self._amount = int(item.amount)
-        self._span = float(item.get_expiry())
+    def __init__(self, rate: Rate, clock: Clock, reason: Reason = Reason.RATE_LIMITED) -> None:
+        self._amount = rate.amount
+        self._span = rate.seconds
         self._clock = clock
         self._reason = reason
         self._spent: dict[str, deque[float]] = {}

@@ -13,12 +13,11 @@ from os.path import normpath
 from pathlib import Path
 from typing import Any, Literal
 
-from limits import RateLimitItem
-
 from hubwarden_agent import host_paths
 from hubwarden_agent.config_keys import TABLES, TCP
 from hubwarden_agent.config_reader import Reader
 from hubwarden_agent.names import Templates, template_mistakes
+from hubwarden_agent.rates import Rate
 from hubwarden_agent.spawn_policy import SpawnPolicy
 
 HEALTH_SOCKET = "health.sock"
@@ -84,9 +83,9 @@ class Docker:
 class Limits:
     """Budgets and bounds; `max_stop_timeout` and `max_deadline` in seconds."""
 
-    restarts_per_user: RateLimitItem
-    resets_per_user: RateLimitItem
-    resets_total: RateLimitItem
+    restarts_per_user: Rate
+    resets_per_user: Rate
+    resets_total: Rate
     max_stop_timeout: int
     max_deadline: int
     max_concurrent: int

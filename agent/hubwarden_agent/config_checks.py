@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from limits import RateLimitItem
-from limits import parse as parse_rate
+from hubwarden_agent.rates import Rate, parse_rate
 
 _RATES = 'a rate such as "3/hour" or "6/10 minutes"'
 
@@ -88,11 +87,12 @@ def empty_or(check: Check) -> Check:
     return lambda value: "" if value == "" else check(value)
 
 
-def rate(value: Any) -> RateLimitItem:
-    """A rate in the notation of `limits`."""
-    # Stricter than the library, which takes the first of several rates, and an amount or a span of 0.
-    rate = text(r"[1-9][0-9]{0,5} ?(/|per) ?([1-9][0-9]{0,3} )?(second|minute|hour|day)s?", _RATES)(value)
-    return parse_rate(rate)
+def rate(value: Any) -> Rate:
+    """A rate in the notation of `rates`."""
+    try:
+        return parse_rate(value)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"must be {_RATES}") from error
 
 
 def size(value: Any) -> int:

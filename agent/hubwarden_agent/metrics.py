@@ -14,31 +14,22 @@ import itertools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 
 from hubwarden_agent.clock import Clock
 from hubwarden_agent.engine.port import EngineError, EngineUnavailable
 from hubwarden_agent.errors import Reason, Refusal
+from hubwarden_agent.measuring import Measured, Measuring
 
 _OWN_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
 _DOCKER_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
-
-
-@dataclass(slots=True)
-class Measured:
-    """One call under way: what it is, as far as that is known, and the seconds that Docker has taken of it."""
-
-    operation: str
-    docker: float = 0.0
-
 
 _current: ContextVar[Measured | None] = ContextVar("measured", default=None)
 """Tasks inherit it, so what an operation asks of Docker counts as its own even when its caller is gone."""
 
 
-class Metrics:
+class Metrics(Measuring):
     """Every metric, in a registry of its own.
 
     Args:
@@ -85,16 +76,16 @@ class Metrics:
             "1 while certificate files that changed cannot be used, and older ones are.",
             registry=registry,
         )
-        self.resets_left = Gauge(
+        self._resets_left = Gauge(
             "hubwarden_resets_left", "Resets left of limits.resets_total; at 0, all are refused.", registry=registry
         )
-        self.audit_sequence = Gauge(
+        self._audit_sequence = Gauge(
             "hubwarden_audit_sequence", "The sequence number of the last audit line.", registry=registry
         )
 
     @contextmanager
     def operation(self, kind: str) -> Iterator[Measured]:
-        """Measure one call. The body may say more precisely what it is."""
+        """See `Measuring.operation`."""
         measured = Measured(kind)
         token = _current.set(measured)
         begun = self._clock.monotonic()
@@ -118,7 +109,7 @@ class Metrics:
 
     @contextmanager
     def docker(self) -> Iterator[None]:
-        """Measure one question to Docker, as part of the call that it belongs to."""
+        """See `Measuring.docker`."""
         begun = self._clock.monotonic()
         try:
             yield
@@ -130,14 +121,19 @@ class Metrics:
             if measured := _current.get():
                 measured.docker += self._clock.monotonic() - begun
 
+    def state(self, *, resets_left: Callable[[], float], audit_sequence: Callable[[], float]) -> None:
+        """See `Measuring.state`."""
+        self._resets_left.set_function(resets_left)
+        self._audit_sequence.set_function(audit_sequence)
+
     def certificates(self, expires: Callable[[], dt.datetime], stale: Callable[[], bool]) -> None:
-        """Show the certificate in use from now on: when it expires, and whether newer files cannot be used."""
+        """See `Measuring.certificates`."""
         # The label only keeps the sample away until now: without TLS there is nothing that could expire.
         self._certificate_expiry.labels("certificate").set_function(lambda: expires().timestamp())
         self._certificates_stale.set_function(lambda: float(stale()))
 
     def text(self) -> bytes:
-        """Everything in Prometheus' text format, version 0.0.4."""
+        """See `Measuring.text`."""
         return generate_latest(self._registry)
 
 

@@ -11,14 +11,14 @@ import socket
 from aiohttp import web
 
 from hubwarden_agent.gateway.listener import Listener
-from hubwarden_agent.metrics import Metrics
+from hubwarden_agent.measuring import Measuring
 from hubwarden_agent.server import bound_socket
 
 DRAIN_SECONDS = 1.0
 _HEADERS = {"Content-Type": "text/plain; version=0.0.4; charset=utf-8", "Server": "hubwarden"}
 
 
-async def serve_metrics(metrics: Metrics, address: str, mode: int, group: int | None) -> Listener:
+async def serve_metrics(metrics: Measuring, address: str, mode: int, group: int | None) -> Listener:
     """Begin to serve.
 
     Args:

@@ -23,7 +23,7 @@ from hubwarden.v1 import agent_pb2, agent_pb2_grpc
 from hubwarden_agent import log_context
 from hubwarden_agent.callers import Callers, Context
 from hubwarden_agent.errors import DOMAIN, Reason, Refusal
-from hubwarden_agent.metrics import Metrics
+from hubwarden_agent.measuring import Measuring
 from hubwarden_agent.names import Actor, RequestId, ServerName, Username
 from hubwarden_agent.operations.commands import DEFAULT_STOP_TIMEOUT, Reset, Restart, Restarted, WasReset
 
@@ -67,7 +67,7 @@ class AgentService(agent_pb2_grpc.DockerAgentServiceServicer):
         restarter: _RestartOperation,
         resetter: _ResetOperation,
         bounds: Bounds,
-        metrics: Metrics,
+        metrics: Measuring,
         callers: Callers,
     ) -> None:
         self._restarter = restarter

@@ -20,7 +20,7 @@ from hubwarden_agent.assembly import assemble
 from hubwarden_agent.clock import Clock, SystemClock
 from hubwarden_agent.config import HEALTH_SOCKET, Config, ConfigurationError, Tls
 from hubwarden_agent.engine.docker_engine import DockerEngine
-from hubwarden_agent.metrics import Metrics
+from hubwarden_agent.measuring import Measuring
 from hubwarden_agent.remote import Keyring
 from hubwarden_agent.server import SERVICE, AlreadyRunning, locked
 
@@ -73,7 +73,7 @@ async def _serve_until_stopped(settings: Config, clock: Clock, keyring: Keyring 
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
-    metrics = Metrics(clock)
+    metrics = _measuring(settings.listen.metrics, clock)
     docker, limits = settings.docker, settings.limits
     slow_threads = min(limits.max_concurrent, MAX_SLOW_THREADS)
     engine = DockerEngine(docker.host, docker.timeout, limits.max_deadline, slow_threads, metrics.docker)
@@ -81,3 +81,11 @@ async def _serve_until_stopped(settings: Config, clock: Clock, keyring: Keyring 
     await agent.serve(stopped)
     agent.audit.close()
     engine.close()
+
+
+def _measuring(address: str, clock: Clock) -> Measuring:
+    if not address:
+        return Measuring()
+    from hubwarden_agent.metrics import Metrics  # noqa: PLC0415 - takes memory, see `measuring`
+
+    return Metrics(clock)

@@ -11,12 +11,10 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal
 
-from limits import RateLimitItem
-from limits import parse as parse_rate
-
 from hubwarden_agent import host_paths
 from hubwarden_agent.config_checks import Check, Key, empty_or, number, rate, several, size, template, text, words
 from hubwarden_agent.engine.options import DeviceRequest, HealthCheck, LogConfig, RestartPolicy, Tmpfs, Ulimit
+from hubwarden_agent.rates import Rate, parse_rate
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +28,7 @@ class SpawnPolicy:
     max_cpus: float = 2.0
     max_pids: int = 1024
     max_containers: int = 200
-    max_creates: RateLimitItem = field(default_factory=lambda: parse_rate("60/minute"))
+    max_creates: Rate = field(default_factory=lambda: parse_rate("60/minute"))
     labels: Mapping[str, str] = field(default_factory=dict)
     publish: str = ""
     adopt: Literal["off", "by-name"] = "off"

@@ -16,7 +16,7 @@ from gateway_stage import POLICY, gateway, spawner_body
 from hubwarden_agent.clock import SystemClock
 from hubwarden_agent.engine.docker_engine import DockerEngine
 from hubwarden_agent.errors import Reason, Refusal
-from limits import parse as parse_rate
+from hubwarden_agent.rates import parse_rate
 from live_agent import reset_request, running
 from private_engine import Workbench
 

@@ -10,6 +10,7 @@ its own; any other may end it early.
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import re
 import secrets
@@ -20,9 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
 
-import docker  # noqa: TID251 - part of what talks to Docker
-
-from hubwarden_agent.engine.docker_http import translated, upgraded
+from hubwarden_agent.engine.docker_http import DockerApi, translated
 from hubwarden_agent.engine.port import HELPER_LABEL, HELPER_NAME, HELPERS, EngineError, EngineUnavailable
 from hubwarden_agent.names import VolumeName
 
@@ -118,15 +117,11 @@ class HelperRun:
     """One helper container, from its making to its removal.
 
     Args:
-        connect: gives the engine.
-        path: the engine's socket.
-        patience: seconds in which the helper has to take or give something.
+        api: the engine's, with the time that the helper has to take or give something.
     """
 
-    def __init__(self, connect: Callable[[], docker.APIClient], path: str, patience: int) -> None:
-        self._connect = connect
-        self._path = path
-        self._patience = patience
+    def __init__(self, api: DockerApi) -> None:
+        self._api = api
         self._ending = threading.Lock()
         self._ended_early = False
         self._connection: socket.socket | None = None
@@ -138,26 +133,24 @@ class HelperRun:
             EngineError: not well, or it was ended early.
         """
         with translated():
-            self._api = self._connect()
             remove_helpers(self._api, body["Labels"][HELPER_LABEL], volume)
-            made = self._api.create_container_from_config(  # type: ignore[no-untyped-call] # the stubs leave it out
-                body, f"hubwarden-helper-{secrets.token_hex(8)}"
-            )
+            name = f"hubwarden-helper-{secrets.token_hex(8)}"
+            made = self._api.post("containers", "create", body=body, name=name)["Id"]
         try:
             with translated():
-                connection = self._attached(made["Id"], body["Image"])
+                connection = self._attached(made, body["Image"])
             with connection:
                 with translated():
-                    self._api.start(made["Id"])
+                    self._api.post("containers", made, "start")
                 streams = Streams(connection)
                 total = work(streams)
             if self._ended_early:  # its tar may be held up by what nobody reads any more, and not end
                 raise EngineError("a helper was ended early")
             with translated():
-                status = self._api.wait(made["Id"], timeout=self._patience)["StatusCode"]
+                status = self._api.post("containers", made, "wait")["StatusCode"]
             judge(status, streams.stderr, total)
         finally:
-            self._remove(made["Id"])
+            self._remove(made)
 
     def end_early(self) -> None:
         """Whatever it is doing, no more of it: `run` raises, unless all went by already."""
@@ -169,19 +162,20 @@ class HelperRun:
 
     def _attached(self, container: str, image: str) -> socket.socket:
         """Before it starts, or its first bytes are lost."""
-        if self._api.inspect_container(container)["Image"] != image:
+        if self._api.get("containers", container, "json")["Image"] != image:
             raise EngineError("the helper is of another image than was asked for")
-        url = f"/v{self._api.api_version}/containers/{container}/attach?stream=1&stdin=1&stdout=1&stderr=1"
         with self._ending:
             if self._ended_early:
                 raise EngineError("a helper was ended early")
-            self._connection = upgraded(self._path, url, self._patience)
+            self._connection = self._api.upgraded(
+                "containers", container, "attach", stream=1, stdin=1, stdout=1, stderr=1
+            )
         return self._connection
 
     def _remove(self, container: str) -> None:
         try:
             with translated():
-                self._api.remove_container(container, v=True, force=True)
+                self._api.delete("containers", container, v=1, force=1)
         except EngineError as error:
             # It still holds the volume, so nobody removes that; the next run on the volume takes it away.
             _log.warning("a helper stays behind: %s", error)
@@ -204,24 +198,20 @@ class Helpers:
     """Runs helpers, a few at a time.
 
     Args:
-        path: the engine's socket.
-        patience: as for `HelperRun`.
+        api: as for `HelperRun`.
     """
 
-    def __init__(self, path: str, patience: int) -> None:
-        self._path = path
-        self._patience = patience
+    def __init__(self, api: DockerApi) -> None:
+        self._api = api
         self._threads = ThreadPoolExecutor(HELPERS, "docker-helper")
 
     def close(self) -> None:
         """Begin nothing more."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    async def run(
-        self, connect: Callable[[], docker.APIClient], body: Mapping[str, Any], volume: VolumeName, work: Work
-    ) -> None:
+    async def run(self, body: Mapping[str, Any], volume: VolumeName, work: Work) -> None:
         """Run one, in a thread of its own. Cancelled, this ends when the helper is gone."""
-        run = HelperRun(connect, self._path, self._patience)
+        run = HelperRun(self._api)
         ended = asyncio.get_running_loop().run_in_executor(self._threads, run.run, body, volume, work)
         try:
             await asyncio.shield(ended)
@@ -231,9 +221,9 @@ class Helpers:
             raise
 
 
-def remove_helpers(api: docker.APIClient, scheme: str, volume: VolumeName | None) -> None:
+def remove_helpers(api: DockerApi, scheme: str, volume: VolumeName | None) -> None:
     """See `Engine.remove_helpers`. The name is looked at, too: an image can give its containers any label."""
-    filters: dict[str, Any] = {"label": f"{HELPER_LABEL}={scheme}"} | ({"volume": volume.value} if volume else {})
-    for summary in api.containers(all=True, filters=filters):
+    filters = {"label": [f"{HELPER_LABEL}={scheme}"]} | ({"volume": [volume.value]} if volume else {})
+    for summary in api.get("containers", "json", all=1, filters=json.dumps(filters)):
         if any(HELPER_NAME.fullmatch(name.removeprefix("/")) for name in summary["Names"]):
-            api.remove_container(summary["Id"], v=True, force=True)
+            api.delete("containers", summary["Id"], v=1, force=1)

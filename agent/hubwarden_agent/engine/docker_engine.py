@@ -1,4 +1,4 @@
-"""The port over a real Docker engine. The only module that imports Docker's client.
+"""The port over a real Docker engine.
 
 What holds here: Docker is asked for what the port's methods say and nothing else; every failure leaves as one of the
 port's errors. Whatever changes something has threads of its own, so that six servers that ignore SIGTERM, or a burst of
@@ -8,23 +8,19 @@ spawns, do not keep anybody's inspect waiting.
 from __future__ import annotations
 
 import asyncio
-import threading
+import json
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeVar
 
-import docker  # noqa: TID251 - this is the module that talks to Docker
-from docker import errors as docker_errors  # noqa: TID251 - as above
-
 from hubwarden_agent.engine import docker_json
 from hubwarden_agent.engine.docker_archive import Helpers, remove_helpers
-from hubwarden_agent.engine.docker_http import asked_json, translated
+from hubwarden_agent.engine.docker_http import DockerApi, lines, translated
 from hubwarden_agent.engine.helper_body import helper_body
 from hubwarden_agent.engine.port import (
     Container,
     ContainerSpec,
-    EngineUnavailable,
     Helper,
     Image,
     NotFound,
@@ -63,29 +59,25 @@ class DockerEngine:
         slow_threads: int,
         timed: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
-        self._host = host
+        socket = host.removeprefix("unix://")
         self._timed = timed
-        self._timeouts = {False: timeout, True: slow_timeout}
+        self._api = DockerApi(socket, timeout, timeout)
+        self._patient_api = DockerApi(socket, slow_timeout, timeout)
         self._quick = ThreadPoolExecutor(QUICK_THREADS, "docker")
         self._slow = ThreadPoolExecutor(slow_threads, "docker-slow")
         self._counting = ThreadPoolExecutor(1, "docker-sizes")
-        self._socket = host.removeprefix("unix://")
-        self._helpers = Helpers(self._socket, slow_timeout)
-        self._connecting = {False: threading.Lock(), True: threading.Lock()}
-        self._connected: dict[bool, docker.APIClient] = {}
+        self._helpers = Helpers(self._patient_api)
 
     def close(self) -> None:
-        """Ask nothing more, and close every connection. What Docker was asked for, Docker goes on with."""
+        """Ask nothing more. What Docker was asked for, Docker goes on with."""
         self._quick.shutdown(wait=False, cancel_futures=True)
         self._slow.shutdown(wait=False, cancel_futures=True)
         self._counting.shutdown(wait=False, cancel_futures=True)
         self._helpers.close()
-        for api in self._connected.values():
-            api.close()
 
     async def version(self) -> Version:
         """See `Engine.version`."""
-        return await self._ask(lambda api: docker_json.version(api.version(api_version=False)))
+        return await self._ask(lambda api: docker_json.version(api.version()))
 
     async def container(self, reference: ContainerName | ContainerId) -> Container | None:
         """See `Engine.container`."""
@@ -97,7 +89,7 @@ class DockerEngine:
 
     async def containers_holding(self, volume: VolumeName) -> tuple[Container, ...]:
         """See `Engine.containers_holding`. Docker's filter also matches mount points, hence the second look."""
-        found = await self._ask(lambda api: _listed(api, {"volume": volume.value}))
+        found = await self._ask(lambda api: _listed(api, {"volume": [volume.value]}))
         return tuple(one for one in found if any(mount.volume == volume.value for mount in one.mounts))
 
     async def containers_labelled(self, labels: Mapping[str, str]) -> tuple[Container, ...]:
@@ -107,24 +99,24 @@ class DockerEngine:
 
     async def restart_container(self, container: ContainerId, stop_timeout: int) -> None:
         """See `Engine.restart_container`."""
-        await self._ask(lambda api: api.restart(container.value, timeout=stop_timeout), slow=True)
+        await self._ask(lambda api: _stopped(api, container, "restart", stop_timeout), slow=True)
 
     async def start_container(self, container: ContainerId) -> None:
         """See `Engine.start_container`."""
-        await self._ask(lambda api: api.start(container.value), slow=True)
+        await self._ask(lambda api: api.post("containers", container.value, "start"), slow=True)
 
     async def stop_container(self, container: ContainerId, stop_timeout: int) -> None:
         """See `Engine.stop_container`."""
-        await self._ask(lambda api: api.stop(container.value, timeout=stop_timeout), slow=True)
+        await self._ask(lambda api: _stopped(api, container, "stop", stop_timeout), slow=True)
 
     async def remove_container(self, container: ContainerId, *, anonymous_volumes: bool) -> None:
         """See `Engine.remove_container`."""
-        await self._ask(lambda api: api.remove_container(container.value, v=anonymous_volumes, force=False), slow=True)
+        await self._ask(lambda api: api.delete("containers", container.value, v=int(anonymous_volumes)), slow=True)
 
     async def create_container(self, spec: ContainerSpec) -> ContainerId:
         """See `Engine.create_container`."""
         body = docker_json.create_body(spec)
-        return await self._ask(lambda api: _created(api, body, spec.name.value), slow=True)
+        return await self._ask(lambda api: _created(api, body, spec.name), slow=True)
 
     async def run_in_container(self, container: ContainerId, command: tuple[str, ...], seconds: float) -> int | None:
         """See `Engine.run_in_container`. Nobody attaches, so no thread waits for a command that never ends."""
@@ -138,24 +130,22 @@ class DockerEngine:
 
     async def volume(self, name: VolumeName) -> Volume | None:
         """See `Engine.volume`."""
-        return await self._ask(_or_none(lambda api: docker_json.volume(api.inspect_volume(name.value))))
+        return await self._ask(_or_none(lambda api: docker_json.volume(api.get("volumes", name.value))))
 
     async def volume_names(self) -> tuple[str, ...]:
         """See `Engine.volume_names`."""
-        return await self._ask(lambda api: tuple(volume["Name"] for volume in api.volumes()["Volumes"] or ()))
+        return await self._ask(lambda api: tuple(volume["Name"] for volume in api.get("volumes")["Volumes"] or ()))
 
     async def create_volume(
         self, name: VolumeName, driver: str, options: Mapping[str, str], labels: Mapping[str, str]
     ) -> Volume:
         """See `Engine.create_volume`."""
-        return await self._ask(
-            lambda api: docker_json.volume(api.create_volume(name.value, driver, dict(options), dict(labels))),
-            slow=True,
-        )
+        body = {"Name": name.value, "Driver": driver, "DriverOpts": dict(options), "Labels": dict(labels)}
+        return await self._ask(lambda api: docker_json.volume(api.post("volumes", "create", body=body)), slow=True)
 
     async def remove_volume(self, name: VolumeName) -> None:
         """See `Engine.remove_volume`."""
-        await self._ask(lambda api: api.remove_volume(name.value, force=False), slow=True)
+        await self._ask(lambda api: api.delete("volumes", name.value), slow=True)
 
     async def image(self, reference: str) -> Image | None:
         """See `Engine.image`."""
@@ -168,12 +158,12 @@ class DockerEngine:
     async def archive_volume(self, volume: VolumeName, helper: Helper, take: Callable[[bytes], object]) -> None:
         """See `Engine.archive_volume`."""
         body = helper_body(volume, helper, writes=False)
-        await self._helpers.run(lambda: self._api(slow=True), body, volume, lambda streams: streams.archive(take))
+        await self._helpers.run(body, volume, lambda streams: streams.archive(take))
 
     async def extract_volume(self, volume: VolumeName, helper: Helper, pieces: Iterable[bytes]) -> None:
         """See `Engine.extract_volume`."""
         body = helper_body(volume, helper, writes=True)
-        await self._helpers.run(lambda: self._api(slow=True), body, volume, lambda streams: streams.extract(pieces))
+        await self._helpers.run(body, volume, lambda streams: streams.extract(pieces))
 
     async def remove_helpers(self, scheme: str) -> None:
         """See `Engine.remove_helpers`."""
@@ -185,82 +175,71 @@ class DockerEngine:
 
     def _counted(self) -> tuple[VolumeSize, ...]:
         with translated():
-            version = self._api(slow=True).api_version
-            if tuple(map(int, version.split("."))) < API_THAT_SIZES_VOLUMES:
+            if self._patient_api.spoken() < API_THAT_SIZES_VOLUMES:
                 return ()
-            url = f"/v{version}/system/df?type=volume"
-            return docker_json.volume_sizes(asked_json(self._socket, url, self._timeouts[True]))
+            return docker_json.volume_sizes(self._patient_api.get("system", "df", type="volume"))
 
-    async def _ask(self, question: Callable[[docker.APIClient], Result], *, slow: bool = False) -> Result:
+    async def _ask(self, question: Callable[[DockerApi], Result], *, slow: bool = False) -> Result:
+        pool, api = (self._slow, self._patient_api) if slow else (self._quick, self._api)
+
         def answer() -> Result:
             with translated():
-                return question(self._api(slow=slow))
+                return question(api)
 
-        pool = self._slow if slow else self._quick
         with self._timed():
             return await asyncio.get_running_loop().run_in_executor(pool, answer)
 
-    def _api(self, *, slow: bool) -> docker.APIClient:
-        quick = self._timeouts[False]
-        if not self._connecting[slow].acquire(timeout=quick):
-            raise EngineUnavailable("Docker does not answer whoever connects first")
-        try:
-            if slow not in self._connected:
-                api = docker.APIClient(self._host, version="auto", timeout=quick, max_pool_size=QUICK_THREADS)
-                api.trust_env = False  # no proxy and no credentials for the engine's own socket, nor a search for them
-                api.timeout = self._timeouts[slow]
-                self._connected[slow] = api
-            return self._connected[slow]
-        finally:
-            self._connecting[slow].release()
 
-
-def _or_none(question: Callable[[docker.APIClient], Result]) -> Callable[[docker.APIClient], Result | None]:
-    def answer(api: docker.APIClient) -> Result | None:
+def _or_none(question: Callable[[DockerApi], Result]) -> Callable[[DockerApi], Result | None]:
+    def answer(api: DockerApi) -> Result | None:
         try:
             return question(api)
-        except docker_errors.NotFound:
+        except NotFound:
             return None
 
     return answer
 
 
-def _inspected(api: docker.APIClient, reference: str) -> Container | None:
-    return _or_none(lambda client: docker_json.container(client.inspect_container(reference)))(api)
+def _inspected(api: DockerApi, reference: str) -> Container | None:
+    return _or_none(lambda client: docker_json.container(client.get("containers", reference, "json")))(api)
 
 
-def _listed(api: docker.APIClient, filters: Mapping[str, Any]) -> tuple[Container, ...]:
+def _listed(api: DockerApi, filters: Mapping[str, list[str]]) -> tuple[Container, ...]:
     """Every container that passes the filters, inspected; one that goes away in between is left out."""
-    identifiers = [summary["Id"] for summary in api.containers(all=True, filters=dict(filters))]
-    found = (_inspected(api, identifier) for identifier in identifiers)
+    summaries = api.get("containers", "json", all=1, filters=json.dumps(filters))
+    found = (_inspected(api, summary["Id"]) for summary in summaries)
     return tuple(container for container in found if container is not None)
 
 
-def _created(api: docker.APIClient, body: Mapping[str, Any], name: str) -> ContainerId:
-    answer = api.create_container_from_config(body, name)  # type: ignore[no-untyped-call] # the stubs leave it out
-    return ContainerId(answer["Id"])
+def _created(api: DockerApi, body: Mapping[str, Any], name: ContainerName) -> ContainerId:
+    return ContainerId(api.post("containers", "create", body=body, name=name.value)["Id"])
 
 
-def _executing(api: docker.APIClient, container: str, command: tuple[str, ...]) -> str:
+def _stopped(api: DockerApi, container: ContainerId, how: str, stop_timeout: int) -> None:
+    api.post("containers", container.value, how, t=stop_timeout, longer=stop_timeout)
+
+
+def _executing(api: DockerApi, container: str, command: tuple[str, ...]) -> str:
     """Start a command. Returns the id of its exec."""
-    identifier = str(api.exec_create(container, list(command), stdout=False, stderr=False)["Id"])
-    api.exec_start(identifier, detach=True)
+    identifier = str(api.post("containers", container, "exec", body={"Cmd": list(command)})["Id"])
+    api.post("exec", identifier, "start", body={"Detach": True})
     return identifier
 
 
-def _exit_status(api: docker.APIClient, identifier: str) -> int | None:
-    shown = api.exec_inspect(identifier)
+def _exit_status(api: DockerApi, identifier: str) -> int | None:
+    shown = api.get("exec", identifier, "json")
     return None if shown["Running"] else int(shown["ExitCode"])
 
 
-def _image(api: docker.APIClient, reference: str) -> Image:
-    return docker_json.image(api.inspect_image(reference))  # type: ignore[no-untyped-call] # as above
+def _image(api: DockerApi, reference: str) -> Image:
+    return docker_json.image(api.get("images", *reference.split("/"), "json"))
 
 
-def _pull(api: docker.APIClient, reference: str) -> None:
+def _pull(api: DockerApi, reference: str) -> None:
     repository, separator, tag = reference.rpartition("@" if "@" in reference else ":")
     if not separator or "/" in tag:
         repository, tag = reference, "latest"
-    for line in api.pull(repository, tag=tag, stream=True, decode=True):
-        if "error" in line:
-            raise NotFound(str(line["error"]))
+    with api.posted("images", "create", fromImage=repository, tag=tag) as answer:
+        for progress in lines(answer):
+            if "error" in progress:
+                raise NotFound(str(progress["error"]))

@@ -1,82 +1,165 @@
-"""Docker's failures as the port's, and the two requests that Docker's client cannot make.
+"""HTTP to Docker on its unix socket, and Docker's failures as the port's. The only way from the agent to Docker.
 
-What holds here: whatever goes wrong between us and Docker leaves as one of the port's errors, with what Docker said in
-its text, which is for the log.
+What holds here: a connection carries one request, so that none outlives the dockerd that it was made to. Every part of
+a path and every value of a query is quoted. An answer is bounded. Whatever goes wrong leaves as one of the port's
+errors, with what Docker said in its text, which is for the log.
+Never: follows a redirect, keeps a connection, looks at the environment or at anybody's files, credentials among them.
 """
 
 from __future__ import annotations
 
 import json
 import socket
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
 from http import HTTPStatus
-from http.client import HTTPConnection, HTTPException, HTTPResponse
+from http.client import HTTPConnection, HTTPException, HTTPResponse, IncompleteRead
 from typing import Any
-
-import requests
-from docker import errors as docker_errors  # noqa: TID251 - part of what talks to Docker
+from urllib.parse import quote, urlencode
 
 from hubwarden_agent.engine.port import Conflict, EngineError, EngineUnavailable, NotFound
 from hubwarden_agent.errors import Refusal
 
+OLDEST_API = (1, 40)
+"""Docker 19.03's. Before it, a mounted host path brings along what is mounted below it, whatever a mount asks for."""
+NEWEST_API = (1, 45)
+"""Docker 26.1's, which this was tested with. A newer Docker is asked in this one."""
+ANSWER_BYTES = 64 * 1024**2
+"""An engine with 50,000 volumes lists them in a third of this."""
+COMPLAINT_BYTES = 4096
+LINE_BYTES = 64 * 1024
+"""The longest that Docker may say at once of a pull's progress."""
+DONE = frozenset({*range(200, 300), 304})
+"""The last: what was to be started or stopped is so already."""
+REFUSALS: Mapping[int, type[EngineError]] = {404: NotFound, 409: Conflict}
+
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Docker's client's errors as the port's. What Docker said stays in the text, which is for the log."""
+    """What can go wrong between us and Docker as the port's errors."""
     try:
         yield
-    except docker_errors.NotFound as error:
-        raise NotFound(str(error)) from error
-    except docker_errors.APIError as error:
-        kind = Conflict if error.status_code == HTTPStatus.CONFLICT else EngineError
-        raise kind(str(error)) from error
-    except (requests.RequestException, docker_errors.DockerException, OSError, HTTPException) as error:
-        raise EngineUnavailable(str(error)) from error
+    except (OSError, HTTPException) as error:
+        raise EngineUnavailable(f"Docker does not answer: {error!r}") from error
     except (KeyError, TypeError, ValueError, AttributeError, Refusal) as error:
         raise EngineError(f"Docker answered something that we cannot read: {error!r}") from error
 
 
-def upgraded(path: str, url: str, timeout: float) -> socket.socket:
-    """A connection that Docker has turned into a container's streams. The client's own cannot be closed one way.
+class DockerApi:
+    """Docker's API, in the newest version that both sides know. Threads share it.
 
-    Raises:
-        EngineError: Docker does not.
-        OSError: it cannot be reached, or does not answer within `timeout` seconds.
+    Every method raises the port's errors for what Docker refuses, and what `translated` is for.
+
+    Args:
+        path: the socket's.
+        timeout: seconds for which Docker may be silent.
+        first_timeout: the same while it is asked for its version, which comes before everything else.
     """
-    with ExitStack() as stack:
-        connection = stack.enter_context(_connected(path, timeout))
-        with _asked(connection, "POST", url, {"Connection": "Upgrade", "Upgrade": "tcp"}) as answer:
-            if answer.status != HTTPStatus.SWITCHING_PROTOCOLS:
-                raise EngineError(f"Docker does not attach: {answer.status}")
-        stack.pop_all()
-    return connection
+
+    def __init__(self, path: str, timeout: float, first_timeout: float) -> None:
+        self._path = path
+        self._timeout = timeout
+        self._first_timeout = first_timeout
+        self._spoken: tuple[int, int] | None = None
+
+    def version(self) -> Any:
+        """What Docker says of itself: the one question that is put without a version."""
+        return self._said("GET", "/version", self._first_timeout)
+
+    def spoken(self) -> tuple[int, int]:
+        """The API's version. Until there is an answer each thread asks for itself: none waits for another."""
+        if self._spoken is None:
+            major, minor = str(self.version()["ApiVersion"]).split(".")
+            theirs = int(major), int(minor)
+            if theirs < OLDEST_API:
+                raise EngineError(f"Docker's API {theirs} is too old: {OLDEST_API} is needed")
+            self._spoken = min(theirs, NEWEST_API)
+        return self._spoken
+
+    def get(self, *path: str, **query: str | int) -> Any:
+        """What is there."""
+        return self._said("GET", self._url(path, query), self._timeout)
+
+    def delete(self, *path: str, **query: str | int) -> None:
+        """Remove it."""
+        self._said("DELETE", self._url(path, query), self._timeout)
+
+    def post(self, *path: str, body: Mapping[str, Any] | None = None, longer: int = 0, **query: str | int) -> Any:
+        """Change something, which may take that much `longer`. Returns what Docker says of it; None for nothing."""
+        return self._said("POST", self._url(path, query), self._timeout + longer, body)
+
+    @contextmanager
+    def posted(self, *path: str, **query: str | int) -> Iterator[HTTPResponse]:
+        """Change something, and read meanwhile how it goes."""
+        with self._answered("POST", self._url(path, query), self._timeout) as answer:
+            yield answer
+
+    def upgraded(self, *path: str, **query: str | int) -> socket.socket:
+        """A connection that Docker has turned into a container's streams."""
+        connection = _Connection(self._path, self._timeout)
+        with ExitStack() as stack:
+            stack.callback(connection.close)
+            connection.request("POST", self._url(path, query), headers={"Connection": "Upgrade", "Upgrade": "tcp"})
+            with connection.getresponse() as answer:
+                if answer.status != HTTPStatus.SWITCHING_PROTOCOLS:
+                    raise EngineError(f"Docker does not attach: {answer.status}")
+            stack.pop_all()
+        return connection.sock
+
+    def _url(self, path: tuple[str, ...], query: Mapping[str, str | int]) -> str:
+        """Where `path` is in the API. A part of dots alone would lead to another place."""
+        if not all(part.strip(".") for part in path):
+            raise EngineError(f"nothing can be called so: {path}")
+        major, minor = self.spoken()
+        place = "/".join(quote(part, safe="") for part in path)
+        return f"/v{major}.{minor}/{place}" + (f"?{urlencode(query)}" if query else "")
+
+    @contextmanager
+    def _answered(
+        self, method: str, url: str, timeout: float, body: Mapping[str, Any] | None = None
+    ) -> Iterator[HTTPResponse]:
+        """Docker's answer to what it has done; any other is an error."""
+        headers = {"Connection": "close"} | ({"Content-Type": "application/json"} if body is not None else {})
+        with closing(_Connection(self._path, timeout)) as connection:
+            connection.request(method, url, None if body is None else json.dumps(body).encode(), headers)
+            with connection.getresponse() as answer:
+                if answer.status not in DONE:
+                    complaint = answer.read(COMPLAINT_BYTES).decode("utf-8", "replace")
+                    kind = REFUSALS.get(answer.status, EngineError)
+                    raise kind(f"Docker says {answer.status} to {method} {url}: {complaint}")
+                yield answer
+
+    def _said(self, method: str, url: str, timeout: float, body: Mapping[str, Any] | None = None) -> Any:
+        """The JSON in Docker's answer; None of an empty one."""
+        with self._answered(method, url, timeout, body) as answer:
+            content = answer.read(ANSWER_BYTES + 1)
+            if len(content) > ANSWER_BYTES:
+                raise EngineError("Docker's answer is too long")
+            if answer.length or (answer.length is None and not answer.chunked):  # http.client does not mind such an end
+                raise IncompleteRead(content, answer.length)
+        return json.loads(content) if content else None
 
 
-def asked_json(path: str, url: str, timeout: float) -> Any:
-    """What `GET url` answers.
+class _Connection(HTTPConnection):
+    """To a unix socket."""
 
-    Raises:
-        EngineError: not with 200.
-        OSError: as `upgraded`.
-    """
-    with _connected(path, timeout) as connection, _asked(connection, "GET", url, {"Connection": "close"}) as answer:
-        if answer.status != HTTPStatus.OK:
-            raise EngineError(f"Docker does not say: {answer.status}")
-        return json.load(answer)
+    def __init__(self, path: str, timeout: float) -> None:
+        super().__init__("docker", timeout=timeout)
+        self._path = path
 
-
-def _connected(path: str, timeout: float) -> socket.socket:
-    with ExitStack() as stack:
-        connection = stack.enter_context(socket.socket(socket.AF_UNIX))
-        connection.settimeout(timeout)
-        connection.connect(path)
-        stack.pop_all()
-    return connection
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)
 
 
-def _asked(connection: socket.socket, method: str, url: str, headers: dict[str, str]) -> HTTPResponse:
-    http = HTTPConnection("docker")
-    http.sock = connection
-    http.request(method, url, headers=headers)
-    return http.getresponse()
+def lines(answer: HTTPResponse) -> Iterator[Any]:
+    """An answer's lines, each of which is JSON, as they come. `readline` would take every end for a good one."""
+    rest = b""
+    while piece := answer.read1(LINE_BYTES):
+        *whole, rest = (rest + piece).split(b"\n")
+        if len(rest) > LINE_BYTES:
+            raise EngineError("a line of Docker's answer is too long")
+        yield from map(json.loads, whole)
+    if rest:
+        yield json.loads(rest)

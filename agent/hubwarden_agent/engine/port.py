@@ -3,7 +3,7 @@
 What holds here: every method takes value types only, so nothing can be asked for an object whose name was not parsed or
 derived; every failure is one of the four `EngineError`s. `docker_engine` implements it over Docker and the tests' fake
 in memory; one contract test suite runs over both.
-This file must never import Docker's client, and nothing above this package may.
+Never: HTTP here, or in anything above this package.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ from hubwarden_agent.gateway.listener import Handler, header_arrived
 from hubwarden_agent.gateway.refusals import GatewayRefusal
 from hubwarden_agent.gateway.routes import Call, Operation
 from hubwarden_agent.locks import UserLocks
-from hubwarden_agent.metrics import Metrics
+from hubwarden_agent.measuring import Measuring
 from hubwarden_agent.names import Names
 from hubwarden_agent.spawn_policy import SpawnPolicy
 
@@ -60,7 +60,7 @@ def build_handler(
     locks: UserLocks,
     audit: AuditTrail,
     clock: Clock,
-    metrics: Metrics,
+    metrics: Measuring,
 ) -> Handler:
     """The gateway as what answers a request, to be served by `listener.Listener`.
 
@@ -80,7 +80,7 @@ def build_handler(
 class _Front:
     """What stands between HTTP and the gateway."""
 
-    def __init__(self, gateway: Gateway, metrics: Metrics) -> None:
+    def __init__(self, gateway: Gateway, metrics: Measuring) -> None:
         self._gateway = gateway
         self._metrics = metrics
 

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 
-from limits import parse as parse_rate
-
 from hubwarden_agent.audit import AuditTrail
 from hubwarden_agent.budgets import Window
 from hubwarden_agent.clock import Clock
@@ -24,6 +22,7 @@ from hubwarden_agent.gateway.owners import Owners
 from hubwarden_agent.gateway.routes import Call, Operation
 from hubwarden_agent.locks import UserLocks
 from hubwarden_agent.names import Names
+from hubwarden_agent.rates import parse_rate
 from hubwarden_agent.recording import engine_errors_refused
 from hubwarden_agent.spawn_policy import SpawnPolicy
 

@@ -14,8 +14,6 @@ from contextlib import contextmanager
 from getpass import getuser
 from typing import TypeVar
 
-from limits import parse as parse_rate
-
 from hubwarden_agent.audit import AuditFile
 from hubwarden_agent.audit_segments import Segments
 from hubwarden_agent.budgets import Window
@@ -23,6 +21,7 @@ from hubwarden_agent.clock import Clock
 from hubwarden_agent.config import Config
 from hubwarden_agent.errors import Refusal
 from hubwarden_agent.names import Username
+from hubwarden_agent.rates import parse_rate
 from hubwarden_agent.server import locked
 
 Parsed = TypeVar("Parsed")

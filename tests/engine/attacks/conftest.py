@@ -13,7 +13,7 @@ from engine.attacks.field_of_attack import Field
 from engine.attacks.options import named
 from gateway_stage import HOME, POLICY, WORKSPACE, gateway
 from hubwarden_agent.engine.docker_engine import DockerEngine
-from limits import parse as parse_rate
+from hubwarden_agent.rates import parse_rate
 
 VICTIM, FOREIGN, BACKED = "hubwarden-attacked", "hubwarden-attacked-data", "hubwarden-attacked-backed"
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from gateway_stage import POLICY, GatewayStage, gateway, spawner_body
 from hubwarden_agent.engine.docker_engine import DockerEngine
-from limits import parse as parse_rate
+from hubwarden_agent.rates import parse_rate
 from private_engine import Workbench
 
 MANY = 12

@@ -22,8 +22,8 @@ from hubwarden_agent.budgets import Window
 from hubwarden_agent.engine.port import EngineError
 from hubwarden_agent.errors import Reason, Refusal
 from hubwarden_agent.log_context import anchors
+from hubwarden_agent.rates import parse_rate
 from hubwarden_agent.tools.audit import verify
-from limits import parse
 
 ENTRY = Entry("restart", "木村", "lab", "unix", "user:alice", "an-id", "jupyterlab-x", "f" * 64, "a-fingerprint")
 LISTED = [
@@ -50,7 +50,7 @@ def make(path: Path, clock: FakeClock) -> Make:
     """Opens the audit, as one agent after the other does."""
 
     def make(max_bytes: int = 2**20, keep: int = 3, fsync: Callable[[int], None] = os.fsync) -> AuditFile:
-        return AuditFile(Segments(path, max_bytes, keep, fsync), clock, Window(parse("2/minute"), clock))
+        return AuditFile(Segments(path, max_bytes, keep, fsync), clock, Window(parse_rate("2/minute"), clock))
 
     return make
 

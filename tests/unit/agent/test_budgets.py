@@ -6,7 +6,7 @@ import pytest
 from fake_edges import FakeClock
 from hubwarden_agent.budgets import Window, check_together, spend_together
 from hubwarden_agent.errors import Reason, Refusal
-from limits import parse
+from hubwarden_agent.rates import parse_rate
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def _refused(window: Window, key: str = "alice") -> Refusal:
 
 def test_one_more_than_the_amount_is_refused(clock: FakeClock) -> None:
     """Three an hour means three; the fourth is refused with the window's reason."""
-    window = Window(parse("3/hour"), clock, Reason.RESET_BUDGET_SPENT)
+    window = Window(parse_rate("3/hour"), clock, Reason.RESET_BUDGET_SPENT)
     for _ in range(3):
         window.spend("alice")
     assert _refused(window).reason is Reason.RESET_BUDGET_SPENT
@@ -31,7 +31,7 @@ def test_one_more_than_the_amount_is_refused(clock: FakeClock) -> None:
 
 def test_retry_after_is_true(clock: FakeClock) -> None:
     """A moment before `retry_after` there is no room, and then there is."""
-    window = Window(parse("2/hour"), clock)
+    window = Window(parse_rate("2/hour"), clock)
     window.spend("alice")
     clock.advance(600)
     window.spend("alice")
@@ -46,7 +46,7 @@ def test_retry_after_is_true(clock: FakeClock) -> None:
 
 def test_a_refusal_is_not_spent(clock: FakeClock) -> None:
     """Being refused does not push the next chance away."""
-    window = Window(parse("1/hour"), clock)
+    window = Window(parse_rate("1/hour"), clock)
     window.spend("alice")
     clock.advance(3599)
     _refused(window)
@@ -56,7 +56,7 @@ def test_a_refusal_is_not_spent(clock: FakeClock) -> None:
 
 def test_looking_is_free(clock: FakeClock) -> None:
     """`check` refuses as `spend` would and spends nothing."""
-    window = Window(parse("1/hour"), clock)
+    window = Window(parse_rate("1/hour"), clock)
     for _ in range(5):
         window.check("alice")
     window.spend("alice")
@@ -66,7 +66,7 @@ def test_looking_is_free(clock: FakeClock) -> None:
 
 def test_what_is_given_back_can_be_spent_again(clock: FakeClock) -> None:
     """Once, and only by the same key; giving back what was forgotten meanwhile gives nothing."""
-    window = Window(parse("1/hour"), clock)
+    window = Window(parse_rate("1/hour"), clock)
     window.spend("alice")
     window.spend("bob")
     window.give_back("alice")
@@ -80,7 +80,7 @@ def test_what_is_given_back_can_be_spent_again(clock: FakeClock) -> None:
 
 def test_keys_are_apart_and_forgotten(clock: FakeClock) -> None:
     """One user's spending is not another's, and a key without recent spending takes no memory."""
-    window = Window(parse("1/minute"), clock)
+    window = Window(parse_rate("1/minute"), clock)
     window.spend("alice")
     window.spend("bob")
     clock.advance(60)
@@ -90,7 +90,7 @@ def test_keys_are_apart_and_forgotten(clock: FakeClock) -> None:
 
 def test_a_clock_that_is_set_back_changes_nothing(clock: FakeClock) -> None:
     """The time of day has no part in a budget."""
-    window = Window(parse("1/hour"), clock)
+    window = Window(parse_rate("1/hour"), clock)
     window.spend("alice")
     clock.time = clock.time.replace(year=2020)
     assert _refused(window).retry_after == 3600
@@ -100,8 +100,8 @@ def test_a_clock_that_is_set_back_changes_nothing(clock: FakeClock) -> None:
 def test_two_budgets_are_spent_together_or_not_at_all(clock: FakeClock, spent_first: str) -> None:
     """When one has no room the other keeps its own, and the refusal is that one's."""
     windows = {
-        "user": Window(parse("1/hour"), clock),
-        "total": Window(parse("1/hour"), clock, Reason.RESET_BUDGET_SPENT),
+        "user": Window(parse_rate("1/hour"), clock),
+        "total": Window(parse_rate("1/hour"), clock, Reason.RESET_BUDGET_SPENT),
     }
     windows[spent_first].spend("")
     with pytest.raises(Refusal) as refused:
@@ -113,7 +113,7 @@ def test_two_budgets_are_spent_together_or_not_at_all(clock: FakeClock, spent_fi
 
 def test_together_spends_one_of_each(clock: FakeClock) -> None:
     """With room in both, both are spent."""
-    user, total = Window(parse("1/hour"), clock), Window(parse("1/hour"), clock)
+    user, total = Window(parse_rate("1/hour"), clock), Window(parse_rate("1/hour"), clock)
     spend_together((user, "alice"), (total, ""))
     _refused(user)
     _refused(total, "")
@@ -121,7 +121,7 @@ def test_together_spends_one_of_each(clock: FakeClock) -> None:
 
 def test_of_two_without_room_the_longer_wait_is_told(clock: FakeClock) -> None:
     """Whoever waits as told is not refused by the other one."""
-    minute, hour = Window(parse("1/minute"), clock), Window(parse("1/hour"), clock, Reason.RESET_BUDGET_SPENT)
+    minute, hour = Window(parse_rate("1/minute"), clock), Window(parse_rate("1/hour"), clock, Reason.RESET_BUDGET_SPENT)
     spend_together((minute, "alice"), (hour, ""))
     with pytest.raises(Refusal) as refused:
         check_together((minute, "alice"), (hour, ""))
@@ -132,7 +132,7 @@ def test_of_two_without_room_the_longer_wait_is_told(clock: FakeClock) -> None:
 
 def test_what_is_left_comes_back(clock: FakeClock) -> None:
     """The number that a metric shows."""
-    window = Window(parse("2/hour"), clock)
+    window = Window(parse_rate("2/hour"), clock)
     window.spend("alice")
     assert (window.left("alice"), window.left("bob")) == (1, 2)
     clock.advance(3600)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from hubwarden_agent import config
 from hubwarden_agent.config_keys import TABLES
-from limits import parse as parse_rate
+from hubwarden_agent.rates import parse_rate
 
 # DESIGN's block, comments left out, with [tls], which has none there, and reset.start_timeout, which is newer.
 DESIGN = """
@@ -304,7 +304,7 @@ class TestMistakes:
 
     @pytest.mark.parametrize("rate", ["3/hour", "6/10 minutes", "1/second", "3 per hour", "100 per 2 days"])
     def test_rates(self, rate: str) -> None:
-        """The notation of the `limits` library."""
+        """The notation of `rates`."""
         assert config.parse(f'[limits]\nresets_per_user = "{rate}"').limits.resets_per_user == parse_rate(rate)
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Iterator
-from unittest.mock import Mock
+from pathlib import Path
 
 import pytest
-from hubwarden_agent.engine import docker_archive
 from hubwarden_agent.engine.docker_archive import PIECE_BYTES, STDERR_BYTES, HelperRun, Streams, judge
+from hubwarden_agent.engine.docker_http import DockerApi
 from hubwarden_agent.engine.port import HELPER_LABEL, EngineError, EngineUnavailable
 from hubwarden_agent.names import VolumeName
+from scripted_docker import ScriptedDocker, answer, scripted
 
 TOTAL = b"Total bytes written: 65536 (64KiB, 1.2MiB/s)\n"
 
@@ -89,25 +90,28 @@ class TestExtract:
         assert streams.stderr.endswith(TOTAL)
 
 
-def test_a_helper_that_is_ended_early_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_helper_that_is_ended_early_is_not_waited_for(tmp_path: Path) -> None:
     """Of a large home, tar never ends by itself once nobody reads; it is removed at once."""
-    ours, docker = socket.socketpair()
-    monkeypatch.setattr(docker_archive, "upgraded", lambda *_: ours)
-    api = Mock()
-    api.containers.return_value = []
-    api.create_container_from_config.return_value = {"Id": "made"}
-    api.inspect_container.return_value = {"Image": "image"}
-    run = HelperRun(lambda: api, "docker.sock", 30)
+    image, containers = "image", "/v1.45/containers"
+    docker = ScriptedDocker(
+        {
+            f"GET {containers}/json": answer(b"[]"),
+            f"POST {containers}/create": answer(b'{"Id": "made"}', 201),
+            f"GET {containers}/made/json": answer(b'{"Image": "image"}'),
+            f"POST {containers}/made/attach": answer(status=101),
+            f"POST {containers}/made/start": answer(status=204),
+            f"DELETE {containers}/made": answer(status=204),
+        }
+    )
+    run = HelperRun(DockerApi(str(tmp_path / "docker.sock"), 30, 30))
 
     def work(_: Streams) -> int:
         run.end_early()
         return 0
 
-    with docker, pytest.raises(EngineError, match="ended early"):
-        run.run({"Image": "image", "Labels": {HELPER_LABEL: "scheme"}}, VolumeName("home"), work)
-    api.start.assert_called_once_with("made")
-    api.wait.assert_not_called()
-    api.remove_container.assert_called_once_with("made", v=True, force=True)
+    with scripted(docker, tmp_path / "docker.sock"), pytest.raises(EngineError, match="ended early"):
+        run.run({"Image": image, "Labels": {HELPER_LABEL: "scheme"}}, VolumeName("home"), work)
+    assert docker.lines[-2:] == [f"POST {containers}/made/start", f"DELETE {containers}/made?v=1&force=1"]
 
 
 @pytest.mark.parametrize(

@@ -25,16 +25,16 @@ from hubwarden_agent.gateway.routes import Call, Operation
 from hubwarden_agent.host_paths import HostPath
 from hubwarden_agent.locks import UserLocks
 from hubwarden_agent.names import ContainerId, Names, Templates
+from hubwarden_agent.rates import parse_rate
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from limits import parse as parse_rate
 
 USERS = ("alice", "bob")
 OWN = {user: {f"jupyterlab-{user}_{kind}" for kind in ("home", "workspace")} for user in USERS}
 SPAWN = replace(
     POLICY,
     publish="127.0.0.1",
-    max_creates=parse_rate("1000000/second"),
+    max_creates=parse_rate("999999/second"),
     host_paths=(HostPath("/srv/shared", read_only=True),),
     tmpfs=(Tmpfs("/work", 1024**2),),
     users=("1000:100",),
