@@ -117,9 +117,9 @@ async def test_a_thousand_volumes_left_behind(
 def declaring(bench: Workbench) -> Iterator[str]:
     """An image that declares two paths as volumes."""
     dockerfile = io.BytesIO(f"FROM {bench.image}\nVOLUME /scratch /more\n".encode())
-    image, _ = bench.client.images.build(fileobj=dockerfile, tag="hubwarden-test/declaring:latest")
+    image, _ = bench.client.images.build(fileobj=dockerfile, tag="hubwarden-test/declaring:latest", rm=True)
     yield image.tags[0]
-    bench.client.images.remove(image.tags[0])
+    bench.client.images.remove(image.tags[0], force=True)  # also where a failed test leaves its container
 
 
 async def test_volumes_that_an_image_declares(
