@@ -24,13 +24,12 @@ from pathlib import Path
 from typing import Any
 
 from deployment import LiveAgent, Workbench, base_image, reset_request, running_agent, start, workbench
+from large_homes import holes, many_files
 from private_engine import helper_image
 
 DEADLINE = 590.0
 MIB = 1024**2
 HOME_FILES, LARGE_FILES = 2000, 4
-MANY_FILES = 200_000
-SPARSE_BYTES = 10 * 1024**3
 TAR = "tar --create --format=posix --acls --xattrs --sparse --numeric-owner --blocking-factor=128"
 
 
@@ -42,12 +41,11 @@ class Place:
     stub: Any
     bench: Workbench
 
-    def home(self, template: Path | None = None) -> tuple[str, Path]:
-        """A user with a home, a copy of the template. Returns the user's name and the home's folder."""
+    def home(self, fill: Callable[[Path], object] = lambda _: None) -> tuple[str, Path]:
+        """A user with a home, filled. Returns the user's name and the home's folder."""
         username = self.bench.username()
         folder = Path(self.bench.volume(f"jupyterlab-{username}_home").attrs["Mountpoint"])
-        if template is not None:
-            shutil.copytree(template, folder, dirs_exist_ok=True)
+        fill(folder)
         return username, folder
 
     def reset(self, username: str) -> Any:
@@ -129,36 +127,16 @@ def measure_backups(place: Place, directory: Path, image: str, rounds: int) -> N
     template = directory / "template"
     template.mkdir()
     furnish(template)
+    copied = partial(shutil.copytree, template, dirs_exist_ok=True)
     added = [
         compare(place, *what, rounds=rounds)
         for what in (
-            ("an ordinary home", image, directory / "direct", partial(place.home, template)),
-            (f"{MANY_FILES:,} files", image, directory / "direct", partial(many_files, place)),
-            ("10 GiB, nearly all holes", image, directory / "direct", partial(holes, place)),
+            ("an ordinary home", image, directory / "direct", partial(place.home, copied)),
+            ("200,000 files", image, directory / "direct", partial(place.home, many_files)),
+            ("10 GiB, nearly all holes", image, directory / "direct", partial(place.home, holes)),
         )
     ]
     print(f"resident memory added by backups: {max(added) / MIB:.1f} MiB at its highest")
-
-
-def many_files(place: Place) -> tuple[str, Path]:
-    """A home of small files."""
-    username, folder = place.home()
-    for number in range(MANY_FILES):
-        if number % 1000 == 0:
-            (folder / str(number)).mkdir()
-        (folder / str(number - number % 1000) / f"{number}").write_bytes(b"%d" % number)
-    return username, folder
-
-
-def holes(place: Place) -> tuple[str, Path]:
-    """A home of one file, which has 100 pages of content."""
-    username, folder = place.home()
-    with (folder / "sparse").open("wb") as file:
-        file.truncate(SPARSE_BYTES)
-        for at in range(0, SPARSE_BYTES, SPARSE_BYTES // 100):
-            file.seek(at)
-            file.write(os.urandom(4096))
-    return username, folder
 
 
 def measure_removal(place: Place, rounds: int) -> None:

@@ -27,11 +27,11 @@ def until(condition: Callable[[], object], what: str) -> None:
         time.sleep(0.02)
 
 
-def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+def run(*arguments: str, patience: float = PATIENCE) -> subprocess.CompletedProcess[str]:
     """A short-lived command of `hubwarden-agent`."""
     environment = {key: value for key, value in os.environ.items() if key != "HUBWARDEN_CONFIG"}
     command = [sys.executable, "-c", MAIN, *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False, env=environment)
+    return subprocess.run(command, capture_output=True, text=True, timeout=patience, check=False, env=environment)
 
 
 @dataclass

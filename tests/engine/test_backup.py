@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from agent_process import until
 from backed import THESIS, Backed, backed
 from hubwarden_agent.engine.docker_engine import DockerEngine
 from hubwarden_agent.engine.port import EngineError, Helper
@@ -20,6 +21,8 @@ from private_engine import Workbench
 SCHEME = "test-{username}"
 DAC_READ_SEARCH = 1 << 2
 RESERVE_AND_A_LITTLE = "size=272m"
+PIECE, PIECES = 2**24, 64
+"""So far apart that the compressor sees no piece twice."""
 
 
 @pytest.fixture
@@ -209,3 +212,25 @@ async def test_sigterm_ends_a_backup(case: Backed) -> None:
     assert case.in_volume() == THESIS
     assert not [*case.store.directory.iterdir(), *case.helpers()]
     case.relay.flowing.set()
+
+
+async def test_sigterm_ends_the_backup_of_a_large_home(case: Backed) -> None:
+    """The same in the middle of 1 GiB that nobody holds up: what was already written of the backup is gone."""
+    large, noise = folder_of(case.bench, case.home) / "large", os.urandom(PIECE)
+    with large.open("wb") as file:
+        for _ in range(PIECES):
+            file.write(noise)
+    resetting = asyncio.ensure_future(case.reset())
+    await asyncio.to_thread(until, lambda: _bytes_in(case.store.directory) > PIECE, "a part of a backup")
+    assert await asyncio.to_thread(case.agent.terminate) == 0
+    assert (await resetting)[0] == "BACKUP_FAILED"
+    assert [outcome["reason"] for outcome in case.outcomes()] == ["BACKUP_FAILED"]
+    assert case.in_volume() == THESIS
+    with large.open("rb") as file:
+        assert all(piece == noise for piece in iter(lambda: file.read(PIECE), b""))
+    assert large.stat().st_size == PIECES * PIECE
+    assert not [*case.store.directory.iterdir(), *case.helpers()]
+
+
+def _bytes_in(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.iterdir())

@@ -193,7 +193,7 @@ async def test_containers_that_are_not_the_hubs(hub: Hub) -> None:
             lambda api, reference=reference: api.inspect_container(reference),  # type: ignore[misc] # bound at once
             lambda api, reference=reference: api.start(reference),  # type: ignore[misc] # as above
             lambda api, reference=reference: api.stop(reference),  # type: ignore[misc] # as above
-            lambda api, reference=reference: api.remove_container(reference),  # type: ignore[misc] # as above
+            lambda api, reference=reference: api.remove_container(reference, v=True),  # type: ignore[misc] # as above
         ]
         for call in calls:
             with pytest.raises(NotFound, match="No such container"):

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,12 @@ from hubwarden_agent.engine.docker_engine import DockerEngine
 from hubwarden_agent.engine.port import Helper
 from hubwarden_agent.names import ImageId, RequestId, Username, VolumeName
 from hypothesis import HealthCheck, Phase, given, settings
+from large_homes import holes, many_files
 from private_engine import Workbench
 from trees import About, File, Folder, HardLink, Pipe, Symlink, build, snapshot, socket_in, trees
 
+AT_LENGTH = 250.0
+"""Seconds for what takes long with a very large home."""
 HOME_TREE = Folder(
     {
         b"thesis": File(((2**24, b"the end"),), About(0o640, 1000, 100, 1234567890_123456789, {"user.a": b"\0"}, 6)),
@@ -48,13 +52,13 @@ def _backups_required(place: Place, helper_image: ImageId) -> None:
 
 def tool(place: Place, *arguments: str) -> Any:
     """`hubwarden-agent` with the place's configuration."""
-    return run(*arguments, "--config", str(place.configuration))
+    return run(*arguments, "--config", str(place.configuration), patience=AT_LENGTH)
 
 
 async def reset(place: Place, username: str) -> Any:
     """A home deleted, as a Hub asks for it."""
     async with client(place.socket) as stub:
-        return await stub.ResetHomeVolume(reset_request(username), timeout=PATIENCE)
+        return await stub.ResetHomeVolume(reset_request(username), timeout=AT_LENGTH)
 
 
 @pytest.mark.usefixtures("_backups_required")
@@ -92,6 +96,28 @@ async def test_a_reset_home_comes_back(place: Place, bench: Workbench) -> None:
     listed = [json.loads(line) for line in tool(place, "backups", "list", "--json").stdout.splitlines()]
     assert [one["tar_bytes"] for one in listed] == [listed[0]["tar_bytes"]] * 2
     assert tool(place, "backups", "verify").returncode == 0
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("fill", [many_files, holes])
+@pytest.mark.usefixtures("_backups_required")
+async def test_a_very_large_home_comes_back(fill: Callable[[Path], None], place: Place, bench: Workbench) -> None:
+    """200,000 files, or 10 GiB of which nearly all is hole and stays so: the same content and metadata."""
+    user = bench.username()
+    home = Path(bench.volume(f"jupyterlab-{user}_home").attrs["Mountpoint"])
+    fill(home)
+    before = snapshot(os.fsencode(home))
+    with serving(place) as agent:
+        answer = await reset(place, user)
+        assert not home.exists()
+        agent.terminate()
+        assert agent.process.wait(PATIENCE) == 0
+
+    done = await asyncio.to_thread(tool, place, "restore", answer.backup_id, "--user", user)
+
+    assert done.returncode == 0, done.stderr
+    assert snapshot(os.fsencode(home)) == before
+    assert sum(path.stat().st_blocks * 512 for path in home.iterdir()) < 2**24
 
 
 class TestRoundTrips:

@@ -1,74 +1,142 @@
-"""The table of states over Docker, for every state that Docker can be made to hold.
+"""The table of states over Docker, for every state that Docker can be made to hold, and who holds a home.
 
-Not here, but over the fake engine in `unit/agent/test_states.py`: `removing` and `dead`, which Docker passes through at
-times of its own, and `exited` or `restarting` together with AutoRemove, which Docker does not have: it removes the
-first and refuses to create the second.
+Not here, but over the fake engine in `unit/agent/test_states.py`: `exited` or `restarting` together with AutoRemove.
+Docker removes the first in the same breath (the half of that which can be held is `removing`, or `dead` if it fails),
+and refuses to create the second.
 """
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import pytest
 from agent_stage import AgentStage
 from docker.errors import NotFound  # noqa: TID251 - tests look at the engine behind the agent's back
+from ends_of_containers import die, is_gone, removing, state
 from hub.stack import wait_for
 from hubwarden_agent.clock import SystemClock
+from hubwarden_agent.config import ResetPolicy
 from hubwarden_agent.engine.docker_engine import DockerEngine
+from hubwarden_agent.engine.port import Container
+from hubwarden_agent.errors import Reason
+from hubwarden_agent.names import VolumeName
+from hubwarden_agent.operations import reset
 from private_engine import Workbench
-from states import CASES, Case, S, ask
+from states import CASES, DONE, Case, S, ask
 
-NEVER = {S.REMOVING, S.DEAD}
-NEVER_WITH_AUTO_REMOVE = NEVER | {S.EXITED, S.RESTARTING}
+NEVER_WITH_AUTO_REMOVE = {S.EXITED, S.RESTARTING}
 FAILS_UNTIL_MENDED = "[ -e /data/mended ] || exit 1; trap 'exit 0' TERM; while :; do sleep 0.1; done"
+STOPPED = [
+    Case("reset", own=True, state=state, auto_remove=auto_remove)
+    for state, auto_remove in product((S.CREATED, S.EXITED, S.DEAD), (False, True))
+]
 
 
 def held(case: Case) -> bool:
     """Whether Docker can hold such a container in this state."""
-    return case.state not in (NEVER_WITH_AUTO_REMOVE if case.auto_remove else NEVER)
+    return not (case.auto_remove and case.state in NEVER_WITH_AUTO_REMOVE)
 
 
-def make(bench: Workbench, case: Case, username: str) -> Any:
-    """A container in the case's state, with the user's home mounted."""
+@contextmanager
+def make(bench: Workbench, case: Case, username: str) -> Iterator[Any]:
+    """A container in the case's state, with the user's home mounted; one that is being removed, for the body."""
     volume = bench.volume(f"jupyterlab-{username}_home")
     options: dict[str, Any] = {"labels": case.labels(username), "auto_remove": case.auto_remove}
     if case.state is S.RESTARTING:
         options |= {"command": FAILS_UNTIL_MENDED, "restart_policy": {"Name": "always"}}
-    name, started = case.container_name(username), case.state is not S.CREATED
+    name, ends = case.container_name(username), case.state in {S.REMOVING, S.DEAD}
+    started = case.auto_remove if ends else case.state is not S.CREATED
     container = bench.container(name, start=started, mounts={volume.name: "/data"}, **options)
-    if case.state is S.PAUSED:
-        container.pause()
-    elif case.state is S.EXITED:
-        container.stop(timeout=1)
-    elif case.state is S.RESTARTING:
-        # Docker waits longer after each failure: after this many it is seconds, in which the state holds.
-        wait_for(lambda: bench.client.api.inspect_container(container.id)["RestartCount"] > 5, "failing often enough")
-        wait_for(lambda: state(container) == S.RESTARTING, "restarting")
-        Path(volume.attrs["Mountpoint"], "mended").touch()
-    assert state(container) == case.state
-    return container
+    with ExitStack() as stack:
+        if case.state is S.PAUSED:
+            container.pause()
+        elif case.state is S.EXITED:
+            container.stop(timeout=1)
+        elif case.state is S.REMOVING:
+            stack.enter_context(removing(container, by_itself=case.auto_remove))
+        elif case.state is S.DEAD:
+            die(container, by_itself=case.auto_remove)
+        elif case.state is S.RESTARTING:
+            fail_often(bench, container, Path(volume.attrs["Mountpoint"], "mended"))
+        assert state(container) == case.state
+        yield container
 
 
-def state(container: Any) -> str:
-    """What Docker says now."""
-    container.reload()
-    return str(container.status)
+def fail_often(bench: Workbench, container: Any, mended: Path) -> None:
+    """Docker waits longer after each failure: after this many it is seconds, in which `restarting` holds."""
+    wait_for(lambda: bench.client.api.inspect_container(container.id)["RestartCount"] > 5, "failing often enough")
+    wait_for(lambda: state(container) == S.RESTARTING, "restarting")
+    mended.touch()
+
+
+def has_home(bench: Workbench, username: str) -> bool:
+    """Whether the home is there."""
+    try:
+        bench.client.volumes.get(f"jupyterlab-{username}_home")
+    except NotFound:
+        return False
+    return True
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if held(case)], ids=str)
-async def test_every_state_that_docker_holds(case: Case, bench: Workbench, engine: DockerEngine) -> None:
+async def test_every_state_that_docker_holds(
+    case: Case, bench: Workbench, engine: DockerEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The table's answer; and what was refused is as it was."""
+    monkeypatch.setattr(reset, "REMOVING_PATIENCE", 1)
     username = bench.username()
-    container = make(bench, case, username)
     stage = AgentStage(engine=engine, clock=SystemClock())
-    assert await ask(stage, case, username) is case.answer
-    if case.answer:
-        assert state(container) == case.state
-        assert bench.client.volumes.get(f"jupyterlab-{username}_home")
-    elif case.operation == "restart":
-        assert state(container) == S.RUNNING
-    else:
-        for gone in (container.reload, lambda: bench.client.volumes.get(f"jupyterlab-{username}_home")):
-            with pytest.raises(NotFound):
-                gone()
+    with make(bench, case, username) as container:
+        assert await ask(stage, case, username) is case.answer
+        if case.answer:
+            assert state(container) == case.state
+            assert has_home(bench, username)
+        elif case.operation == "restart":
+            assert state(container) == S.RUNNING
+        else:
+            assert is_gone(container)
+            assert not has_home(bench, username)
+
+
+@pytest.mark.parametrize("keep", [False, True], ids=["remove", "refuse"])
+@pytest.mark.parametrize("case", [case for case in STOPPED if held(case)], ids=str)
+async def test_a_stopped_container_of_the_user(
+    case: Case, bench: Workbench, engine: DockerEngine, *, keep: bool
+) -> None:
+    """Goes with the home, one that was created long ago too; or by policy both stay: CONTAINER_KEPT."""
+    username = bench.username()
+    policy = ResetPolicy(stopped_container="refuse" if keep else "remove", start_timeout=0)
+    stage = AgentStage(engine=engine, clock=SystemClock(), policy=policy)
+    with make(bench, case, username) as container:
+        assert await ask(stage, case, username) is (Reason.CONTAINER_KEPT if keep else DONE)
+        assert is_gone(container) is not keep
+        assert has_home(bench, username) is keep
+
+
+@pytest.mark.parametrize("auto_remove", [False, True])
+async def test_a_container_that_is_removed_in_the_end(
+    bench: Workbench, engine: DockerEngine, monkeypatch: pytest.MonkeyPatch, *, auto_remove: bool
+) -> None:
+    """A reset that found it `removing` waits for that, and then goes on."""
+    looked, ask_docker = asyncio.Event(), engine.containers_holding
+
+    async def holding(volume: VolumeName) -> tuple[Container, ...]:
+        found = await ask_docker(volume)
+        if [holder.state for holder in found] == [S.REMOVING]:
+            looked.set()
+        return found
+
+    monkeypatch.setattr(engine, "containers_holding", holding)
+    case = Case("reset", own=True, state=S.REMOVING, auto_remove=auto_remove)
+    username = bench.username()
+    with make(bench, case, username):
+        resetting = asyncio.ensure_future(ask(AgentStage(engine=engine, clock=SystemClock()), case, username))
+        await looked.wait()
+        assert not resetting.done()
+    assert await resetting is DONE
+    assert not has_home(bench, username)

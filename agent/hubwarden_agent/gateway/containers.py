@@ -26,8 +26,6 @@ STOP_SECONDS = 10
 CHANGES_PER_USER = "30/minute"
 """Starts, stops and removals: each costs two lines of the audit, which keeps only so many."""
 
-_YES = frozenset({"True", "true", "1"})
-
 
 class Containers:
     """Answers calls about containers that exist.
@@ -70,11 +68,10 @@ class Containers:
         return Answer(204)
 
     async def remove(self, call: Call, deed: Deed) -> Answer:
-        """`DELETE /containers/{reference}`, never with force, and never a named volume with it."""
-        anonymous_volumes = call.query.get("v") in _YES
+        """`DELETE /containers/{reference}`, never with force; volumes go with it that have no name, and no other."""
         async with self.changing(call.reference, deed) as container:
             try:
-                await self._engine.remove_container(container.id, anonymous_volumes=anonymous_volumes)
+                await self._engine.remove_container(container.id, anonymous_volumes=True)
             except Conflict as error:
                 raise _not_removable(container) from error
         return Answer(204)

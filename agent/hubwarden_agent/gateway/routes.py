@@ -73,7 +73,6 @@ class Route:
 
 
 _NAME = r"[a-zA-Z0-9][a-zA-Z0-9_.-]{1,254}"
-_FLAG = re.compile(r"True|False|true|false|1|0")
 _NO = re.compile(r"False|false|0")
 _VERSION_PREFIX = re.compile(r"/v1\.([1-9][0-9])(?=/)")
 _PATH = re.compile(r"/[A-Za-z0-9._:/@-]*")
@@ -104,7 +103,8 @@ ROUTES: tuple[Route, ...] = (
         re.compile(rf"/containers/({_NAME})"),
         Operation.REMOVE,
         {
-            "v": _Parameter(_FLAG, required=False),
+            # A volume without a name that a removal left behind would be counted by nothing, and found by nobody.
+            "v": _required(r"True|true|1"),
             "link": _Parameter(_NO, required=False),
             "force": _Parameter(_NO, required=False),
         },

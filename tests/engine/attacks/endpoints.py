@@ -13,7 +13,7 @@ TWINS = {
     "GET": (Request("GET", "/v1.44/containers/@own_id@/json"), 200),
     "HEAD": (Request("GET", "/v1.44/containers/@own_id@/json"), 200),
     "POST": (Request("POST", "/v1.44/containers/@own_id@/start"), 204),
-    "DELETE": (Request("DELETE", "/v1.44/containers/@own_id@"), 204),
+    "DELETE": (Request("DELETE", "/v1.44/containers/@own_id@?v=True"), 204),
     "PUT": (Request("POST", "/v1.44/containers/@own_id@/start"), 204),
 }
 

@@ -53,6 +53,7 @@ def _reference(method: str, suffix: str, reference: str, control: Any, query: st
 
 
 SPOILS = Ours("would change the others that all cases share; the inspect beside it proves the reference")
+GONE = Ours("would take away what the attack is on; test_numbers shows which volumes are meant")
 
 CASES: tuple[Case, ...] = (
     _image("@victim_image_id@"),
@@ -99,12 +100,14 @@ CASES: tuple[Case, ...] = (
     _reference("POST", "/start", "@victim_id@", Says(304)),
     _reference("POST", "/stop", "@victim@", SPOILS),
     _reference("POST", "/stop", "@victim_id@", SPOILS),
-    _reference("DELETE", "", "@victim@", Says(409)),
+    _reference("DELETE", "", "@victim@", Says(409), "?v=True"),
     _reference("DELETE", "", "@victim_id@", Says(409), "?v=True&link=False&force=False"),
-    Case("remove with force", "a running container, gone", Request("DELETE", f"{OWN}?force=True"),
-         Request("DELETE", f"{OWN}?force=False"), SPOILS, 400, "force", 204),
-    Case("remove a link", "another's link", Request("DELETE", f"{OWN}?link=True"),
-         Request("DELETE", f"{OWN}?link=False"), Says(500), 400, "link", 204),
+    Case("remove with force", "a running container, gone", Request("DELETE", f"{OWN}?v=True&force=True"),
+         Request("DELETE", f"{OWN}?v=True&force=False"), SPOILS, 400, "force", 204),
+    Case("remove a link", "another's link", Request("DELETE", f"{OWN}?v=True&link=True"),
+         Request("DELETE", f"{OWN}?v=True&link=False"), Says(500), 400, "link", 204),
+    *(Case(f"remove{query}", "volumes without a name, which nothing counts", Request("DELETE", f"{OWN}{query}"),
+           Request("DELETE", f"{OWN}?v=True"), GONE, 400, "parameter v", 204) for query in ("", "?v=False", "?v=0")),
     Case("rename", "another's name", Request("POST", f"{OWN}/rename?name=hub-@user@"), Request("POST", f"{OWN}/start"),
          SPOILS, 403, "endpoint", 204),
     Case("update", "no limits, after the fact",

@@ -79,7 +79,7 @@ ROOT_OF_THE_HOST: dict[str, dict[str, Any]] = {
 async def test_what_the_gateway_would_not_create_is_not_adopted(stage: GatewayStage, old: Old, what: str) -> None:
     """A name, a user and a home that are right do not help: it does not exist, and is not started."""
     made = old.made(**ROOT_OF_THE_HOST[what])
-    for method, suffix in (("GET", "/json"), ("POST", "/start"), ("POST", "/stop"), ("DELETE", "")):
+    for method, suffix in (("GET", "/json"), ("POST", "/start"), ("POST", "/stop"), ("DELETE", "?v=True")):
         for reference in (old.name, made.id):
             assert (await stage.request(method, f"/v1.44/containers/{reference}{suffix}")).status == 404
     made.reload()

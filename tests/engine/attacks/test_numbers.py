@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import re
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -109,3 +111,35 @@ async def test_a_thousand_volumes_left_behind(
         await stage.request("DELETE", f"/v1.44/containers/jupyterlab-{has_one}?v=True")
         bench.client.volumes.get(f"jupyterlab-{has_one}_home").remove()
         assert await crowd.create(stage, has_none) == 201
+
+
+@pytest.fixture
+def declaring(bench: Workbench) -> Iterator[str]:
+    """An image that declares two paths as volumes."""
+    dockerfile = io.BytesIO(f"FROM {bench.image}\nVOLUME /scratch /more\n".encode())
+    image, _ = bench.client.images.build(fileobj=dockerfile, tag="hubwarden-test/declaring:latest", rm=True)
+    yield image.tags[0]
+    bench.client.images.remove(image.tags[0], force=True)  # also where a failed test leaves its container
+
+
+async def test_volumes_that_an_image_declares(
+    bench: Workbench, engine: DockerEngine, tmp_path: Path, declaring: str
+) -> None:
+    """They have no name, and go with their container: never more than the containers that there may be bring."""
+    crowd = Crowd(bench, FEW)
+    policy = replace(POLICY, images=(declaring,), max_containers=_taken(bench) + 1, max_creates=parse_rate("99/minute"))
+    before = _nameless(bench)
+    async with gateway(engine, tmp_path, spawn=policy) as stage:
+        for user in crowd.users:
+            path = f"/v1.44/containers/jupyterlab-{user}"
+            assert (await stage.create(spawner_body(user, Image=declaring), f"jupyterlab-{user}")).status == 201
+            assert len(_nameless(bench) - before) == 2
+            assert [(await stage.request("DELETE", f"{path}{query}")).status for query in ("", "?v=False")] == [400] * 2
+            assert (await stage.request("DELETE", f"{path}?v=True")).status == 204
+        assert _nameless(bench) == before
+    assert (crowd.containers(), crowd.volumes()) == (0, FEW)
+
+
+def _nameless(bench: Workbench) -> set[str]:
+    """What Docker calls volumes that nobody gave a name to."""
+    return {volume.name for volume in bench.client.volumes.list() if re.fullmatch("[0-9a-f]{64}", volume.name)}

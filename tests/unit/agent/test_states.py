@@ -1,4 +1,4 @@
-"""The whole table of states over the fake engine: also `removing` and `dead`, which Docker cannot be made to hold."""
+"""The whole table of states over the fake engine: also the two that Docker does not have together with AutoRemove."""
 
 from __future__ import annotations
 

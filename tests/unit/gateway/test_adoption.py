@@ -92,7 +92,7 @@ async def test_not_adopted(stage: GatewayStage, fake: FakeEngine, why: str) -> N
             ("GET", f"{path}/json"),
             ("POST", f"{path}/start"),
             ("POST", f"{path}/stop"),
-            ("DELETE", path),
+            ("DELETE", f"{path}?v=True"),
         ):
             reply = await stage.request(method, target)
             assert (reply.status, reply.message) == (404, f"No such container: {reference}"), (why, method)
@@ -127,7 +127,7 @@ async def test_adopted(stage: GatewayStage, fake: FakeEngine) -> None:
     assert "JUPYTERHUB_API_TOKEN=t" in shown.json["Config"]["Env"]
     with stage.locks.hold(Username("alice")):
         assert (await stage.request("POST", f"{PATH}/stop")).status == 409
-    for method, suffix in (("POST", "/stop"), ("POST", "/start"), ("POST", "/stop"), ("DELETE", "")):
+    for method, suffix in (("POST", "/stop"), ("POST", "/start"), ("POST", "/stop"), ("DELETE", "?v=True")):
         assert (await stage.request(method, f"{PATH}{suffix}")).status == 204
     recorded = {line.entry.username for line in stage.audit.lines if line.phase == "intent"}
     assert recorded == {"alice"}
