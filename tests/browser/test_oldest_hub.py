@@ -84,6 +84,8 @@ def test_a_restart_and_a_reset(person: Person) -> None:
     confirm = person.ask_to_restart()
     expect(person.dialog).to_contain_text("Running kernels and terminals are ended")
     assert_accessible(person.page, "question of a restart")
+    person.page.emulate_media(reduced_motion="reduce")
+    expect(person.dialog.locator(".progress-bar")).to_have_css("transition-duration", "0s")
     confirm.click()
     person.page.wait_for_url(f"**/user/{person.name}/**")
     expect(person.page.locator("body")).to_contain_text(f'"user": "{person.name}"')
