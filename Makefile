@@ -118,6 +118,7 @@ bench: setup engine $(NODE)/setup.stamp ## measure, against what is measured bes
 	$(BIN)/python bench/hub_latency.py
 	$(BIN)/python bench/click_to_ready.py
 	$(BIN)/python bench/admin_page.py
+	$(BIN)/python bench/page_follows.py
 
 soak: setup engine ## 10,000 mixed operations on real containers, and what is left of them in the agent
 	$(BIN)/python bench/soak.py
