@@ -14,6 +14,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 from browser.conftest import launched_chromium
 from deployment import Deployment, Person, deployment
 from playwright.sync_api import Page, expect
+from playwright.sync_api import TimeoutError as NotInTime
 
 ROUNDS = 12
 BEAT = 1.5
@@ -100,9 +102,12 @@ class Watcher:
         """A second tab, up to date."""
         time.sleep(random.uniform(0, BEAT))  # noqa: S311 - as below: which of the two asks first
         tab = self.page.context.new_page()
-        tab.goto(self.home)
-        expect(tab.locator(READY)).to_be_visible()
-        return tab
+        for _attempt in range(5):  # Chromium loses parts of a page when the machine gets a network interface
+            tab.goto(self.home)
+            with suppress(NotInTime):
+                tab.locator(READY).wait_for(timeout=5_000)
+                return tab
+        raise RuntimeError(f"{self.home} does not come up")
 
 
 def one_round(quick: Watcher, slow: Watcher, seconds: dict[str, list[float]]) -> None:
