@@ -1,7 +1,8 @@
 """The record of what the agent was about to do, and of what came of it.
 
 What holds here: an intent is on disk (fsync) before its caller goes on; if it cannot be written the caller gets
-`AUDIT_UNAVAILABLE` and does nothing. Lines are only ever appended, each chained to the one before (`audit_chain`). An
+`AUDIT_UNAVAILABLE` and does nothing. Lines are only ever appended, each chained to the one before (`audit_chain`);
+those that wait while others are flushed share the next flush, or many spawns at once would queue for the disk. An
 outcome that cannot be written is kept and goes before any other line, so nothing new is done until it is there.
 Refusals are recorded at a bounded rate, so that nobody can fill the disk by being refused. A line holds names and
 reasons, never what Docker said and never a secret.
@@ -13,8 +14,9 @@ import asyncio
 import datetime as dt
 import logging
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, fields
+from queue import SimpleQueue
 from typing import Any, Protocol, Self
 
 from hubwarden_agent.audit_segments import Segments
@@ -86,6 +88,15 @@ class AuditTrail(Protocol):
         """Record that something was refused, at a bounded rate. Never raises: the answer is no in any case."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Waiting:
+    """A line on its way to the disk. One that is owed stays owed if it does not get there."""
+
+    line: Mapping[str, Any]
+    owed: bool
+    written: Future[None] = field(default_factory=Future)
+
+
 class AuditFile:
     """An audit trail in files of JSON lines.
 
@@ -101,6 +112,7 @@ class AuditFile:
         self._denials = denials
         self._unrecorded = 0
         self._owed: list[Mapping[str, Any]] = []
+        self._waiting: SimpleQueue[_Waiting] = SimpleQueue()
         self._thread = ThreadPoolExecutor(1, "audit")
 
     def history(self) -> Iterator[Past]:
@@ -161,13 +173,23 @@ class AuditFile:
 
     async def _append(self, line: Mapping[str, Any], *, owed: bool = False) -> None:
         # Shielded: a caller that is cancelled must not leave half a thought; the line is written or refused as a whole.
-        await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._thread, self._write, line, owed))
+        waiting = _Waiting(line, owed)
+        waiting.written.set_running_or_notify_cancel()  # from here on nobody can cancel it
+        self._waiting.put(waiting)
+        self._thread.submit(self._write)
+        await asyncio.shield(asyncio.wrap_future(waiting.written))
 
-    def _write(self, line: Mapping[str, Any], owed: bool) -> None:  # noqa: FBT001 - run_in_executor has no keywords
-        if owed:
-            self._owed.append(line)
-        while self._owed:
-            self._segments.append(self._owed[0])
-            del self._owed[0]
-        if not owed:
-            self._segments.append(line)
+    def _write(self) -> None:
+        """Put every line that waits on disk, together with what is owed: all of them, or none."""
+        waiting = [self._waiting.get() for _ in range(self._waiting.qsize())]
+        self._owed += [one.line for one in waiting if one.owed]
+        try:
+            if waiting:
+                self._segments.append([*self._owed, *(one.line for one in waiting if not one.owed)])
+                self._owed.clear()
+        except Exception as error:  # noqa: BLE001 - whatever it is, whoever waits is told
+            for one in waiting:
+                one.written.set_exception(error)
+        else:
+            for one in waiting:
+                one.written.set_result(None)

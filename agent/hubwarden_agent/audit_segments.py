@@ -1,7 +1,7 @@
 """The audit's files: the segment that is written, the ones that were set aside, and the chain through all of them.
 
-What holds here: a line is on disk (fsync) when `append` returns; one that could not be written whole was taken back,
-or, where not even that worked, nothing is ever written behind it. Segments are numbered, so that their order does not
+What holds here: lines are on disk (fsync) when `append` returns; what could not be written whole was taken back, or,
+where not even that worked, nothing is ever written behind it. Segments are numbered, so that their order does not
 depend on a clock. What a crash cut off is reported and set aside as it is. Old segments go only once a line of the new
 one is on disk, so that a full disk never costs history.
 """
@@ -12,7 +12,7 @@ import logging
 import mmap
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
@@ -52,7 +52,7 @@ class Segments:
 
     Args:
         path: the one that is written; made if missing. Its directory has to exist.
-        max_bytes: a segment that has grown to this is set aside before the next line.
+        max_bytes: a segment that has grown to this is set aside before the next lines.
         keep: how many that were set aside are kept.
         fsync: flushes one file descriptor to disk; `os.fsync` but in tests.
 
@@ -75,19 +75,22 @@ class Segments:
         """The last line that is on disk."""
         return self._head
 
-    def append(self, fields: Mapping[str, Any]) -> None:
-        """Put one line on disk.
+    def append(self, lines: Iterable[Mapping[str, Any]]) -> None:
+        """Put lines on disk, with one flush for all of them.
 
         Raises:
-            OSError: it is not there, and nothing of it will ever be read as a line.
+            OSError: none of them is there, and nothing of them will ever be read as a line.
         """
         begun = self._closed or self._is_full_or_gone()
         if begun:
             self._begin_segment()
-        line, head = link(fields, self._head)
+        linked, head = b"", self._head
+        for fields in lines:
+            line, head = link(fields, head)
+            linked += line
         before = os.fstat(self._descriptor).st_size
         try:
-            self._put(line)
+            self._put(linked)
         except OSError:
             self._take_back(before)
             raise
@@ -145,13 +148,13 @@ class Segments:
         status = os.fstat(self._descriptor)
         return status.st_size >= self._max_bytes or not status.st_nlink
 
-    def _put(self, line: bytes) -> None:
-        if os.write(self._descriptor, line) != len(line):
-            raise OSError("the disk took only a part of a line")
+    def _put(self, lines: bytes) -> None:
+        if os.write(self._descriptor, lines) != len(lines):
+            raise OSError("the disk took only a part of what was written")
         self._fsync(self._descriptor)
 
     def _take_back(self, size: int) -> None:
-        """Nobody was told of this line; where it cannot be taken back it ends its segment."""
+        """Nobody was told of these lines; where they cannot be taken back they end their segment."""
         try:
             os.ftruncate(self._descriptor, size)
         except OSError:

@@ -111,12 +111,18 @@ max_creates = "10000/minute"
 
 @dataclass
 class Agent:
-    """`hubwarden-agent serve` on the private engine; `spawn` is TOML that is put at the end of its `[spawn]`."""
+    """`hubwarden-agent serve` on the private engine.
+
+    Attributes:
+        spawn: TOML that is put at the end of its `[spawn]`.
+        program: what to run; `hubwarden-agent`, unless another.
+    """
 
     directory: Path
     engine: str
     image: str
     spawn: str = ""
+    program: tuple[str, ...] = (str(Path(sys.executable).with_name("hubwarden-agent")),)
     process: Process = field(init=False)
 
     def __post_init__(self) -> None:
@@ -137,8 +143,7 @@ class Agent:
 
     def start(self) -> None:
         """Start it, and wait until both sockets answer."""
-        command = [str(Path(sys.executable).with_name("hubwarden-agent")), "serve"]
-        self.process.launch([*command, "--config", str(self.directory / "agent.toml")])
+        self.process.launch([*self.program, "serve", "--config", str(self.directory / "agent.toml")])
         wait_for(lambda: self.process.alive() and connects(self.socket) and connects(self.gateway), "agent")
 
     def stop(self) -> None:

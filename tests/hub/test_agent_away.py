@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
+import newer_agent
 from hub.people import Person
 from hub.stack import Agent, Hub, wait_for
 
@@ -54,3 +57,25 @@ def test_a_hub_that_starts_without_the_agent_keeps_its_servers(
     wait_for(person.is_ready, "the server")
     assert person.container().id == container
     assert person.visit().json()["user"] == person.name
+
+
+def test_a_newer_agent_takes_over_while_servers_run(
+    own_agent: Agent, make_hub: Callable[..., Hub], make_person: Callable[..., Person]
+) -> None:
+    """It says more than the plugin knows: no server is declared dead, and everything goes on as before."""
+    hub = make_hub(own_agent)
+    hub.start()
+    running, stopped = make_person(hub), make_person(hub)
+    running.start()
+    stopped.start()
+    stopped.stop()
+    before = running.container().id
+    own_agent.stop()
+    own_agent.program = (sys.executable, str(Path(newer_agent.__file__)))
+    own_agent.start()
+    assert running.is_ready()
+    assert running.visit().json()["user"] == running.name
+    assert running.restart().json()["container_id"] == before
+    assert stopped.home().json()["exists"]
+    assert stopped.reset().json()["volume"] == stopped.volume("home")
+    assert running.is_ready()

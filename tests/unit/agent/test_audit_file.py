@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from agent_stage import SECRET
+from agent_stage import SECRET, until
 from fake_edges import FakeClock
 from hubwarden_agent.audit import AuditFile, Entry
 from hubwarden_agent.audit_segments import Segments
@@ -235,6 +235,49 @@ class TestFailure:
             path.mkdir()
         with pytest.raises(OSError, match=r"audit\.jsonl"):
             make()
+
+    async def test_what_waits_for_a_flush_shares_the_next_one(self, make: Make, path: Path) -> None:
+        """Fifty intents during one flush need one more, and every caller goes on only after it."""
+        flushing, flushes = threading.Event(), list[int]()
+
+        def fsync(_: int) -> None:
+            flushes.append(len(_lines(path)))
+            flushing.wait(timeout=10)
+
+        audit = make(fsync=fsync)
+        first = asyncio.create_task(audit.intent(ENTRY))
+        await until(lambda: flushes == [1])
+        others = [asyncio.create_task(audit.intent(ENTRY)) for _ in range(50)]
+        await asyncio.sleep(0)
+        assert not any(other.done() for other in others)
+        flushing.set()
+        await asyncio.gather(first, *others)
+        assert flushes == [1, 51]
+        assert _whole(path)
+
+    async def test_what_shares_a_flush_that_fails_is_refused_together(self, make: Make, path: Path) -> None:
+        """No caller goes on, nothing of theirs is left, and the outcome among them is still owed."""
+        flushing, flushes = threading.Event(), list[int]()
+
+        def fsync(_: int) -> None:
+            flushes.append(len(_lines(path)))
+            flushing.wait(timeout=10)
+            if len(flushes) == 2:  # the one that is shared
+                _broken()
+
+        audit = make(fsync=fsync)
+        first = asyncio.create_task(audit.intent(ENTRY))
+        await until(lambda: flushes == [1])
+        outcome = asyncio.create_task(audit.outcome(ENTRY, None, 7))
+        refused = [asyncio.create_task(_refused(audit)) for _ in range(3)]
+        await asyncio.sleep(0)
+        flushing.set()
+        assert await asyncio.gather(*refused) == [Reason.AUDIT_UNAVAILABLE] * 3
+        await asyncio.gather(first, outcome)
+        assert (flushes, len(_lines(path))) == ([1, 5], 1)
+        await audit.intent(ENTRY)
+        assert [line["phase"] for line in _lines(path)] == ["intent", "outcome", "intent"]
+        assert _whole(path)
 
     async def test_a_caller_that_is_cancelled_leaves_a_whole_line(self, make: Make, path: Path) -> None:
         """A line is written or refused as a whole, even one that still waits for another's flush."""

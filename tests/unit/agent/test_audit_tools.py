@@ -27,7 +27,7 @@ def path(tmp_path: Path) -> Path:
         common = {"time": time, "username": user, "operation": operation, "phase": "intent"}
         if number in (2, 4):
             segments._begin_segment()
-        segments.append(common | dict.fromkeys(names, ""))
+        segments.append([common | dict.fromkeys(names, "")])
     return path
 
 
