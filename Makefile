@@ -71,7 +71,7 @@ test-hub: setup engine $(HUBS:=/setup.stamp) $(NODE)/setup.stamp ## real Jupyter
 	deploy/every-hub.sh $(HUBWARDEN_TEST_ENGINE) .venv $(HUBS)
 
 # The demo's script, which brings the stack up, stops at what others left on the engine under its users' names.
-test-browser: setup engine $(NODE)/setup.stamp ## Chromium against the compose stack on the private engine
+test-browser: setup engine .venv-hub4/setup.stamp $(NODE)/setup.stamp ## Chromium against the compose stack, and JupyterHub 4.1
 	deploy/need.sh chromium=chromium
 	deploy/engine.sh empty $(HUBWARDEN_TEST_ENGINE)
 	$(PYTEST) tests/browser
@@ -118,6 +118,7 @@ bench: setup engine $(NODE)/setup.stamp ## measure, against what is measured bes
 	$(BIN)/python bench/hub_latency.py
 	$(BIN)/python bench/click_to_ready.py
 	$(BIN)/python bench/admin_page.py
+	$(BIN)/python bench/page_follows.py
 
 soak: setup engine ## 10,000 mixed operations on real containers, and what is left of them in the agent
 	$(BIN)/python bench/soak.py

@@ -22,8 +22,9 @@ from hubwarden_hub.operations import Operation
 from hubwarden_hub.progress_api import standing
 from hubwarden_hub.reach import Reach
 
-_LOOK_EVERY = 1.4
-"""Seconds between two polls of one server that pages ask for; a page asks every 1.5 s."""
+_LOOK_EVERY = 0.4
+"""Seconds between two polls of one server that pages ask for. A page that asks just after another one learns of a crash
+this much later than by its own beat of 1.5 s."""
 _PATIENCE = 0.5
 """Seconds that an answer waits for such a poll: a slow engine must not make the page slow."""
 _looks: WeakKeyDictionary[Any, tuple[float, asyncio.Task[Any]]] = WeakKeyDictionary()

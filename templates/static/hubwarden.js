@@ -13,6 +13,7 @@ import { OperationDialog } from "./operation-dialog.js";
 import { showOwnButtons } from "./own-buttons.js";
 import { resetOperation } from "./reset.js";
 import { restartOperation } from "./restart.js";
+import { ServerRows, serverRows } from "./server-rows.js";
 import { DEFAULT_SERVER, readState, serverIn } from "./server-state.js";
 import { ServerWatch } from "./server-watch.js";
 import { phrase, words } from "./words.js";
@@ -28,6 +29,7 @@ function start(root) {
 
   const watch = new ServerWatch(() => readState(hub));
   const home = new HomeVolume(hub, render);
+  const rows = new ServerRows();
   const page = { hub, home, addresses, changed, known, user: jhdata.user };
   const surfacesOf = (name) => ({ notice, dialog: new OperationDialog(element(`${name}-dialog`), words[name], notice) });
   const restartSurfaces = surfacesOf("restart");
@@ -53,6 +55,7 @@ function start(root) {
     if ("mayReset" in root.dataset) home.follow(serverIn(state, DEFAULT_SERVER));
     elsewhere.follow(state);
     render();
+    rows.follow(state, isFree());
   }
 
   function changed() {
@@ -62,6 +65,10 @@ function start(root) {
 
   function busy() {
     return operations().some((operation) => operation.running);
+  }
+
+  function isFree() {
+    return !busy() && notice.isEmpty && !root.querySelector("dialog[open]");
   }
 
   function operations() {
@@ -98,8 +105,7 @@ function show(button, how) {
 
 // JupyterHub's script takes its own kind of handlers off everything in a row while it works there; not this kind.
 function addToRows(ask) {
-  const rows = document.querySelectorAll("tr.home-server-row[data-server-name]");
-  return Array.from(rows, (row) => {
+  return Array.from(serverRows(), (row) => {
     const name = row.dataset.serverName;
     const button = document.createElement("button");
     button.type = "button";

@@ -11,21 +11,23 @@ import { phrase, words } from "./words.js";
 const text = words.others.many;
 const NAMES_SHOWN = 5;
 
-/** `parts`: panel, sentence, bar, stop, again, close, failures; `dialog` asks; `began()` once confirmed; `changed()` at every step. */
+/** `parts`: panel, sentence, bar, stop, again, close, failures; `dialog` asks; `began()` once confirmed; `changed()` at every step; `closed()` once put away, with the focus. */
 export class ManyPanel {
   #parts;
   #dialog;
   #restart;
   #began;
   #changed;
+  #closed;
   #many = null;
 
-  constructor(parts, dialog, restart, { began, changed }) {
+  constructor(parts, dialog, restart, { began, changed, closed }) {
     this.#parts = parts;
     this.#dialog = dialog;
     this.#restart = restart;
     this.#began = began;
     this.#changed = changed;
+    this.#closed = closed;
     parts.stop.addEventListener("click", () => this.#many.stop());
     parts.again.addEventListener("click", () => this.ask(this.#many.in("failed", "skipped").map(({ target }) => target)));
     parts.close.addEventListener("click", () => this.#close());
@@ -67,6 +69,7 @@ export class ManyPanel {
     this.#many = null;
     this.#parts.panel.classList.add("hidden");
     this.#changed();
+    this.#closed();
   }
 
   #show() {

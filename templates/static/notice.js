@@ -32,6 +32,10 @@ export class Notice {
     this.#element.replaceChildren(box);
   }
 
+  get isEmpty() {
+    return this.#element.childElementCount === 0;
+  }
+
   clear() {
     this.topic = null;
     this.#element.replaceChildren();

@@ -85,9 +85,9 @@ export function nameInWords(server) {
   return server === DEFAULT_SERVER ? words.others.defaultServer : server;
 }
 
-// It stays in sight while the page scrolls, so it can be put away.
+// It stays in sight while the page scrolls, so it can be put away; the focus stays where it was, and is not lost with the button.
 function doneNotice({ notice }, sentences) {
-  return { kind: "success", sentences, actions: [{ label: words.close, run: () => notice.clear() }] };
+  return { kind: "success", sentences, actions: [{ label: words.close, run: () => (notice.clear(), notice.focus()) }] };
 }
 
 function factsAboutHome(user, home) {

@@ -4,6 +4,7 @@
 // Always: only where JupyterHub's markup is as it ships; an operator's own template is left alone.
 // Never: touches them while anything is pending: JupyterHub's own script is at work then.
 
+import { serverRows } from "./server-rows.js";
 import { DEFAULT_SERVER, serverIn } from "./server-state.js";
 import { words } from "./words.js";
 
@@ -13,7 +14,7 @@ export function showOwnButtons(state, { hub, startUrl, changed }) {
   const start = document.getElementById("start");
   const server = serverIn(state, DEFAULT_SERVER);
   if (start && isSettled(server)) showDefault(start, server, { hub, startUrl, changed });
-  for (const row of document.querySelectorAll("tr.home-server-row[data-server-name]")) {
+  for (const row of serverRows()) {
     const named = serverIn(state, row.dataset.serverName);
     if (isSettled(named)) showRow(row, named.kind === "ready");
   }

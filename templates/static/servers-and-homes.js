@@ -54,7 +54,7 @@ function start(root) {
     parts({ panel: "many", sentence: "many-sentence", bar: "many-bar", stop: "many-stop", again: "many-again", close: "many-close", failures: "many-failures" }),
     dialog("restart-many", text.many),
     ({ user, server }, requestId) => restartUntilReady(hubOf(user), server, requestId),
-    { began: () => (notice.clear(), list.clearSelection()), changed },
+    { began: () => (notice.clear(), list.clearSelection()), changed, closed: () => part("select-matching").focus() },
   );
   const list = new UserList(
     parts({ rows: "rows", count: "count", page: "page", previous: "previous", next: "next" }),

@@ -44,7 +44,7 @@ export const words = {
     about: "Reset deletes everything in your home folder. Your workspace and your cache stay.",
     title: "Delete everything in your home?",
     explanation: [
-      "Everything in your home folder is deleted for good, and so are packages that you installed into your server's container if that was kept.",
+      "Everything in your home folder is deleted, and you cannot undo that; packages that you installed into your server's container go too, if it was kept.",
       "Your workspace and your cache stay as they are; the next start of your server begins with a clean home.",
     ],
     confirm: "Delete my home volume",
@@ -235,7 +235,7 @@ export const words = {
     reset: {
       title: "Delete everything in this user's home?",
       explanation: [
-        "Everything in the home folder of the user below is deleted for good, and so are packages installed into their server's container if that was kept.",
+        "Everything in the home folder of the user below is deleted, and neither they nor you can undo that here; packages installed into their server's container go too, if it was kept.",
         "Their workspace and cache stay as they are; their next start begins with a clean home.",
       ],
       confirm: "Delete this home volume",

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote, unquote
@@ -17,9 +19,11 @@ from playwright.sync_api import BrowserContext, Locator, Page, Request, expect
 
 SERVER_STARTS_MILLISECONDS = 120_000
 HOME = "/home/jovyan"
-API_CALL = """async ([method, path]) => {
+API_CALL = """async ([method, path, sent]) => {
     const { base_url, xsrf_token } = window.jhdata;
-    const response = await fetch(`${base_url}api/${path}`, { method, headers: { "X-XSRFToken": xsrf_token } });
+    const headers = { "X-XSRFToken": xsrf_token, "Content-Type": "application/json" };
+    const options = sent ? { method, headers, body: JSON.stringify(sent) } : { method, headers };
+    const response = await fetch(`${base_url}api/${path}`, options);
     const text = await response.text();
     return { status: response.status, body: text ? JSON.parse(text) : null };
 }"""
@@ -157,9 +161,17 @@ class Person:
             assert time.monotonic() < give_up_at, "the Hub does not reach the agent"
             time.sleep(0.2)
 
-    def call(self, method: str, path: str) -> dict[str, Any]:
+    def call(self, method: str, path: str, sent: dict[str, Any] | None = None) -> dict[str, Any]:
         """A request to the Hub's API from this page, with this user's cookies. Returns status and body."""
-        return dict(self.page.evaluate(API_CALL, [method, path]))
+        return dict(self.page.evaluate(API_CALL, [method, path, sent]))
+
+    @contextmanager
+    def another_tab(self, path: str = "hub/home") -> Iterator[Person]:
+        """The same person in a second tab, at another of the Hub's pages."""
+        other = Person(self.stack, self.page.context, self.typed_name)
+        other.open(path)
+        yield other
+        other.page.close()
 
     def _note_operation(self, request: Request) -> None:
         if re.search(r"/(restart-server|reset-home-volume)$", request.url):

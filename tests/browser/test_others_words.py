@@ -8,6 +8,7 @@ import pytest
 from browser import stubs
 from browser.admin import Admin
 from browser.conftest import PersonFactory
+from browser.test_words import NEITHER_IS_KNOWN
 from playwright.sync_api import Route, expect
 
 NAME = "somebody"
@@ -103,6 +104,14 @@ def test_a_home_that_cannot_be_reset_now_says_why_and_is_asked_about_again(admin
     stubs.show_home(admin.person)
     expect(reset).to_be_visible()
     expect(admin.row(NAME)).not_to_contain_text("Too often")
+
+
+def test_the_question_about_anothers_home_warns_and_promises_nothing(admin: Admin) -> None:
+    """As on the user's own page: true with a backup, and without one."""
+    list_user(admin, stubs.STOPPED)
+    admin.row(NAME).get_by_role("button", name="Reset the home").click()
+    expect(admin.dialog).to_contain_text("neither they nor you can undo that here")
+    expect(admin.dialog).not_to_contain_text(NEITHER_IS_KNOWN)
 
 
 def test_among_stopped_servers_none_that_runs_is_selected(admin: Admin) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from browser import stubs
 from browser.person import HOME, Person
 from browser.stack import Stack
 from playwright.sync_api import expect
@@ -48,6 +49,22 @@ def test_a_double_click_sends_one_request(person_with_server: Person) -> None:
     person.ask_to_restart().dblclick()
     expect(person.dialog).to_be_visible()
     person.expect_server()
+    assert len(person.operations) == 1
+
+
+def test_two_clicks_at_one_moment_send_one_request(person: Person) -> None:
+    """Also where nothing moves from under the second click; and Close does not come to where it might meet it."""
+    stubs.show_state(person, default=stubs.READY)
+    held = stubs.Held(person, "restart-server")
+    confirm = person.ask_to_restart()
+    clicked = confirm.bounding_box()
+    confirm.evaluate("button => { button.click(); button.click(); }")
+    close = person.dialog.get_by_role("button", name="Close").bounding_box()
+    assert clicked is not None
+    assert close is not None
+    assert close["x"] + close["width"] <= clicked["x"]
+    held.release(200, stubs.RESTARTED)
+    person.page.wait_for_url("**/hub/home?arrived")
     assert len(person.operations) == 1
 
 

@@ -11,6 +11,7 @@ from browser import stubs
 from browser.person import Person
 from playwright.sync_api import Route, expect
 
+NEITHER_IS_KNOWN = re.compile("for good|backup|dministrator")
 DAYS_AGO = (datetime.now(UTC) - timedelta(days=3, hours=1)).isoformat()
 
 
@@ -72,6 +73,16 @@ def test_a_backup_is_told_with_the_day_until_which_it_is_kept(
         paragraph = person.status.locator("p", has_text="A backup was made first: b-7")
         expect(paragraph).to_contain_text("An administrator can bring your old home back")
         assert re.search(told, paragraph.inner_text())
+
+
+def test_the_question_warns_and_promises_nothing(person: Person) -> None:
+    """Whether there will be a backup, the Hub does not know: you cannot undo it is true both ways, for good is not."""
+    stubs.show_home(person)
+    stubs.show_state(person, default=stubs.STOPPED)
+    person.open_home()
+    person.ask_to_reset()
+    expect(person.dialog).to_contain_text("Everything in your home folder is deleted, and you cannot undo that")
+    expect(person.dialog).not_to_contain_text(NEITHER_IS_KNOWN)
 
 
 def test_too_often_says_when_to_try_again(person: Person) -> None:

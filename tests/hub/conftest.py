@@ -11,12 +11,11 @@ from typing import Any
 import pytest
 from hub.gate import Gated, gated_stack
 from hub.people import Person
-from hub.stack import Agent, Hub, running
-from private_engine import Workbench, base_image, start, workbench
+from hub.stack import IMAGE, Agent, Hub, running, server_workbench
+from private_engine import Workbench, start, workbench
 
 # The REST description is held to the newest JupyterHub only, where its tools are installed (requirements-dev.in).
 collect_ignore = [] if find_spec("schemathesis") else ["test_rest_description.py"]
-IMAGE = "hubwarden-test/user-server:1"
 
 
 @pytest.fixture(scope="session")
@@ -28,12 +27,7 @@ def engine() -> str:
 @pytest.fixture(scope="session")
 def session_bench(engine: str) -> Iterator[Workbench]:
     """The private engine, with the image of the users' servers built."""
-    with workbench(engine, IMAGE) as bench:
-        bench.client.images.build(
-            path=str(Path(__file__).with_name("user_server")),
-            buildargs={"BASE": base_image("python", engine)},
-            tag=IMAGE,
-        )
+    with server_workbench(engine) as bench:
         yield bench
 
 

@@ -21,10 +21,11 @@ from typing import Any, TypeVar
 
 import httpx
 from ports import free_port
-from private_engine import ROOT
+from private_engine import ROOT, Workbench, base_image, workbench
 
 Found = TypeVar("Found")
 TOKEN = "operator-token"
+IMAGE = "hubwarden-test/user-server:1"
 PROXY = ROOT / ".node" / "node_modules" / ".bin" / "configurable-http-proxy"
 
 
@@ -156,6 +157,7 @@ class Hub:
 
     Attributes:
         options: entries of `HUBWARDEN_TEST`, see jupyterhub_config.py.
+        python: of the environment whose JupyterHub it is.
     """
 
     directory: Path
@@ -164,6 +166,7 @@ class Hub:
     image: str
     options: dict[str, Any] = field(default_factory=dict)
     arguments: list[str] = field(default_factory=list)
+    python: str = sys.executable
     process: Process = field(init=False)
     _clients: list[httpx.Client] = field(default_factory=list)
 
@@ -194,7 +197,7 @@ class Hub:
         """Start it, and do not wait."""
         config = Path(__file__).with_name("jupyterhub_config.py")
         self.process.launch(
-            [sys.executable, "-m", "jupyterhub", "-f", str(config), *self.arguments],
+            [self.python, "-m", "jupyterhub", "-f", str(config), *self.arguments],
             HUBWARDEN_TEST=json.dumps(self.options),
             DOCKER_HOST=f"unix://{self.docker_socket}",
         )
@@ -254,3 +257,15 @@ def running(service: Any) -> Iterator[Any]:
         yield service
     finally:
         service.stop()
+
+
+@contextmanager
+def server_workbench(engine: str) -> Iterator[Workbench]:
+    """A workbench, with the image of the users' servers built."""
+    with workbench(engine, IMAGE) as bench:
+        bench.client.images.build(
+            path=str(Path(__file__).with_name("user_server")),
+            buildargs={"BASE": base_image("python", engine)},
+            tag=IMAGE,
+        )
+        yield bench
