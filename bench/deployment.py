@@ -24,6 +24,7 @@ from ports import free_port  # noqa: E402
 from private_engine import Workbench, base_image, start, workbench  # noqa: E402
 
 __all__ = [
+    "STOP_TIMEOUT",
     "Deployment",
     "LiveAgent",
     "Person",
@@ -40,6 +41,8 @@ __all__ = [
 ]
 
 IMAGE = "hubwarden-test/user-server:1"
+STOP_TIMEOUT = 10
+"""Seconds that a server may take to stop: the default of DockerSpawner, Docker and the plugin."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,8 @@ def deployment() -> Iterator[Deployment]:
             # What restarts a container behind the Hub's back must not be seen by its poll, which would stop the server.
             # The tests' Hub looks for activity every two seconds; JupyterHub's own interval is this one.
             lines = ["c.Spawner.poll_interval = 86400", "c.JupyterHub.last_activity_interval = 300"]
-            options = {"lines_before": lines}
+            # The tests' Hub does not wait long for a server to stop; this is what people have.
+            options = {"lines_before": lines, "lines_after": [f"c.Hubwarden.stop_timeout = {STOP_TIMEOUT}"]}
             hub = Hub(Path(directory) / "hub", agent.socket, agent.gateway, IMAGE, options)
             with running(hub):
                 yield Deployment(hub, bench)

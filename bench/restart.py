@@ -11,10 +11,9 @@ import re
 import statistics
 import time
 
-from deployment import Person, deployment, wait_for
+from deployment import STOP_TIMEOUT, Person, deployment, wait_for
 
 ROUNDS = 10
-STOP_TIMEOUT = 10
 
 
 def started(person: Person) -> float:
