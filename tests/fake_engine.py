@@ -27,7 +27,6 @@ from hubwarden_agent.engine.port import (
     Mount,
     NotFound,
     PublishedPort,
-    Version,
     Volume,
     VolumeSize,
 )
@@ -93,9 +92,8 @@ class FakeEngine:
 
     # The port.
 
-    async def version(self) -> Version:
-        await self._enter("version", "")
-        return Version("26.1", "1.45", "1.24", "linux", "amd64")
+    async def ping(self) -> None:
+        await self._enter("ping", "")
 
     async def container(self, reference: ContainerName | ContainerId) -> Container | None:
         await self._enter("container", reference.value)

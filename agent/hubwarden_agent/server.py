@@ -201,7 +201,7 @@ class Health:
     async def _look(self) -> None:
         answers = True
         try:
-            await self._engine.version()
+            await self._engine.ping()
         except EngineError as error:
             answers = False
             if self._docker_answers is not False:

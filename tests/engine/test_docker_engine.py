@@ -80,5 +80,5 @@ async def test_an_engine_that_is_not_there_is_unavailable(tmp_path: Path) -> Non
     """A missing socket is EngineUnavailable, and nothing is asked before the first question."""
     engine = DockerEngine(f"unix://{tmp_path}/docker.sock", timeout=1, slow_timeout=1, slow_threads=1)
     with pytest.raises(EngineUnavailable):
-        await engine.version()
+        await engine.ping()
     engine.close()

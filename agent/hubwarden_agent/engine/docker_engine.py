@@ -24,7 +24,6 @@ from hubwarden_agent.engine.port import (
     Helper,
     Image,
     NotFound,
-    Version,
     Volume,
     VolumeSize,
 )
@@ -75,9 +74,9 @@ class DockerEngine:
         self._counting.shutdown(wait=False, cancel_futures=True)
         self._helpers.close()
 
-    async def version(self) -> Version:
-        """See `Engine.version`."""
-        return await self._ask(lambda api: docker_json.version(api.version()))
+    async def ping(self) -> None:
+        """See `Engine.ping`."""
+        await self._ask(lambda api: api.agree())
 
     async def container(self, reference: ContainerName | ContainerId) -> Container | None:
         """See `Engine.container`."""

@@ -62,19 +62,18 @@ class DockerApi:
         self._first_timeout = first_timeout
         self._spoken: tuple[int, int] | None = None
 
-    def version(self) -> Any:
-        """What Docker says of itself: the one question that is put without a version."""
-        return self._said("GET", "/version", self._first_timeout)
+    def agree(self) -> tuple[int, int]:
+        """Settle the API's version with Docker, which shows that it answers: the one question put without a version."""
+        said = self._said("GET", "/version", self._first_timeout)
+        oldest, newest = _version(said.get("MinAPIVersion", "1.24")), _version(said["ApiVersion"])
+        if newest < OLDEST_API or oldest > NEWEST_API:
+            raise EngineError(f"Docker's API is {oldest} to {newest}, and ours {OLDEST_API} to {NEWEST_API}")
+        self._spoken = min(newest, NEWEST_API)
+        return self._spoken
 
     def spoken(self) -> tuple[int, int]:
         """The API's version. Until there is an answer each thread asks for itself: none waits for another."""
-        if self._spoken is None:
-            major, minor = str(self.version()["ApiVersion"]).split(".")
-            theirs = int(major), int(minor)
-            if theirs < OLDEST_API:
-                raise EngineError(f"Docker's API {theirs} is too old: {OLDEST_API} is needed")
-            self._spoken = min(theirs, NEWEST_API)
-        return self._spoken
+        return self._spoken or self.agree()
 
     def get(self, *path: str, **query: str | int) -> Any:
         """What is there."""
@@ -138,6 +137,11 @@ class DockerApi:
             if answer.length or (answer.length is None and not answer.chunked):  # http.client does not mind such an end
                 raise IncompleteRead(content, answer.length)
         return json.loads(content) if content else None
+
+
+def _version(text: str) -> tuple[int, int]:
+    major, minor = text.split(".")
+    return int(major), int(minor)
 
 
 class _Connection(HTTPConnection):

@@ -22,7 +22,6 @@ from hubwarden_agent.engine.port import (
     Image,
     Mount,
     PublishedPort,
-    Version,
     Volume,
     VolumeSize,
 )
@@ -174,11 +173,6 @@ def image(data: Mapping[str, Any]) -> Image:
     """`GET /images/{reference}/json`."""
     config = data.get("Config") or {}
     return Image(data["Id"], tuple(data.get("RepoTags") or ()), tuple(config.get("Cmd") or ()))
-
-
-def version(data: Mapping[str, Any]) -> Version:
-    """`GET /version`."""
-    return Version(data["Version"], data["ApiVersion"], data.get("MinAPIVersion", ""), data["Os"], data["Arch"])
 
 
 def create_body(spec: ContainerSpec) -> dict[str, Any]:

@@ -132,17 +132,6 @@ class Image:
 
 
 @dataclass(frozen=True, slots=True)
-class Version:
-    """The engine's version, and the range of its API."""
-
-    version: str
-    api: str
-    min_api: str
-    os: str
-    arch: str
-
-
-@dataclass(frozen=True, slots=True)
 class ContainerSpec:
     """Everything that a new container may consist of. What is not a field here cannot be asked of the engine.
 
@@ -188,8 +177,8 @@ class VolumeSize:
 class Engine(Protocol):
     """A container engine. Every method raises `EngineUnavailable` or `EngineError` beside what it names."""
 
-    async def version(self) -> Version:
-        """The engine's version; the cheapest proof that it answers."""
+    async def ping(self) -> None:
+        """See whether it answers, in an API that this agent speaks."""
 
     async def container(self, reference: ContainerName | ContainerId) -> Container | None:
         """One container by name or id; None when there is none."""

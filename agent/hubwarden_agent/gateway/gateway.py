@@ -90,9 +90,9 @@ class Gateway:
         await self._recorder.denied(deed, refusal, reading=reading)
 
     async def _ping(self, _call: Call, _deed: Deed) -> Answer:
-        await self._engine.version()
+        await self._engine.ping()
         return Answer(200, "OK", "text/plain")
 
     async def _version(self, _call: Call, _deed: Deed) -> Answer:
-        await self._engine.version()
+        await self._engine.ping()
         return json_answer(200, views.version())

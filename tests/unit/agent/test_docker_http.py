@@ -98,10 +98,16 @@ class TestWhatIsSent:
         docker.answers[f"GET /{spoken}/volumes"] = answer(b"{}")
         assert api.get("volumes") == {}
 
-    @pytest.mark.parametrize("theirs", ["1.39", "1.5", "0.99", "one", "1", "1.45.1", None])
-    def test_no_version_that_we_know(self, docker: ScriptedDocker, api: DockerApi, theirs: str | None) -> None:
-        """Nothing is asked of an engine that is too old, or does not say what it is."""
-        docker.version = answer(json.dumps({"ApiVersion": theirs}).encode())
+    @pytest.mark.parametrize(
+        ("theirs", "oldest"),
+        [(theirs, "1.12") for theirs in ("1.39", "1.5", "0.99", "one", "1", "1.45.1", None)]
+        + [("1.60", oldest) for oldest in ("1.46", "2.0", "old", None)],
+    )
+    def test_no_version_that_we_know(
+        self, docker: ScriptedDocker, api: DockerApi, theirs: str | None, oldest: str | None
+    ) -> None:
+        """Nothing is asked of an engine that is too old, no longer speaks as we do, or does not say what it is."""
+        docker.version = answer(json.dumps({"ApiVersion": theirs, "MinAPIVersion": oldest}).encode())
         with pytest.raises(EngineError) as raised, translated():
             api.get("volumes")
         assert type(raised.value) is EngineError

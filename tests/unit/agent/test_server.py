@@ -192,7 +192,7 @@ class TestHealth:
             looks.append(1)
             raise RuntimeError("a bug")
 
-        engine.before["version"] = bug
+        engine.before["ping"] = bug
         following = asyncio.create_task(health.follow())
         await until(lambda: looks)
         engine.available = False
