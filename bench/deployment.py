@@ -17,7 +17,7 @@ TESTS = Path(__file__).resolve().parent.parent / "tests"
 sys.path.insert(0, str(TESTS))
 
 from hub.people import Person  # noqa: E402
-from hub.stack import Agent, Hub, running, wait_for  # noqa: E402
+from hub.stack import IMAGE, Agent, Hub, running, server_workbench, wait_for  # noqa: E402
 from live_agent import LiveAgent, reset_request, restart_request  # noqa: E402 - found through the line above
 from live_agent import running as running_agent  # noqa: E402
 from ports import free_port  # noqa: E402
@@ -40,7 +40,6 @@ __all__ = [
     "workbench",
 ]
 
-IMAGE = "hubwarden-test/user-server:1"
 STOP_TIMEOUT = 10
 """Seconds that a server may take to stop: the default of DockerSpawner, Docker and the plugin."""
 
@@ -63,9 +62,7 @@ class Deployment:
 def deployment() -> Iterator[Deployment]:
     """Agent and Hub on the private engine, from their start to their end."""
     engine = start()
-    with workbench(engine, IMAGE) as bench, tempfile.TemporaryDirectory() as directory:
-        arguments = {"BASE": base_image("python", engine)}
-        bench.client.images.build(path=str(TESTS / "hub" / "user_server"), buildargs=arguments, tag=IMAGE)
+    with server_workbench(engine) as bench, tempfile.TemporaryDirectory() as directory:
         for name in ("agent", "hub"):
             (Path(directory) / name).mkdir()
         with running(Agent(Path(directory) / "agent", engine, IMAGE)) as agent:

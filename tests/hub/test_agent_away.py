@@ -12,16 +12,24 @@ from hub.people import Person
 from hub.stack import Agent, Hub, wait_for
 
 
-def test_without_the_agent_requests_are_503_and_servers_run_on(
-    own_agent: Agent, make_hub: Callable[..., Hub], make_person: Callable[..., Person]
-) -> None:
-    """Polled every second while nobody answers, servers stay listed and routed; the agent's return is enough."""
-    hub = make_hub(own_agent)
+def two_people(
+    agent: Agent, make_hub: Callable[..., Hub], make_person: Callable[..., Person]
+) -> tuple[Hub, Person, Person]:
+    """A Hub, somebody whose server runs, and somebody whose server is stopped."""
+    hub = make_hub(agent)
     hub.start()
     running, stopped = make_person(hub), make_person(hub)
     running.start()
     stopped.start()
     stopped.stop()
+    return hub, running, stopped
+
+
+def test_without_the_agent_requests_are_503_and_servers_run_on(
+    own_agent: Agent, make_hub: Callable[..., Hub], make_person: Callable[..., Person]
+) -> None:
+    """Polled every second while nobody answers, servers stay listed and routed; the agent's return is enough."""
+    hub, running, stopped = two_people(own_agent, make_hub, make_person)
     routes = hub.routes()
     own_agent.stop()
     for answer in (running.restart(), stopped.reset(), stopped.home()):
@@ -63,12 +71,7 @@ def test_a_newer_agent_takes_over_while_servers_run(
     own_agent: Agent, make_hub: Callable[..., Hub], make_person: Callable[..., Person]
 ) -> None:
     """It says more than the plugin knows: no server is declared dead, and everything goes on as before."""
-    hub = make_hub(own_agent)
-    hub.start()
-    running, stopped = make_person(hub), make_person(hub)
-    running.start()
-    stopped.start()
-    stopped.stop()
+    _hub, running, stopped = two_people(own_agent, make_hub, make_person)
     before = running.container().id
     own_agent.stop()
     own_agent.program = (sys.executable, str(Path(newer_agent.__file__)))
