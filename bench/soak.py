@@ -2,7 +2,8 @@
 
 Restarts, resets, validations, refusals and repeated request ids, several at a time, through one agent with gateway and
 metrics on. What should be flat is printed as it was after the warm-up and at the end: resident memory, descriptors,
-threads. Run: `.venv/bin/python bench/soak.py [--operations N]`.
+threads; and resident memory after each thousand, because what levels off does not leak.
+Run: `.venv/bin/python bench/soak.py [--operations N]`.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from deployment import (
 
 USERS = 12
 AT_ONCE = 6
-WARM_UP = 1000
+WARM_UP = THOUSAND = 1000
 DEADLINE = 60.0
 
 
@@ -103,11 +104,15 @@ def main() -> None:
         begin = time.monotonic()
         soak.run(WARM_UP)
         before = figures(agent)
-        soak.run(operations - WARM_UP)
+        resident = [before["resident MiB"]]
+        for done in range(WARM_UP, operations, THOUSAND):
+            soak.run(min(THOUSAND, operations - done))
+            resident.append(figures(agent)["resident MiB"])
         after = figures(agent)
     print(f"{operations} operations in {time.monotonic() - begin:.0f} s; after the first {WARM_UP} and at the end:")
     for name, value in before.items():
         print(f"  {name}: {value:.1f} -> {after[name]:.1f} ({after[name] / value - 1:+.1%})")
+    print("  resident after each thousand: " + ", ".join(f"{value:.1f}" for value in resident))
     print("  " + ", ".join(f"{answer}: {count}" for answer, count in sorted(soak.answers.items())))
 
 
