@@ -11,6 +11,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from sys import intern
 from typing import Any, Self
 
 from hubwarden_agent.audit import Entry
@@ -58,7 +59,10 @@ class Restarted:
     @classmethod
     def of(cls, container: Container) -> Self:
         """The part of a container that a restart answers with."""
-        return cls(container.name, container.id.value, container.started, container.addresses, container.ports)
+        # Interned, because it is remembered for a day, and a container is restarted more than once under one name.
+        name, container_id = intern(container.name), intern(container.id.value)
+        addresses = {intern(network): intern(address) for network, address in container.addresses.items()}
+        return cls(name, container_id, container.started, addresses, container.ports)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +79,7 @@ class WasReset:
 def fingerprint(command: Restart | Reset) -> str:
     """Stands for a command's parameters and client: equal only for the same request, its id left out."""
     text = json.dumps([type(command).__name__, asdict(replace(command, request_id=None))], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return intern(hashlib.sha256(text.encode()).hexdigest())  # remembered, too
 
 
 def entry(command: Restart | Reset, name: str) -> Entry:
