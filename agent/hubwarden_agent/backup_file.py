@@ -47,14 +47,14 @@ class Writer:
     """
 
     def __init__(self, directory: int, subject: Subject, clock: Clock, max_bytes: int) -> None:
+        import zstandard  # noqa: PLC0415 - see the top
+
         self._directory = directory
         self._subject = subject
         self._created = clock.now().replace(microsecond=0)
         self._max_bytes = max_bytes
         self._tar_bytes = self._file_bytes = 0
         self._hash = hashlib.sha256()
-        import zstandard  # noqa: PLC0415 - see the top
-
         self._compressor = zstandard.ZstdCompressor(level=LEVEL, write_checksum=True).compressobj()
         self._open = [directory]
         self._names: list[str] = []

@@ -6,7 +6,6 @@ the oldest one's markup and style too.
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from browser.person import Person
 from browser.stack import ROOT, Stack
 from browser.test_accessible import assert_accessible
 from hub.stack import IMAGE, Agent, Hub, running, server_workbench
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import expect
 from ports import free_port
 from private_engine import Workbench, start
 
@@ -32,15 +31,15 @@ class PlainStack(Stack):
         self.password = "secret"
         self._bench = bench
 
-    def forget(self, person: Person) -> None:
-        """Take away what a person is going to have, at the end."""
+    def remove_container(self, name: str) -> None:
+        """Take it and its volumes away at the end: there are few."""
         for kind in ("home", "workspace", "cache"):
-            self._bench.forget_volume(person.volume(kind))
-        self._bench.forget_container(person.container)
+            self._bench.forget_volume(f"{name}_{kind}")
+        self._bench.forget_container(name)
 
 
 @pytest.fixture(scope="module")
-def oldest(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PlainStack]:
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PlainStack]:
     """JupyterHub 4.1 with its proxy, and an agent."""
     engine = start()
     agent_place, hub_place = tmp_path_factory.mktemp("agent"), tmp_path_factory.mktemp("hub")
@@ -49,23 +48,6 @@ def oldest(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PlainStack]:
         hub = Hub(hub_place, agent.socket, agent.gateway, IMAGE, options, python=str(PYTHON))
         with running(hub):
             yield PlainStack(tmp_path_factory.mktemp("plain"), hub, bench)
-
-
-@pytest.fixture
-def make_person(oldest: PlainStack, browser: Browser) -> Iterator[PersonFactory]:
-    """Makes users who are logged in and look at their home page."""
-    people: list[Person] = []
-
-    def make(name: str | None = None) -> Person:
-        person = Person(oldest, browser.new_context(), name or f"user-{uuid.uuid4().hex[:8]}")
-        people.append(person)
-        oldest.forget(person)
-        person.log_in()
-        return person
-
-    yield make
-    for person in people:
-        person.page.context.close()
 
 
 @pytest.fixture
