@@ -3,8 +3,10 @@
 Both sides of a ratio come from one run, in turns, on homes that are copies of each other and have just been read. The
 agent's side is everything from the request to the manifest on disk: the helper's container made and removed, every
 byte through Docker, hashed and flushed. `docker run` of the same tar, piped into zstd, is measured between the two: it
-shows what of the difference is Docker's. Homes: an ordinary one, very many files, and nearly all hole. Needs `tar`,
-`zstd`, `docker` and the right to write into volumes. Run: `.venv/bin/python bench/backup.py [--rounds N]`.
+shows what of the difference is Docker's. Homes: an ordinary one (an environment of Python with its packages, a table,
+and files that are compressed already), a small one of noise and repetitions, which zstd is through with at once, very
+many files, and nearly all hole. Needs `tar`, `zstd`, `docker` and the right to write into volumes. Run:
+`.venv/bin/python bench/backup.py [--rounds N]`.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import random
 import shutil
 import statistics
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -23,13 +26,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import agent_image
 from deployment import LiveAgent, Workbench, base_image, reset_request, running_agent, start, workbench
 from large_homes import holes, many_files
-from private_engine import helper_image
 
 DEADLINE = 590.0
 MIB = 1024**2
 HOME_FILES, LARGE_FILES = 2000, 4
+TABLE_ROWS, TABLE_COLUMNS = 800_000, 12
+ENVIRONMENT = Path(sys.prefix)
+"""A real one, with some 600 MiB of packages: the one that this runs in."""
 TAR = "tar --create --format=posix --acls --xattrs --sparse --numeric-owner --blocking-factor=128"
 
 
@@ -66,7 +72,18 @@ def seconds(action: Callable[[], object]) -> float:
 
 
 def furnish(folder: Path) -> None:
-    """A home of small and large files, half of them of noise."""
+    """What people keep in a home: packages that they installed, data as text, and data that is compressed already."""
+    noise = random.Random(1)  # noqa: S311 - not a secret
+    shutil.copytree(ENVIRONMENT, folder / "environment", symlinks=True)
+    with (folder / "table.csv").open("w", encoding="ascii") as table:
+        for _ in range(TABLE_ROWS):
+            table.write(",".join(f"{noise.gauss(0, 1):.6f}" for _ in range(TABLE_COLUMNS)) + "\n")
+    for number in range(LARGE_FILES):
+        (folder / f"picture-{number}").write_bytes(noise.randbytes(24 * MIB))
+
+
+def furnish_with_noise(folder: Path) -> None:
+    """A home of small and large files, half of them of noise, the others of repetitions."""
     noise = random.Random(1)  # noqa: S311 - not a secret
     words = (b"import numpy as np\n" * 60 + bytes(range(256))) * 50
     for number in range(HOME_FILES):
@@ -86,7 +103,8 @@ def by_docker(place: Place, username: str, image: str, file: Path) -> str:
     """The same tar in a container, by Docker's command line."""
     run = f"docker --host unix://{place.bench.socket} run --rm --network none --log-driver none"
     volume = f"--volume jupyterlab-{username}_home:/home-volume:ro"
-    return f"{run} {volume} {image} {TAR} --directory=/home-volume --file=- . | zstd -q -3 -T1 > {file}; sync {file}"
+    tar = f"--user 0 --entrypoint tar {image} {TAR.removeprefix('tar ')} --directory=/home-volume --file=- ."
+    return f"{run} {volume} {tar} | zstd -q -3 -T1 > {file}; sync {file}"
 
 
 def compare(place: Place, what: str, image: str, file: Path, makes: Callable[[], tuple[str, Path]], rounds: int) -> int:
@@ -123,15 +141,18 @@ def compare(place: Place, what: str, image: str, file: Path, makes: Callable[[],
 
 
 def measure_backups(place: Place, directory: Path, image: str, rounds: int) -> None:
-    """An ordinary home, very many files, and a very large hole."""
-    template = directory / "template"
-    template.mkdir()
-    furnish(template)
-    copied = partial(shutil.copytree, template, dirs_exist_ok=True)
+    """An ordinary home, one of noise, very many files, and a very large hole."""
+    copies = []
+    for name, fill in (("ordinary", furnish), ("noise", furnish_with_noise)):
+        template = directory / name
+        template.mkdir()
+        fill(template)
+        copies.append(partial(shutil.copytree, template, symlinks=True, dirs_exist_ok=True))
     added = [
         compare(place, *what, rounds=rounds)
         for what in (
-            ("an ordinary home", image, directory / "direct", partial(place.home, copied)),
+            ("an ordinary home", image, directory / "direct", partial(place.home, copies[0])),
+            ("noise and repetitions", image, directory / "direct", partial(place.home, copies[1])),
             ("200,000 files", image, directory / "direct", partial(place.home, many_files)),
             ("10 GiB, nearly all holes", image, directory / "direct", partial(place.home, holes)),
         )
@@ -162,9 +183,9 @@ def main() -> None:
     parser.add_argument("--removals", type=int, default=40)
     options = parser.parse_args()
     socket = start()
-    image = helper_image(socket)
-    with workbench(socket, base_image("busybox", socket)) as bench, tempfile.TemporaryDirectory() as name:
-        directory = Path(name)
+    busybox = base_image("busybox", socket)
+    with agent_image.built(socket) as built, workbench(socket, busybox) as bench, tempfile.TemporaryDirectory() as name:
+        directory, image = Path(name), built.identifier
         for required in (True, False):
             state = directory / f"agent-{required}"
             backups = state / "backups"

@@ -23,6 +23,11 @@ class Image:
     socket: str
     client: docker.DockerClient
 
+    @property
+    def identifier(self) -> str:
+        """The image's id."""
+        return str(self.client.images.get(self.tag).id)
+
     def run(self, *arguments: str, entrypoint: str, **options: Any) -> bytes:
         """What a program of the image prints, run as compose.yml runs the agent.
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Protocol
 
 import pytest
+from compressed import decompressed
 from hubwarden_agent.engine.options import HealthCheck, LogConfig, Options, RestartPolicy, Ulimit
 from hubwarden_agent.engine.port import (
     HELPER_LABEL,
@@ -20,6 +21,7 @@ from hubwarden_agent.engine.port import (
     Helper,
     Mount,
     NotFound,
+    TooLarge,
 )
 from hubwarden_agent.names import ContainerId, ContainerName, ImageId, VolumeName
 
@@ -279,12 +281,21 @@ class EngineContract:
         volume, other = VolumeName(stage.filled_volume()), VolumeName(stage.volume("other"))
         first, second = list[bytes](), list[bytes]()
         helper = Helper(stage.helper_image, stage.name())
-        await engine.archive_volume(volume, helper, first.append)
-        await engine.extract_volume(other, helper, iter(first))
-        await engine.archive_volume(other, helper, second.append)
-        assert b"thesis" in b"".join(first)
-        assert b"".join(first) == b"".join(second)
+        length = await engine.archive_volume(volume, helper, 2**40, first.append)
+        tar = decompressed(b"".join(first))
+        await engine.extract_volume(other, helper, iter([tar]))
+        assert await engine.archive_volume(other, helper, length, second.append) == length == len(tar)
+        assert b"thesis" in tar
+        assert decompressed(b"".join(second)) == tar
         assert await engine.containers_holding(volume) == await engine.containers_holding(other) == ()
+
+    async def test_more_than_is_allowed(self, engine: Engine, stage: Stage) -> None:
+        """One byte too many ends it, and no helper stays behind; that nothing was left out, the type of error says."""
+        volume, helper = VolumeName(stage.filled_volume()), Helper(stage.helper_image, stage.name())
+        length = await engine.archive_volume(volume, helper, 2**40, lambda _: None)
+        with pytest.raises(TooLarge):
+            await engine.archive_volume(volume, helper, length - 1, lambda _: None)
+        assert await engine.containers_holding(volume) == ()
 
     async def test_what_the_taker_raises_ends_the_archive(self, engine: Engine, stage: Stage) -> None:
         """A full disk on this side is raised as it is, and no helper stays behind."""
@@ -294,7 +305,7 @@ class EngineContract:
             raise OSError("no space left")
 
         with pytest.raises(OSError, match="no space left"):
-            await engine.archive_volume(volume, Helper(stage.helper_image, stage.name()), take)
+            await engine.archive_volume(volume, Helper(stage.helper_image, stage.name()), 2**40, take)
         assert await engine.containers_holding(volume) == ()
 
     async def test_helpers_are_removed_by_label_and_name(self, engine: Engine, stage: Stage) -> None:

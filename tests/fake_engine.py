@@ -13,6 +13,7 @@ import tarfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
+import zstandard
 from hubwarden_agent.engine.port import (
     HELPER_LABEL,
     HELPER_NAME,
@@ -27,6 +28,7 @@ from hubwarden_agent.engine.port import (
     Mount,
     NotFound,
     PublishedPort,
+    TooLarge,
     Volume,
     VolumeSize,
 )
@@ -201,9 +203,25 @@ class FakeEngine:
         await self._change("pull_image", reference)
         raise NotFound("there is no registry")
 
-    async def archive_volume(self, volume: VolumeName, helper: Helper, take: Callable[[bytes], object]) -> None:
+    async def archive_volume(
+        self, volume: VolumeName, helper: Helper, max_bytes: int, take: Callable[[bytes], object]
+    ) -> int:
         """A volume's content here is the pieces of its tar. The helper holds it until the end."""
-        await self._help(volume, helper, lambda: [take(piece) for piece in self.contents.get(volume, (EMPTY_TAR,))])
+        content = self.contents.get(volume, (EMPTY_TAR,))
+        total = sum(map(len, content))
+        if total > max_bytes:
+            content = ()
+
+        def compress() -> None:
+            compressor = zstandard.ZstdCompressor().compressobj()
+            for piece in content:
+                take(compressor.compress(piece) + compressor.flush(zstandard.COMPRESSOBJ_FLUSH_BLOCK))
+            if total > max_bytes:
+                raise TooLarge("more than may be archived")
+            take(compressor.flush())
+
+        await self._help(volume, helper, compress)
+        return total
 
     async def extract_volume(self, volume: VolumeName, helper: Helper, pieces: Iterable[bytes]) -> None:
         await self._help(volume, helper, lambda: self.contents.update({volume: tuple(pieces)}))

@@ -38,15 +38,6 @@ def base_image(kind: str, socket: str, name: str = NAME) -> str:
     return result.stdout.strip()
 
 
-def helper_image(socket: str) -> str:
-    """The id of an image with GNU tar, as the agent's own has it."""
-    client = docker.DockerClient(f"unix://{socket}")
-    try:
-        return str(client.images.get(base_image("python", socket)).id)
-    finally:
-        client.close()
-
-
 class Workbench:
     """Makes containers and volumes on the private engine, and takes them away at the end."""
 

@@ -1,4 +1,4 @@
-"""One backup's files, written and read: compressing and hashing as the bytes go by, with constant memory.
+"""One backup's files, written and read: hashing as the bytes go by, with constant memory.
 
 What holds here: see `backups`, which is the only one to open these. Every path is relative to a descriptor of the
 store's directory, and never leads over a link. Backups are off by default: what is only needed here, and large, is
@@ -20,17 +20,12 @@ from hubwarden_agent.backup_manifest import BadBackup, Manifest, Subject
 from hubwarden_agent.clock import Clock
 
 TAR, MANIFEST, PART = ".tar.zst", ".json", ".part"
-LEVEL = 3
 CHUNK_BYTES = 256 * 1024
 MAX_WINDOW_BYTES = 8 * 1024**2
 """What a decompressor may be made to allocate; level 3 asks for a quarter of it."""
 
 _READING = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _WRITING = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-
-
-class TooLarge(Exception):  # noqa: N818 - that is what it is
-    """A volume holds more than a backup may."""
 
 
 class Writer:
@@ -40,22 +35,17 @@ class Writer:
         directory: a descriptor of the store's, which this closes.
         subject: what is kept.
         clock: gives the time at which the backup was begun.
-        max_bytes: of the tar.
 
     Raises:
         OSError: it cannot be begun.
     """
 
-    def __init__(self, directory: int, subject: Subject, clock: Clock, max_bytes: int) -> None:
-        import zstandard  # noqa: PLC0415 - see the top
-
+    def __init__(self, directory: int, subject: Subject, clock: Clock) -> None:
         self._directory = directory
         self._subject = subject
         self._created = clock.now().replace(microsecond=0)
-        self._max_bytes = max_bytes
-        self._tar_bytes = self._file_bytes = 0
+        self._file_bytes = 0
         self._hash = hashlib.sha256()
-        self._compressor = zstandard.ZstdCompressor(level=LEVEL, write_checksum=True).compressobj()
         self._open = [directory]
         self._names: list[str] = []
         try:
@@ -65,26 +55,26 @@ class Writer:
             raise
 
     def write(self, chunk: bytes) -> None:
-        """Add bytes of the tar.
+        """Add bytes of the compressed tar.
 
         Raises:
-            TooLarge: there are more than there may be.
             OSError: the disk does not take them.
         """
-        self._tar_bytes += len(chunk)
-        if self._tar_bytes > self._max_bytes:
-            raise TooLarge
-        self._put(self._compressor.compress(chunk))
+        self._hash.update(chunk)
+        self._file_bytes += len(chunk)
+        _write(self._tar, chunk)
 
-    def commit(self) -> Manifest:
+    def commit(self, tar_bytes: int) -> Manifest:
         """Put the backup in place, durably.
+
+        Args:
+            tar_bytes: what the tar has when it is not compressed.
 
         Raises:
             OSError: it is not there.
         """
-        self._put(self._compressor.flush())
         os.fsync(self._tar)
-        manifest = self._manifest()
+        manifest = self._manifest(tar_bytes)
         line = _readable(manifest)
         file = self._made(f"{self._subject.request_id}{MANIFEST}{PART}")
         _write(file, line)
@@ -114,12 +104,7 @@ class Writer:
         self._names.append(name)
         return file
 
-    def _put(self, compressed: bytes) -> None:
-        self._hash.update(compressed)
-        self._file_bytes += len(compressed)
-        _write(self._tar, compressed)
-
-    def _manifest(self) -> Manifest:
+    def _manifest(self, tar_bytes: int) -> Manifest:
         from importlib.metadata import version  # noqa: PLC0415 - see the top
 
         about = self._subject
@@ -131,7 +116,7 @@ class Writer:
             labels=dict(about.labels),
             request_id=about.request_id,
             created=self._created,
-            tar_bytes=self._tar_bytes,
+            tar_bytes=tar_bytes,
             file_bytes=self._file_bytes,
             sha256=self._hash.hexdigest(),
             agent_version=version("hubwarden-agent"),

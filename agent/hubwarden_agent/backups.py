@@ -41,9 +41,9 @@ class Store:
 
     directory: Path
 
-    def begin(self, subject: Subject, clock: Clock, max_bytes: int) -> Writer:
-        """Begin a backup of at most `max_bytes` of tar. Its end is `Writer.commit` or `Writer.abort`."""
-        return Writer(self._open_directory(), subject, clock, max_bytes)
+    def begin(self, subject: Subject, clock: Clock) -> Writer:
+        """Begin a backup. Its end is `Writer.commit` or `Writer.abort`."""
+        return Writer(self._open_directory(), subject, clock)
 
     def ids(self) -> list[BackupId]:
         """Every backup that has a manifest, sound or not, the oldest first."""

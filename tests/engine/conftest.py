@@ -31,16 +31,16 @@ def busybox(engine_socket: str) -> str:
 
 
 @pytest.fixture(scope="session")
-def helper_image(engine_socket: str) -> ImageId:
-    """What stands in for the agent's own image, by id: it has Debian's GNU tar."""
-    return ImageId(private_engine.helper_image(engine_socket))
-
-
-@pytest.fixture(scope="session")
 def agent_image(engine_socket: str) -> Iterator[image_of_agent.Image]:
     """The agent's image, built."""
     with image_of_agent.built(engine_socket) as image:
         yield image
+
+
+@pytest.fixture(scope="session")
+def helper_image(agent_image: image_of_agent.Image) -> ImageId:
+    """The agent's own image, by id."""
+    return ImageId(agent_image.identifier)
 
 
 @pytest.fixture

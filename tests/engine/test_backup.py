@@ -159,7 +159,7 @@ async def test_the_helper_can_read_one_volume_and_nothing_else(
 
     # More than Docker and the socket hold between tar and us, so that it runs while we look.
     (folder_of(case.bench, case.home) / "large").write_bytes(os.urandom(16 << 20))
-    await engine.archive_volume(VolumeName(case.home), Helper(helper_image, SCHEME), take)
+    await engine.archive_volume(VolumeName(case.home), Helper(helper_image, SCHEME), 2**40, take)
     host = shown[0]["HostConfig"]
     assert (host["NetworkMode"], host["ReadonlyRootfs"], host["Privileged"]) == ("none", True, False)
     assert (host["CapDrop"], host["CapAdd"]) == (["ALL"], ["DAC_READ_SEARCH"])
@@ -178,7 +178,7 @@ async def test_a_file_that_cannot_be_read_whole(case: Backed, engine: DockerEngi
     large.write_bytes(os.urandom(32 << 20))
     with pytest.raises(EngineError, match="tar ended with 1"):
         await engine.archive_volume(
-            VolumeName(case.home), Helper(helper_image, SCHEME), lambda _: large.write_bytes(b"short")
+            VolumeName(case.home), Helper(helper_image, SCHEME), 2**40, lambda _: large.write_bytes(b"short")
         )
 
 

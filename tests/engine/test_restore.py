@@ -147,8 +147,8 @@ class TestRoundTrips:
     ) -> None:
         """From one volume into the store, and from there into the other."""
         subject = Subject(Username("alice"), home, "local", {}, {}, RequestId(str(uuid.uuid4())))
-        writer = store.begin(subject, FakeClock(), 2**40)
-        await engine.archive_volume(home, helper, writer.write)
-        with store.open(writer.commit().backup_id) as reader:
+        writer = store.begin(subject, FakeClock())
+        tar_bytes = await engine.archive_volume(home, helper, 2**40, writer.write)
+        with store.open(writer.commit(tar_bytes).backup_id) as reader:
             reader.verify()
             await engine.extract_volume(other, helper, reader.chunks())

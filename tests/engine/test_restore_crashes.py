@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 from agent_client import PATIENCE, client, refusal_of, reset_request
 from agent_process import MAIN, Place, serving
+from compressed import compressed
 from docker.errors import NotFound  # noqa: TID251 - tests look at the engine behind the agent's back
 from docker_relay import Point, Relay, relay
 from hubwarden_agent import unfinished
@@ -133,11 +134,10 @@ def backed_up(store: Store, username: str) -> Manifest:
         file.size = len(THESIS)
         archive.addfile(file, io.BytesIO(THESIS))
     home, request_id = VolumeName(f"jupyterlab-{username}_home"), RequestId(str(uuid.uuid4()))
-    writer = store.begin(
-        Subject(Username(username), home, "local", {}, {"kept": "yes"}, request_id), SystemClock(), 10**9
-    )
-    writer.write(tar.getvalue() + bytes(-len(tar.getvalue()) % 65536))  # as the helper blocks it
-    return writer.commit()
+    content = tar.getvalue() + bytes(-len(tar.getvalue()) % 65536)  # as the helper blocks it
+    writer = store.begin(Subject(Username(username), home, "local", {}, {"kept": "yes"}, request_id), SystemClock())
+    writer.write(compressed(content))
+    return writer.commit(len(content))
 
 
 @pytest.fixture

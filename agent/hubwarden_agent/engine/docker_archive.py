@@ -2,9 +2,9 @@
 
 What holds here: the helper is made of `helper_body` alone, is seen to be of the image that was asked for
 before it starts, and is removed whatever comes of it. Bytes are handed on as they come, so memory is constant, and
-whoever is slow slows tar down. A tar is whole only if GNU tar ended well *and* says that it wrote (or read) as many
-bytes as went by here: an engine that lets go of a stream in the middle is not taken for its end. A run has a thread of
-its own; any other may end it early.
+whoever is slow slows tar down. A tar is whole only if GNU tar ended well *and* what it says that it wrote (or read)
+adds up to the bytes that went by here: an engine that lets go of a stream in the middle is not taken for its end. A run
+has a thread of its own; any other may end it early.
 """
 
 from __future__ import annotations
@@ -22,16 +22,22 @@ from contextlib import suppress
 from typing import Any
 
 from hubwarden_agent.engine.docker_http import DockerApi, translated
-from hubwarden_agent.engine.port import HELPER_LABEL, HELPER_NAME, HELPERS, EngineError, EngineUnavailable
+from hubwarden_agent.engine.port import HELPER_LABEL, HELPER_NAME, HELPERS, EngineError, EngineUnavailable, TooLarge
+from hubwarden_agent.helper import OVER_LIMIT
 from hubwarden_agent.names import VolumeName
 
 PIECE_BYTES = 256 * 1024
 STDERR_BYTES = 4096
 """The end of what tar says, where it says how it went. For the log only: it names the user's files."""
 
+ARCHIVED = re.compile(
+    rb"(?:^|\n)Total bytes written: (?P<tar>[0-9]+) \([^\n]*\)\nCompressed: (?P=tar) bytes to (?P<passed>[0-9]+)\n\Z"
+)
+"""The last that a helper says which wrote a tar: tar wrote as much as was compressed, and that is what `passed` on."""
+EXTRACTED = re.compile(rb"(?:^|\n)Total bytes read: (?P<tar>(?P<passed>[0-9]+)) \([^\n]*\)\n\Z")
+"""The last that a helper says which read a tar."""
 _HEADER_BYTES = 8
 _STDOUT, _STDERR = 1, 2
-_TOTALS = re.compile(rb"(?:^|\n)Total bytes (?:written|read): ([0-9]+) \([^\n]*\)\n\Z")
 _log = logging.getLogger(__name__)
 
 
@@ -126,8 +132,10 @@ class HelperRun:
         self._ended_early = False
         self._connection: socket.socket | None = None
 
-    def run(self, body: Mapping[str, Any], volume: VolumeName, work: Work) -> None:
+    def run(self, body: Mapping[str, Any], volume: VolumeName, work: Work, totals: re.Pattern[bytes]) -> int:
         """Take away what an earlier run on the volume left, make the helper, let the work go on, and judge the end.
+
+        Returns how many bytes its tar had.
 
         Raises:
             EngineError: not well, or it was ended early.
@@ -148,7 +156,7 @@ class HelperRun:
                 raise EngineError("a helper was ended early")
             with translated():
                 status = self._api.post("containers", made, "wait")["StatusCode"]
-            judge(status, streams.stderr, total)
+            return judge(status, streams.stderr, total, totals)
         finally:
             self._remove(made)
 
@@ -181,17 +189,21 @@ class HelperRun:
             _log.warning("a helper stays behind: %s", error)
 
 
-def judge(status: int, stderr: bytes, total: int) -> None:
-    """Whether tar went through all of it, by its exit status and by what it counted.
+def judge(status: int, stderr: bytes, passed: int, totals: re.Pattern[bytes]) -> int:
+    """Whether tar went through all of it, by its exit status and by what was counted. Returns the tar's length.
 
     Raises:
+        TooLarge: it was ended, for it is longer than it may be.
         EngineError: it did not, or not all of it came this far.
     """
-    counted = _TOTALS.search(stderr)
-    if status != 0 or counted is None or int(counted[1]) != total:
-        raise EngineError(f"tar ended with {status} after {total} bytes: {stderr.decode('ascii', 'replace')!r}")
+    if status == OVER_LIMIT:
+        raise TooLarge("the volume holds more than may be archived")
+    counted = totals.search(stderr)
+    if status != 0 or counted is None or int(counted["passed"]) != passed:
+        raise EngineError(f"tar ended with {status} after {passed} bytes: {stderr.decode('ascii', 'replace')!r}")
     if said := stderr[: counted.start()]:
         _log.info("tar said: %r", said.decode("ascii", "replace"))
+    return int(counted["tar"])
 
 
 class Helpers:
@@ -209,12 +221,12 @@ class Helpers:
         """Begin nothing more."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    async def run(self, body: Mapping[str, Any], volume: VolumeName, work: Work) -> None:
+    async def run(self, body: Mapping[str, Any], volume: VolumeName, work: Work, totals: re.Pattern[bytes]) -> int:
         """Run one, in a thread of its own. Cancelled, this ends when the helper is gone."""
         run = HelperRun(self._api)
-        ended = asyncio.get_running_loop().run_in_executor(self._threads, run.run, body, volume, work)
+        ended = asyncio.get_running_loop().run_in_executor(self._threads, run.run, body, volume, work, totals)
         try:
-            await asyncio.shield(ended)
+            return await asyncio.shield(ended)
         except asyncio.CancelledError:
             run.end_early()
             await asyncio.gather(ended, return_exceptions=True)

@@ -15,9 +15,9 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeVar
 
 from hubwarden_agent.engine import docker_json
-from hubwarden_agent.engine.docker_archive import Helpers, remove_helpers
+from hubwarden_agent.engine.docker_archive import ARCHIVED, EXTRACTED, Helpers, remove_helpers
 from hubwarden_agent.engine.docker_http import DockerApi, lines, translated
-from hubwarden_agent.engine.helper_body import helper_body
+from hubwarden_agent.engine.helper_body import reading_body, writing_body
 from hubwarden_agent.engine.port import (
     Container,
     ContainerSpec,
@@ -154,15 +154,17 @@ class DockerEngine:
         """See `Engine.pull_image`."""
         await self._ask(lambda api: _pull(api, reference), slow=True)
 
-    async def archive_volume(self, volume: VolumeName, helper: Helper, take: Callable[[bytes], object]) -> None:
+    async def archive_volume(
+        self, volume: VolumeName, helper: Helper, max_bytes: int, take: Callable[[bytes], object]
+    ) -> int:
         """See `Engine.archive_volume`."""
-        body = helper_body(volume, helper, writes=False)
-        await self._helpers.run(body, volume, lambda streams: streams.archive(take))
+        body = reading_body(volume, helper, max_bytes)
+        return await self._helpers.run(body, volume, lambda streams: streams.archive(take), ARCHIVED)
 
     async def extract_volume(self, volume: VolumeName, helper: Helper, pieces: Iterable[bytes]) -> None:
         """See `Engine.extract_volume`."""
-        body = helper_body(volume, helper, writes=True)
-        await self._helpers.run(body, volume, lambda streams: streams.extract(pieces))
+        body = writing_body(volume, helper)
+        await self._helpers.run(body, volume, lambda streams: streams.extract(pieces), EXTRACTED)
 
     async def remove_helpers(self, scheme: str) -> None:
         """See `Engine.remove_helpers`."""

@@ -1,7 +1,7 @@
 """The body of a helper container, which copies the content of one volume out or in.
 
 What holds here: one fixed command, one volume, no network, and no more rights than the command needs. Nothing in it
-comes from a request but which volume it is.
+comes from a request but which volume it is; a number in it comes from the operator's policy.
 """
 
 from __future__ import annotations
@@ -33,6 +33,8 @@ _ARCHIVE = (
     "--sparse",
     ".",
 )
+_COMPRESS = ("/opt/hubwarden/bin/python3", "-I", "-m", "hubwarden_agent.helper")
+"""In front of it: how much it may write, and the command. See `hubwarden_agent.helper`."""
 _EXTRACT = (*_TAR, "--extract", "--same-owner", "--same-permissions", "--delay-directory-restore")
 _READS = ("DAC_READ_SEARCH",)
 _WRITES = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "MKNOD", "SETFCAP")
@@ -40,15 +42,22 @@ _HELPER_MEMORY = 256 * 1024**2
 _HELPER_PIDS = 8
 
 
-def helper_body(volume: VolumeName, helper: Helper, *, writes: bool) -> dict[str, Any]:
-    """The body of a helper container: one fixed command, one volume, and no more rights than the command needs.
+def reading_body(volume: VolumeName, helper: Helper, max_bytes: int) -> dict[str, Any]:
+    """The body of a helper that reads a volume: a tar of at most `max_bytes`, compressed by it."""
+    return _body(volume, helper, [*_COMPRESS, str(max_bytes), *_ARCHIVE], writes=False)
 
-    Nothing of it is logged by Docker: its output is the user's files.
-    """
+
+def writing_body(volume: VolumeName, helper: Helper) -> dict[str, Any]:
+    """The body of a helper that fills a volume from a tar."""
+    return _body(volume, helper, list(_EXTRACT), writes=True)
+
+
+def _body(volume: VolumeName, helper: Helper, command: list[str], *, writes: bool) -> dict[str, Any]:
+    """Nothing of it is logged by Docker: its output is the user's files."""
     mount = mount_body(Mount("volume", HOME, read_only=not writes, volume=volume.value))
     return {
         "Image": helper.image.value,
-        "Entrypoint": list(_EXTRACT if writes else _ARCHIVE),
+        "Entrypoint": command,
         "Cmd": [],
         "Env": ["LC_ALL=C"],
         "User": "0:0",

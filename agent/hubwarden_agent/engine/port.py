@@ -29,6 +29,10 @@ class EngineError(Exception):
     """The engine said something we did not expect. Its text is for the agent's log, never for an answer."""
 
 
+class TooLarge(EngineError):  # noqa: N818 - that is what it is
+    """A volume holds more than it was allowed to."""
+
+
 class EngineUnavailable(EngineError):  # noqa: N818 - "unavailable" is the field's word for it
     """The engine does not answer: no socket, no connection, or no answer in time."""
 
@@ -241,15 +245,20 @@ class Engine(Protocol):
     async def pull_image(self, reference: str) -> None:
         """Fetch an image. Raises `NotFound`."""
 
-    async def archive_volume(self, volume: VolumeName, helper: Helper, take: Callable[[bytes], object]) -> None:
-        """Hand all of a volume to `take`, as a tar, piece after piece, in a thread of its own and at its own pace.
+    async def archive_volume(
+        self, volume: VolumeName, helper: Helper, max_bytes: int, take: Callable[[bytes], object]
+    ) -> int:
+        """Hand all of a volume to `take`, as a tar in one frame of zstd, in pieces, in a thread of its own.
+
+        Returns how many bytes the tar has.
 
         Raises:
+            TooLarge: that is more than `max_bytes`.
             EngineError: the tar is not whole. Also what `take` raises, which ends it.
         """
 
     async def extract_volume(self, volume: VolumeName, helper: Helper, pieces: Iterable[bytes]) -> None:
-        """Write what is in a tar of `archive_volume` into an empty volume; it is asked for in a thread of its own.
+        """Write what is in a tar, as `archive_volume` compressed it, into an empty volume; asked for in a thread.
 
         Raises:
             EngineError: not all of it was written. Also what `pieces` raises.

@@ -19,7 +19,7 @@ from functools import partial
 from typing import TypeVar
 
 from hubwarden_agent.audit import AuditTrail, Entry
-from hubwarden_agent.backup_file import TooLarge, Writer
+from hubwarden_agent.backup_file import Writer
 from hubwarden_agent.backup_manifest import Manifest, Subject, outdated
 from hubwarden_agent.backups import Store
 from hubwarden_agent.clock import Clock
@@ -57,7 +57,7 @@ class Backups:
         self._clock = clock
         self._store = Store(policy.backup_dir)
         self._threads = ThreadPoolExecutor(THREADS, "backup")
-        self._running = set[asyncio.Task[None]]()
+        self._running = set[asyncio.Task[int]]()
         self._stopping = False
         self._turns = asyncio.Semaphore(HELPERS)
 
@@ -115,7 +115,7 @@ class Backups:
         subject = Subject(username, volume.name, volume.driver, volume.options, volume.labels, request_id)
         try:
             return await self._taken(subject)
-        except (EngineError, OSError, TooLarge) as error:
+        except (EngineError, OSError) as error:
             _log.warning("backup: there is none: %r", error)
             raise _failed(volume.name) from error
 
@@ -146,21 +146,20 @@ class Backups:
 
     async def _taken(self, subject: Subject) -> Manifest:
         made_of = await helper(self._engine, self._names, self._policy.helper_image, own_container())
-        begin = lambda: self._store.begin(subject, self._clock, self._policy.max_bytes)  # noqa: E731 - for the thread
-        writer = await self._in_thread(begin)
+        writer = await self._in_thread(partial(self._store.begin, subject, self._clock))
         try:
-            archive = self._engine.archive_volume(subject.volume, made_of, self._into(writer))
-            await self._until_stopped(asyncio.create_task(archive))
-            return await self._in_thread(writer.commit)
+            archive = self._engine.archive_volume(subject.volume, made_of, self._policy.max_bytes, self._into(writer))
+            tar_bytes = await self._until_stopped(asyncio.create_task(archive))
+            return await self._in_thread(partial(writer.commit, tar_bytes))
         finally:
             await self._in_thread(writer.abort)
 
-    async def _until_stopped(self, task: asyncio.Task[None]) -> None:
+    async def _until_stopped(self, task: asyncio.Task[int]) -> int:
         self._running.add(task)
         if self._stopping:
             task.cancel()
         try:
-            await task
+            return await task
         except asyncio.CancelledError:
             own = asyncio.current_task()
             if own is not None and own.cancelling():
@@ -170,7 +169,7 @@ class Backups:
             self._running.discard(task)
 
     def _into(self, writer: Writer) -> Callable[[bytes], None]:
-        """Writes a tar, and looks now and then whether there still is room for more than it."""
+        """Writes a compressed tar, and looks now and then whether there still is room for more than it."""
         unlooked = LOOK_EVERY_BYTES
 
         def take(piece: bytes) -> None:

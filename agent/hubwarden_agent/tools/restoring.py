@@ -17,12 +17,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import zstandard
+
 from hubwarden_agent import unfinished
 from hubwarden_agent.audit import AuditTrail, Entry
 from hubwarden_agent.backup_file import Reader
 from hubwarden_agent.backup_manifest import Manifest
 from hubwarden_agent.clock import Clock
-from hubwarden_agent.engine.port import Engine, EngineError, Helper, Volume
+from hubwarden_agent.engine.port import Engine, EngineError, Helper, TooLarge, Volume
 from hubwarden_agent.errors import Reason, Refusal
 from hubwarden_agent.names import RequestId, Username, VolumeName
 from hubwarden_agent.operations.backup import Backups
@@ -139,21 +141,16 @@ class Restorer:
         return Found(target, holds_something=not await self._is_empty(order.volume))
 
     async def _is_empty(self, volume: VolumeName) -> bool:
-        held = bytearray()
-
-        def take(piece: bytes) -> None:
-            held.extend(piece)
-            if len(held) > EMPTY_TAR_BYTES:
-                raise _HoldsSomething
-
+        held = io.BytesIO()
         try:
-            await self.engine.archive_volume(volume, self.helper, take)
-        except _HoldsSomething:
+            await self.engine.archive_volume(volume, self.helper, EMPTY_TAR_BYTES, held.write)
+        except TooLarge:
             return False
+        held.seek(0)
         try:
-            with tarfile.open(fileobj=io.BytesIO(held)) as tar:
+            with zstandard.ZstdDecompressor().stream_reader(held) as file, tarfile.open(fileobj=file, mode="r|") as tar:
                 return all(member.name == "." for member in tar)
-        except tarfile.TarError as error:
+        except (tarfile.TarError, zstandard.ZstdError) as error:
             raise EngineError(f"what {volume} holds cannot be read: {error}") from error
 
     async def _set_aside(self, order: Order, volume: Volume) -> Manifest:
@@ -208,10 +205,6 @@ class Restorer:
     def _say_removed(self, target: Target) -> None:
         for container in target.containers:
             self.say(f"removed the stopped container {container.name}")
-
-
-class _HoldsSomething(Exception):  # noqa: N818 - that is what it says
-    """Enough was read of a volume to know."""
 
 
 def _volume(manifest: Manifest) -> Volume:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 import tempfile
 import uuid
 from pathlib import Path
@@ -12,7 +13,8 @@ import pytest
 from fake_edges import FakeClock
 from hubwarden_agent.backup_manifest import Subject
 from hubwarden_agent.backups import Store
-from hubwarden_agent.engine.helper_body import HOME, helper_body
+from hubwarden_agent.engine.docker_archive import ARCHIVED, judge
+from hubwarden_agent.engine.helper_body import HOME, reading_body, writing_body
 from hubwarden_agent.engine.port import Helper
 from hubwarden_agent.names import ImageId, RequestId, Username, VolumeName
 from hypothesis import HealthCheck, given, settings
@@ -25,11 +27,12 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can make fi
 
 
 def command(folder: Path, *, writes: bool) -> list[str]:
-    """The helper's own command, on a folder of this machine."""
-    entrypoint: list[str] = helper_body(VOLUME, HELPER, writes=writes)["Entrypoint"]
+    """The helper's own command, on a folder of this machine and with this machine's Python."""
+    body = writing_body(VOLUME, HELPER) if writes else reading_body(VOLUME, HELPER, 2**40)
+    entrypoint: list[str] = body["Entrypoint"]
     moved = [part.replace(HOME, str(folder)) for part in entrypoint]
     assert moved != entrypoint
-    return moved
+    return moved if writes else [sys.executable, *moved[1:]]
 
 
 def through_the_store(tree: Folder, directory: Path) -> tuple[object, object]:
@@ -40,20 +43,13 @@ def through_the_store(tree: Folder, directory: Path) -> tuple[object, object]:
     build(tree, os.fsencode(home))
     store = Store(backups)
     subject = Subject(Username("alice"), VOLUME, "local", {}, {}, RequestId(str(uuid.uuid4())))
-    writer = store.begin(subject, FakeClock(), 2**40)
-    with subprocess.Popen(command(home, writes=False), stdout=subprocess.PIPE) as tar:
-        assert tar.stdout is not None
-        while piece := tar.stdout.read(65536):
-            writer.write(piece)
-    assert tar.returncode == 0
-    manifest = writer.commit()
+    writer = store.begin(subject, FakeClock())
+    tar = subprocess.run(command(home, writes=False), capture_output=True, check=True)
+    writer.write(tar.stdout)
+    manifest = writer.commit(judge(0, tar.stderr, len(tar.stdout), ARCHIVED))
     with store.open(manifest.backup_id) as reader:
         reader.verify()
-        with subprocess.Popen(command(other, writes=True), stdin=subprocess.PIPE) as tar:
-            assert tar.stdin is not None
-            for piece in reader.chunks():
-                tar.stdin.write(piece)
-    assert tar.returncode == 0
+        subprocess.run(command(other, writes=True), input=b"".join(reader.chunks()), check=True)
     return snapshot(os.fsencode(home)), snapshot(os.fsencode(other))
 
 

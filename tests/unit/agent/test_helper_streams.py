@@ -1,4 +1,4 @@
-"""What is believed of a helper: whole frames, a good end, and as many bytes as tar says."""
+"""What is believed of a helper: whole frames, a good end, and that its bytes add up."""
 
 from __future__ import annotations
 
@@ -8,13 +8,22 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hubwarden_agent.engine.docker_archive import PIECE_BYTES, STDERR_BYTES, HelperRun, Streams, judge
+from hubwarden_agent.engine.docker_archive import (
+    ARCHIVED,
+    EXTRACTED,
+    PIECE_BYTES,
+    STDERR_BYTES,
+    HelperRun,
+    Streams,
+    judge,
+)
 from hubwarden_agent.engine.docker_http import DockerApi
-from hubwarden_agent.engine.port import HELPER_LABEL, EngineError, EngineUnavailable
+from hubwarden_agent.engine.port import HELPER_LABEL, EngineError, EngineUnavailable, TooLarge
+from hubwarden_agent.helper import OVER_LIMIT
 from hubwarden_agent.names import VolumeName
 from scripted_docker import ScriptedDocker, answer, scripted
 
-TOTAL = b"Total bytes written: 65536 (64KiB, 1.2MiB/s)\n"
+TOTAL = b"Total bytes written: 65536 (64KiB, 1.2MiB/s)\nCompressed: 65536 bytes to 7000\n"
 
 
 def frame(stream: int, content: bytes) -> bytes:
@@ -110,31 +119,60 @@ def test_a_helper_that_is_ended_early_is_not_waited_for(tmp_path: Path) -> None:
         return 0
 
     with scripted(docker, tmp_path / "docker.sock"), pytest.raises(EngineError, match="ended early"):
-        run.run({"Image": image, "Labels": {HELPER_LABEL: "scheme"}}, VolumeName("home"), work)
+        run.run({"Image": image, "Labels": {HELPER_LABEL: "scheme"}}, VolumeName("home"), work, ARCHIVED)
     assert docker.lines[-2:] == [f"POST {containers}/made/start", f"DELETE {containers}/made?v=1&force=1"]
 
 
 @pytest.mark.parametrize(
-    ("status", "stderr", "total"),
+    ("status", "stderr", "passed"),
     [
-        (1, TOTAL, 65536),
-        (137, b"", 65536),
-        (0, b"", 65536),
-        (0, TOTAL, 65535),
+        (1, TOTAL, 7000),
+        (137, b"", 7000),
+        (0, b"", 7000),
+        (0, TOTAL, 6999),
+        (0, TOTAL, 65536),
         (0, TOTAL, 0),
-        (0, b"tar: ./Total bytes written: 65536 (64KiB, 1.2MiB/s)\n", 65536),
-        (0, TOTAL + b"tar: something after it\n", 65536),
+        (0, TOTAL.replace(b"written: 65536", b"written: 65537"), 7000),
+        (0, TOTAL.partition(b"Compressed")[0], 65536),
+        (0, TOTAL.replace(b"written", b"read"), 7000),
+        (0, b"tar: ./" + TOTAL, 7000),
+        (0, TOTAL + b"tar: something after it\n", 7000),
     ],
-    ids=["failed", "killed", "says nothing", "a byte is missing", "nothing came", "a file of that name", "not the end"],
+    ids=[
+        "failed",
+        "killed",
+        "says nothing",
+        "a byte is missing",
+        "the tar's length",
+        "nothing came",
+        "not all was compressed",
+        "compressed by nobody",
+        "not an archive's",
+        "a file of that name",
+        "not the end",
+    ],
 )
-def test_not_the_end_of_a_whole_tar(status: int, stderr: bytes, total: int) -> None:
+def test_not_the_end_of_a_whole_tar(status: int, stderr: bytes, passed: int) -> None:
     """An engine that lets go of a stream in the middle lets tar end well: the bytes have to add up."""
     with pytest.raises(EngineError):
-        judge(status, stderr, total)
+        judge(status, stderr, passed, ARCHIVED)
+
+
+def test_a_tar_that_is_too_long() -> None:
+    """The helper's own exit status for it, whatever it said."""
+    with pytest.raises(TooLarge):
+        judge(OVER_LIMIT, TOTAL, 7000, ARCHIVED)
 
 
 @pytest.mark.parametrize("before", [b"", b"tar: ./socket: socket ignored\n"])
 def test_the_end_of_a_whole_tar(before: bytes) -> None:
     """Whatever it remarked."""
-    judge(0, before + TOTAL, 65536)
-    judge(0, before + TOTAL.replace(b"written", b"read"), 65536)
+    assert judge(0, before + TOTAL, 7000, ARCHIVED) == 65536
+    assert judge(0, before + b"Total bytes read: 65536 (64KiB, 1.2MiB/s)\n", 65536, EXTRACTED) == 65536
+
+
+@pytest.mark.parametrize(("stderr", "passed"), [(b"Total bytes read: 10240 (10KiB, 1MiB/s)\n", 9), (TOTAL, 7000)])
+def test_not_all_of_a_tar_was_read(stderr: bytes, passed: int) -> None:
+    """Another number, or what only an archive says."""
+    with pytest.raises(EngineError):
+        judge(0, stderr, passed, EXTRACTED)

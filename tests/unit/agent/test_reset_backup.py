@@ -94,8 +94,8 @@ class TestDenials:
         assert (await refused(stage, validate_only=validate_only)).reason is Reason.BACKUP_FAILED
 
     async def test_a_disk_that_fills_meanwhile(self, stage: AgentStage, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Looked at again and again while the tar is written."""
-        monkeypatch.setattr(backup, "LOOK_EVERY_BYTES", len(CONTENT[0]))
+        """Looked at again and again while it is written."""
+        monkeypatch.setattr(backup, "LOOK_EVERY_BYTES", 1)
         looks = iter([backup.RESERVE_BYTES, backup.RESERVE_BYTES - 1])
         monkeypatch.setattr(os, "statvfs", lambda _: SimpleNamespace(f_bavail=next(looks), f_frsize=1))
         stage.engine.contents[VOLUME] = CONTENT + CONTENT
@@ -168,11 +168,11 @@ class TestDenials:
         begun, going_on, aborted = threading.Event(), threading.Event(), list[bool]()
         commit, abort = Writer.commit, Writer.abort
 
-        def slow(writer: Writer) -> Manifest:
+        def slow(writer: Writer, tar_bytes: int) -> Manifest:
             begun.set()
             going_on.wait(30)
             aborted.append(False)
-            return commit(writer)
+            return commit(writer, tar_bytes)
 
         def noted(writer: Writer) -> None:
             aborted.append(True)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from compressed import compressed
 from fake_edges import FakeClock
 from hubwarden_agent import cli
 from hubwarden_agent.backup_manifest import Manifest, Subject
@@ -49,11 +50,9 @@ def put(store: Store, user: str = "alice", days: int = 0) -> Manifest:
     clock = FakeClock()
     clock.time = dt.datetime.now(dt.UTC) - dt.timedelta(days=days)
     volume, labels = VolumeName(f"jupyterlab-{user}_home"), {"kept\x1b[2J": "yés"}
-    writer = store.begin(
-        Subject(Username(user), volume, "local", {}, labels, RequestId(str(uuid.uuid4()))), clock, 10**9
-    )
-    writer.write(b"x" * 1000)
-    return writer.commit()
+    writer = store.begin(Subject(Username(user), volume, "local", {}, labels, RequestId(str(uuid.uuid4()))), clock)
+    writer.write(compressed(b"x" * 1000))
+    return writer.commit(1000)
 
 
 def spoil(store: Store, manifest: Manifest) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from compressed import compressed
 from fake_edges import FakeClock
 from fake_engine import FakeEngine
 from hubwarden_agent import cli
@@ -42,9 +43,9 @@ def run(tmp_path: Path, capsys: pytest.CaptureFixture[str], engine: ClosedEngine
     del engine  # only has to be there first
     (tmp_path / "backups").mkdir(mode=0o700)
     subject = Subject(Username("alice"), HOME, "local", {}, {}, RequestId(str(uuid.uuid4())))
-    writer = Store(tmp_path / "backups").begin(subject, FakeClock(), 10**6)
-    writer.write(b"thesis")
-    backup_id = writer.commit().backup_id.value
+    writer = Store(tmp_path / "backups").begin(subject, FakeClock())
+    writer.write(compressed(b"thesis"))
+    backup_id = writer.commit(len(b"thesis")).backup_id.value
     (tmp_path / "agent.toml").write_text(
         f'[state]\ndirectory = "{tmp_path}"\n[reset]\nbackup_dir = "{tmp_path}/backups"\n'
         f'helper_image = "sha256:{7:064x}"\n',

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from agent_stage import until
+from compressed import compressed
 from fake_edges import FakeClock, MemoryAudit
 from fake_engine import EMPTY_TAR, FakeEngine, home_of
 from hubwarden_agent import unfinished
@@ -45,10 +46,9 @@ class Stage:
     def put(self, content: tuple[bytes, ...], **fields: Any) -> Manifest:
         """A backup that is in place."""
         subject = Subject(Username("alice"), HOME, "local", OPTIONS, LABELS, RequestId(str(uuid.uuid4())))
-        writer = self.store.begin(replace(subject, **fields), self.clock, 2**30)
-        for piece in content:
-            writer.write(piece)
-        return writer.commit()
+        writer = self.store.begin(replace(subject, **fields), self.clock)
+        writer.write(compressed(b"".join(content)))
+        return writer.commit(sum(map(len, content)))
 
     @property
     def helper(self) -> Helper:
