@@ -26,8 +26,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import agent_image
-from deployment import LiveAgent, Workbench, base_image, reset_request, running_agent, start, workbench
+from deployment import (
+    LiveAgent,
+    Workbench,
+    base_image,
+    built_agent_image,
+    reset_request,
+    running_agent,
+    start,
+    workbench,
+)
 from large_homes import holes, many_files
 
 DEADLINE = 590.0
@@ -184,7 +192,7 @@ def main() -> None:
     options = parser.parse_args()
     socket = start()
     busybox = base_image("busybox", socket)
-    with agent_image.built(socket) as built, workbench(socket, busybox) as bench, tempfile.TemporaryDirectory() as name:
+    with built_agent_image(socket) as built, workbench(socket, busybox) as bench, tempfile.TemporaryDirectory() as name:
         directory, image = Path(name), built.identifier
         for required in (True, False):
             state = directory / f"agent-{required}"
