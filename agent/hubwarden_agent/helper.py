@@ -12,6 +12,8 @@ import sys
 
 CHUNK_BYTES = 256 * 1024
 LEVEL = 3
+THREADS = 2
+"""That compress, while another reads and writes."""
 OVER_LIMIT = 64
 """The exit status for a tar that is longer than it may be; tar itself ends with 0, 1 or 2."""
 
@@ -24,7 +26,7 @@ def main(limit: int, command: list[str]) -> int:
 
     import zstandard  # noqa: PLC0415 - as above
 
-    compressor = zstandard.ZstdCompressor(level=LEVEL, write_checksum=True).compressobj()
+    compressor = zstandard.ZstdCompressor(level=LEVEL, write_checksum=True, threads=THREADS).compressobj()
     output = sys.stdout.buffer
     taken = given = 0
     with subprocess.Popen(command, stdout=subprocess.PIPE, bufsize=0) as tar:  # noqa: S603 - the one of `helper_body`

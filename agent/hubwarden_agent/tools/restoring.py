@@ -21,7 +21,7 @@ import zstandard
 
 from hubwarden_agent import unfinished
 from hubwarden_agent.audit import AuditTrail, Entry
-from hubwarden_agent.backup_file import Reader
+from hubwarden_agent.backup_file import MAX_WINDOW_BYTES, Reader
 from hubwarden_agent.backup_manifest import Manifest
 from hubwarden_agent.clock import Clock
 from hubwarden_agent.engine.port import Engine, EngineError, Helper, TooLarge, Volume
@@ -147,8 +147,9 @@ class Restorer:
         except TooLarge:
             return False
         held.seek(0)
+        decompressor = zstandard.ZstdDecompressor(max_window_size=MAX_WINDOW_BYTES)
         try:
-            with zstandard.ZstdDecompressor().stream_reader(held) as file, tarfile.open(fileobj=file, mode="r|") as tar:
+            with decompressor.stream_reader(held) as file, tarfile.open(fileobj=file, mode="r|") as tar:
                 return all(member.name == "." for member in tar)
         except (tarfile.TarError, zstandard.ZstdError) as error:
             raise EngineError(f"what {volume} holds cannot be read: {error}") from error
