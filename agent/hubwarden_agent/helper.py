@@ -15,7 +15,7 @@ LEVEL = 3
 THREADS = 2
 """That compress, while another reads and writes."""
 JOB_BYTES = 1024**2
-"""What each of them is given at a time. The library's own choice for this level makes the program take 71 MiB; this 24."""
+"""What each of them is given at a time. With the library's own choice the program takes 71 MiB; with this, 24."""
 OVER_LIMIT = 64
 """The exit status for a tar that is longer than it may be; tar itself ends with 0, 1 or 2."""
 
