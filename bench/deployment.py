@@ -17,6 +17,7 @@ TESTS = Path(__file__).resolve().parent.parent / "tests"
 sys.path.insert(0, str(TESTS))
 
 from agent_image import built as built_agent_image  # noqa: E402 - found through the line above
+from agent_image import built_user_image  # noqa: E402 - found through the line above
 from hub.people import Person  # noqa: E402
 from hub.stack import IMAGE, Agent, Hub, running, server_workbench, wait_for  # noqa: E402
 from live_agent import LiveAgent, reset_request, restart_request  # noqa: E402 - found through the line above
@@ -32,6 +33,7 @@ __all__ = [
     "Workbench",
     "base_image",
     "built_agent_image",
+    "built_user_image",
     "deployment",
     "free_port",
     "reset_request",

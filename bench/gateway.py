@@ -1,97 +1,125 @@
 """What the spawn gateway adds to Docker's own time, beside HAProxy as a plain pass-through, all in one run.
 
 The same docker-py asks in turns, directly, through the gateway and through HAProxy: for an inspect; for a cycle of
-create, start, inspect, stop and remove; and for fifty spawns at once. At the end: the agent's resident memory after
-10,000 requests. Run: `.venv/bin/python bench/gateway.py [--calls N] [--cycles N] [--spawns N]`.
+create, start, inspect, stop and remove, both of a JupyterLab and of a shell, of which nothing is left but what Docker
+itself takes; and for fifty spawns at once. What JupyterLab takes to boot is waited for and not counted, or nothing else
+would be seen. At the end: the agent's resident memory after 10,000 requests.
 """
 
 from __future__ import annotations
 
 import argparse
 import platform
-import statistics
-import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from deployment import LiveAgent, Workbench, base_image, running_agent, start, workbench
+import httpx
+from deployment import LiveAgent, Workbench, base_image, built_user_image, running_agent, start, wait_for, workbench
 from docker import APIClient  # noqa: TID251 - the client that DockerSpawner uses
 from docker.errors import APIError  # noqa: TID251 - as above
+from ways import Way, haproxy, report
 
+DIRECT, GATEWAY, HAPROXY = "directly", "through the gateway", "through HAProxy"
 WARM_UP = 50
 MANY_REQUESTS = 10_000
-NEED = Path(__file__).resolve().parent.parent / "deploy" / "need.sh"
-COMMAND = ["/bin/sh", "-c", "trap 'exit 0' TERM; while :; do sleep 0.05; done"]
-DIRECT, GATEWAY, HAPROXY = "directly", "through the gateway", "through HAProxy"
+# A shell that waits for a child ends it only after the child: it would sleep into the measurement of its stop.
+SHELL_COMMAND = ("/bin/sh", "-c", "trap 'exit 0' TERM; while :; do sleep 60 & wait; done")
+LAB_COMMAND = ("jupyter", "lab", "--ip=0.0.0.0", "--port=8888", "--no-browser", "--IdentityProvider.token=")
+MEBIBYTE = 1024**2
 
 
-@dataclass
-class Way:
-    """A way to the engine, and what was measured on it, in seconds."""
+@dataclass(frozen=True)
+class Server:
+    """What a container runs, where the user's home is in it, and when it is up."""
 
-    name: str
-    url: str
-    times: dict[str, list[float]] = field(default_factory=dict)
+    kind: str
+    image: str
+    command: tuple[str, ...]
+    home: str
+    memory: int
+    is_up: Callable[[Mapping[str, Any]], bool]
 
-    def client(self) -> APIClient:
-        """A connection of its own."""
-        return APIClient(self.url, version="1.44", timeout=120)
-
-    def took(self, what: str, seconds: float) -> None:
-        """Note a measurement."""
-        self.times.setdefault(what, []).append(seconds)
+    @property
+    def cycle(self) -> str:
+        """What its life is called among the measurements."""
+        return f"cycle of a {self.kind}"
 
 
-def create(api: APIClient, image: str, user: str) -> str:
+def shell(image: str) -> Server:
+    """As little as there can be."""
+    return Server("shell", image, SHELL_COMMAND, "/data", 64 * MEBIBYTE, lambda shown: bool(shown["State"]["Running"]))
+
+
+def lab(image: str) -> Server:
+    """What people have; the demo's image, but without a Hub to ask."""
+    return Server("JupyterLab", image, LAB_COMMAND, "/home/jovyan", 512 * MEBIBYTE, answers)
+
+
+def answers(shown: Mapping[str, Any]) -> bool:
+    """Whether the server in an inspected container answers."""
+    (network,) = shown["NetworkSettings"]["Networks"].values()
+    try:
+        return httpx.get(f"http://{network['IPAddress']}:8888/api", timeout=1).is_success
+    except httpx.TransportError:
+        return False
+
+
+def create(api: APIClient, server: Server, user: str) -> str:
     """A create as DockerSpawner asks for it, with every limit that the gateway would add; the container's id."""
     name = f"jupyterlab-{user}"
     host = api.create_host_config(
-        binds={f"{name}_home": {"bind": "/data", "mode": "rw"}},
-        mem_limit=64 * 1024**2,
+        binds={f"{name}_home": {"bind": server.home, "mode": "rw"}},
+        mem_limit=server.memory,
         cpu_period=100_000,
         cpu_quota=100_000,
         pids_limit=100,
         network_mode="bridge",
     )
     made = api.create_container(
-        image,
-        COMMAND,
+        server.image,
+        list(server.command),
         name=name,
         environment={"JUPYTERHUB_USER": user, "JUPYTERHUB_SERVER_NAME": ""},
-        volumes=["/data"],
+        volumes=[server.home],
         host_config=host,
     )
     return str(made["Id"])
 
 
-def spawn(api: APIClient, image: str, user: str) -> str:
+def spawn(api: APIClient, server: Server, user: str) -> str:
     """Create, start, inspect."""
-    identifier = create(api, image, user)
+    identifier = create(api, server, user)
     api.start(identifier)
     api.inspect_container(identifier)
     return identifier
 
 
-def cycle(api: APIClient, image: str, user: str) -> None:
-    """A server's life."""
-    identifier = spawn(api, image, user)
+def cycle(api: APIClient, server: Server, bench: Workbench, user: str) -> float:
+    """A server's life; seconds of it, without what it takes to boot."""
+    begin = time.perf_counter()
+    identifier = spawn(api, server, user)
+    spawned = time.perf_counter()
+    shown = bench.client.api.inspect_container(identifier)
+    wait_for(lambda: server.is_up(shown), f"the {server.kind}")
+    end = time.perf_counter()
     api.stop(identifier)
     api.remove_container(identifier, v=True)
+    return spawned - begin + time.perf_counter() - end
 
 
-def measure_inspects(ways: list[Way], bench: Workbench, calls: int) -> None:
+def measure_inspects(ways: list[Way], bench: Workbench, server: Server, calls: int) -> None:
     """One container of the gateway's own, inspected on every way in turns."""
     user = bench.username()
     remember(bench, user)
     gateway = next(way for way in ways if way.name == GATEWAY).client()
-    identifier = create(gateway, bench.image, user)
+    identifier = create(gateway, server, user)
     clients = [(way, way.client()) for way in ways]
     for number in range(calls + WARM_UP):
         for way, api in clients:
@@ -101,20 +129,19 @@ def measure_inspects(ways: list[Way], bench: Workbench, calls: int) -> None:
                 way.took("inspect", time.perf_counter() - begin)
 
 
-def measure_cycles(ways: list[Way], bench: Workbench, cycles: int) -> None:
-    """Whole lives of servers, one after the other, the ways in turns."""
+def measure_cycles(ways: list[Way], bench: Workbench, server: Server, cycles: int) -> None:
+    """Whole lives of servers, one after the other, the ways in turns; the first is not counted."""
     clients = [(way, way.client()) for way in ways]
     for number in range(cycles + 1):
         for way, api in clients[number % len(clients) :] + clients[: number % len(clients)]:
             user = bench.username()
             remember(bench, user)
-            begin = time.perf_counter()
-            cycle(api, bench.image, user)
+            seconds = cycle(api, server, bench, user)
             if number:
-                way.took("cycle", time.perf_counter() - begin)
+                way.took(server.cycle, seconds)
 
 
-def measure_spawns(ways: list[Way], bench: Workbench, spawns: int, rounds: int) -> None:
+def measure_spawns(ways: list[Way], bench: Workbench, server: Server, spawns: int, rounds: int) -> None:
     """So many at once, each over a connection of its own; from the first request to the last answer."""
     for number in range(rounds):
         for way in ways[number % len(ways) :] + ways[: number % len(ways)]:
@@ -122,16 +149,16 @@ def measure_spawns(ways: list[Way], bench: Workbench, spawns: int, rounds: int) 
             clients = [way.client() for _ in users]
             with ThreadPoolExecutor(spawns) as pool:
                 begin = time.perf_counter()
-                made = list(pool.map(attempt, clients, [bench.image] * spawns, users))
+                made = list(pool.map(attempt, clients, [server] * spawns, users))
                 way.took("spawns", time.perf_counter() - begin)
                 way.took("errors", sum(not one for one in made))
                 list(pool.map(lambda user: end(bench, user), users))
 
 
-def attempt(api: APIClient, image: str, user: str) -> str:
+def attempt(api: APIClient, server: Server, user: str) -> str:
     """A spawn; nothing if it failed."""
     try:
-        return spawn(api, image, user)
+        return spawn(api, server, user)
     except APIError as error:
         print(f"a spawn failed: {error}")
         return ""
@@ -149,12 +176,12 @@ def remember(bench: Workbench, user: str) -> None:
     bench.forget_container(f"jupyterlab-{user}")
 
 
-def measure_memory(agent: LiveAgent, way: Way, bench: Workbench) -> None:
+def measure_memory(agent: LiveAgent, way: Way, bench: Workbench, server: Server) -> None:
     """Resident before and after many requests, a third of them each: a version, an inspect, and a refusal."""
     api = way.client()
     user = bench.username()
     remember(bench, user)
-    identifier = create(api, bench.image, user)
+    identifier = create(api, server, user)
     before = agent.status("VmRSS") / 1024
     for number in range(MANY_REQUESTS):
         if number % 3 == 0:
@@ -168,43 +195,13 @@ def measure_memory(agent: LiveAgent, way: Way, bench: Workbench) -> None:
     print(f"resident: {before:.1f} MiB, after {MANY_REQUESTS} more requests {after:.1f} MiB")
 
 
-@contextmanager
-def haproxy(directory: Path, socket: str) -> Iterator[str]:
-    """A plain pass-through to the engine over a unix socket; its address."""
-    subprocess.run([NEED, "haproxy=haproxy"], check=True)
-    configuration = directory / "haproxy.cfg"
-    path = directory / "haproxy.sock"
-    configuration.write_text(
-        "defaults\n mode http\n timeout connect 5s\n timeout client 300s\n timeout server 300s\n"
-        f"frontend in\n bind unix@{path}\n default_backend engine\nbackend engine\n server engine unix@{socket}\n"
-    )
-    process = subprocess.Popen(["haproxy", "-db", "-f", configuration])
-    try:
-        while not path.exists() and process.poll() is None:
-            time.sleep(0.01)
-        yield f"unix://{path}"
-    finally:
-        process.terminate()
-        process.wait()
-
-
-def policy(image: str) -> str:
+def policy(*images: str) -> str:
     """What the gateway allows: enough for this run."""
+    listed = ", ".join(f'"{image}"' for image in images)
     return (
-        f'[spawn]\nimages = ["{image}"]\nnetworks = ["bridge"]\nvolumes = ["jupyterlab-{{username}}_home"]\n'
+        f'[spawn]\nimages = [{listed}]\nnetworks = ["bridge"]\nvolumes = ["jupyterlab-{{username}}_home"]\n'
         'max_memory = "1g"\nmax_cpus = 1.0\nmax_pids = 512\nmax_containers = 1000\nmax_creates = "100000/minute"\n'
     )
-
-
-def report(ways: list[Way], what: str, unit: str, scale: float) -> None:
-    """Medians, and each over the direct one from the same run."""
-    direct = statistics.median(ways[0].times[what])
-    for way in ways:
-        values = way.times[what]
-        median = statistics.median(values)
-        spread = f"{min(values) * scale:.2f} to {max(values) * scale:.2f}"
-        added = f"{(median - direct) * scale:+.2f} {unit}, ratio {median / direct:.3f}"
-        print(f"{what} {way.name}: median {median * scale:.2f} {unit} ({spread}); {added}; n={len(values)}")
 
 
 def options() -> Mapping[str, Any]:
@@ -221,26 +218,31 @@ def main() -> None:
     """Measure and print."""
     given = options()
     socket = start()
-    with workbench(socket, base_image("busybox", socket)) as bench, tempfile.TemporaryDirectory() as directory:
+    with (
+        built_user_image(socket) as users,
+        workbench(socket, base_image("busybox", socket)) as bench,
+        tempfile.TemporaryDirectory() as directory,
+    ):
         names = ", ".join(f"{name} {version(name)}" for name in ("docker", "aiohttp"))
         print(f"Python {platform.python_version()}, Docker {bench.client.version()['Version']}, {names}")
-        extra = policy(bench.image)
-        with running_agent(Path(directory), bench.socket, gateway=True, extra=extra) as agent:  # noqa: SIM117 - one line
-            with haproxy(Path(directory), socket) as passing:
-                ways = [
-                    Way(DIRECT, f"unix://{socket}"),
-                    Way(GATEWAY, f"unix://{directory}/gateway.sock"),
-                    Way(HAPROXY, passing),
-                ]
-                measure_inspects(ways, bench, given["calls"])
-                report(ways, "inspect", "ms", 1000)
-                measure_cycles(ways, bench, given["cycles"])
-                report(ways, "cycle", "ms", 1000)
-                measure_spawns(ways, bench, given["spawns"], given["rounds"])
-                report(ways, "spawns", "s", 1)
-                for way in ways:
-                    print(f"errors {way.name}: {sum(way.times['errors']):.0f}")
-                measure_memory(agent, ways[1], bench)
+        extra = policy(bench.image, users.tag)
+        bare = shell(bench.image)
+        with (
+            running_agent(Path(directory), bench.socket, gateway=True, extra=extra) as agent,
+            haproxy(Path(directory), socket) as passing,
+        ):
+            gateway = Way(GATEWAY, f"unix://{directory}/gateway.sock")
+            ways = [Way(DIRECT, f"unix://{socket}"), gateway, Way(HAPROXY, passing)]
+            measure_inspects(ways, bench, bare, given["calls"])
+            report(ways, "inspect", "ms", 1000)
+            for server in (lab(users.tag), bare):
+                measure_cycles(ways, bench, server, given["cycles"])
+                report(ways, server.cycle, "ms", 1000)
+            measure_spawns(ways, bench, bare, given["spawns"], given["rounds"])
+            report(ways, "spawns", "s", 1)
+            for way in ways:
+                print(f"errors {way.name}: {sum(way.times['errors']):.0f}")
+            measure_memory(agent, gateway, bench, bare)
 
 
 if __name__ == "__main__":

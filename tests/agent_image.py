@@ -1,11 +1,14 @@
-"""The agent's image, built by its own Dockerfile on the private engine, for tests that look into it or run it."""
+"""The agent's image, built by its own Dockerfile on the private engine, for tests that look into it or run it.
+
+And the demo's users' image in the same way, for what is measured with it.
+"""
 
 from __future__ import annotations
 
 import os
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +16,7 @@ import docker  # noqa: TID251 - tests look at the engine behind the agent's back
 from private_engine import ENGINE, NAME, ROOT, base_image
 
 TAG = "hubwarden-test/agent:latest"
+USER_TAG = "hubwarden-test/user:latest"
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,7 @@ def command_line(*command: str, **environment: str) -> None:
 
 
 @contextmanager
-def built(socket: str) -> Iterator[Image]:
+def built(socket: str, tag: str = TAG, dockerfile: str = "Dockerfile.agent") -> Iterator[Image]:
     """The image for the body. What building it took stays in the engine's cache."""
     base = f"BASE_IMAGE={base_image('python', socket)}"
     command_line(
@@ -57,13 +61,18 @@ def built(socket: str) -> Iterator[Image]:
         "--build-arg",
         base,
         "--tag",
-        TAG,
-        "--file=Dockerfile.agent",
+        tag,
+        f"--file={dockerfile}",
         ".",
     )
     client = docker.DockerClient(f"unix://{socket}")
     try:
-        yield Image(TAG, socket, client)
+        yield Image(tag, socket, client)
     finally:
-        client.images.remove(TAG)
+        client.images.remove(tag)
         client.close()
+
+
+def built_user_image(socket: str) -> AbstractContextManager[Image]:
+    """The image with the demo's JupyterLab, as `built` has the agent's."""
+    return built(socket, USER_TAG, "deploy/user/Dockerfile")

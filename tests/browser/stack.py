@@ -104,9 +104,10 @@ class Stack:
             time.sleep(0.2)
 
     def _agent(self) -> str:
-        return self._container_of("agent")
+        return self.container_of("agent")
 
-    def _container_of(self, service: str) -> str:
+    def container_of(self, service: str) -> str:
+        """The id of a service's container."""
         label = "label=com.docker.compose"
         filters = ["--filter", f"{label}.project={PROJECT}", "--filter", f"{label}.service={service}"]
         return self.docker("ps", "--all", "--quiet", *filters)
