@@ -1,4 +1,6 @@
-"""What the measurements run on: the Hub tests' stack (real engine, agent with gateway, Hub, proxy), for one run.
+"""What the measurements run on, for one run: the Hub tests' stack, or the browser tests'.
+
+The first is a real engine, agent with gateway, Hub and proxy as processes; the other (`Stack`) is compose.yml's.
 
 What holds here: both sides of a ratio come from one run, interleaved; medians say what they are medians of.
 Nothing here asserts: a measurement is looked at, not passed.
@@ -18,6 +20,7 @@ sys.path.insert(0, str(TESTS))
 
 from agent_image import built as built_agent_image  # noqa: E402 - found through the line above
 from agent_image import built_user_image  # noqa: E402 - found through the line above
+from browser.stack import Stack  # noqa: E402
 from hub.people import Person  # noqa: E402
 from hub.stack import IMAGE, Agent, Hub, running, server_workbench, wait_for  # noqa: E402
 from live_agent import LiveAgent, reset_request, restart_request  # noqa: E402 - found through the line above
@@ -30,6 +33,7 @@ __all__ = [
     "Deployment",
     "LiveAgent",
     "Person",
+    "Stack",
     "Workbench",
     "base_image",
     "built_agent_image",

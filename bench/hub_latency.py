@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -19,11 +18,7 @@ from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
-from deployment import free_port, wait_for
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
-
-from browser.stack import Stack
+from deployment import Stack, free_port, wait_for
 
 SERVERS = 50
 NAMES = [f"student{number}" for number in range(SERVERS)]
