@@ -3,7 +3,7 @@
 The same docker-py asks in turns, directly, through the gateway and through HAProxy: for an inspect; for a cycle of
 create, start, inspect, stop and remove, both of a JupyterLab and of a shell, of which nothing is left but what Docker
 itself takes; and for fifty spawns at once. What JupyterLab takes to boot is waited for and not counted, or nothing else
-would be seen. At the end: the agent's resident memory after 10,000 requests.
+would be seen. The agent is the one that is shipped. At the end: its resident memory after 10,000 requests.
 """
 
 from __future__ import annotations
@@ -21,9 +21,10 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from deployment import LiveAgent, Workbench, base_image, built_user_image, running_agent, start, wait_for, workbench
+from deployment import Workbench, base_image, built_user_image, start, wait_for, workbench
 from docker import APIClient  # noqa: TID251 - the client that DockerSpawner uses
 from docker.errors import APIError  # noqa: TID251 - as above
+from shipped_agent import ShippedAgent, shipped_agent
 from ways import Way, haproxy, report
 
 DIRECT, GATEWAY, HAPROXY = "directly", "through the gateway", "through HAProxy"
@@ -176,13 +177,13 @@ def remember(bench: Workbench, user: str) -> None:
     bench.forget_container(f"jupyterlab-{user}")
 
 
-def measure_memory(agent: LiveAgent, way: Way, bench: Workbench, server: Server) -> None:
+def measure_memory(agent: ShippedAgent, way: Way, bench: Workbench, server: Server) -> None:
     """Resident before and after many requests, a third of them each: a version, an inspect, and a refusal."""
     api = way.client()
     user = bench.username()
     remember(bench, user)
     identifier = create(api, server, user)
-    before = agent.status("VmRSS") / 1024
+    before = agent.resident()
     for number in range(MANY_REQUESTS):
         if number % 3 == 0:
             api.version(api_version=False)
@@ -191,7 +192,7 @@ def measure_memory(agent: LiveAgent, way: Way, bench: Workbench, server: Server)
         else:
             with suppress(APIError):
                 api.containers()
-    after = agent.status("VmRSS") / 1024
+    after = agent.resident()
     print(f"resident: {before:.1f} MiB, after {MANY_REQUESTS} more requests {after:.1f} MiB")
 
 
@@ -208,7 +209,7 @@ def options() -> Mapping[str, Any]:
     """What the command line says."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--calls", type=int, default=1000)
-    parser.add_argument("--cycles", type=int, default=20)
+    parser.add_argument("--cycles", type=int, default=40)
     parser.add_argument("--spawns", type=int, default=50)
     parser.add_argument("--rounds", type=int, default=3)
     return vars(parser.parse_args())
@@ -228,10 +229,10 @@ def main() -> None:
         extra = policy(bench.image, users.tag)
         bare = shell(bench.image)
         with (
-            running_agent(Path(directory), bench.socket, gateway=True, extra=extra) as agent,
+            shipped_agent(bench, Path(directory), extra) as agent,
             haproxy(Path(directory), socket) as passing,
         ):
-            gateway = Way(GATEWAY, f"unix://{directory}/gateway.sock")
+            gateway = Way(GATEWAY, agent.gateway)
             ways = [Way(DIRECT, f"unix://{socket}"), gateway, Way(HAPROXY, passing)]
             measure_inspects(ways, bench, bare, given["calls"])
             report(ways, "inspect", "ms", 1000)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -64,12 +65,15 @@ class MemoryAudit:
             raise Refusal(Reason.AUDIT_UNAVAILABLE)
         self.lines.append(Line("intent", entry))
 
-    async def outcome(
+    def outcome(
         self, entry: Entry, refusal: Refusal | None, duration_ms: int, answer: Mapping[str, Any] | None = None
-    ) -> None:
+    ) -> Future[None]:
         """See `AuditTrail.outcome`."""
         assert duration_ms >= 0
         self.lines.append(Line("outcome", entry, refusal.reason if refusal else None, answer or {}))
+        written = Future[None]()
+        written.set_result(None)
+        return written
 
     async def denied(self, entry: Entry, reason: Reason) -> None:
         """See `AuditTrail.denied`."""

@@ -1,7 +1,8 @@
 """An engine in memory that implements the real port. The contract tests run over it and over Docker alike.
 
-It keeps `calls`, what was asked to change something, in order; and it can be told to fail (`fail_next`), to stall a
-change until released (`stall`), or to change something at the moment of a call (`before`), which is how races are made.
+It keeps `calls`, what was asked to change something, and `questions`, whatever was asked, both in order; and it can be
+told to fail (`fail_next`), to stall a change until released (`stall`), or to change something at the moment of a call
+(`before`), which is how races are made.
 """
 
 from __future__ import annotations
@@ -50,6 +51,7 @@ class FakeEngine:
         self.networks: set[str] = {"bridge"}
         self.available = True
         self.calls: list[tuple[str, str]] = []
+        self.questions: list[str] = []
         self.commands: list[tuple[str, ...]] = []
         self.exit_status: int | None = 0
         self.fail_next: dict[str, EngineError] = {}
@@ -265,6 +267,7 @@ class FakeEngine:
 
     async def _enter(self, method: str, name: str) -> None:
         assert isinstance(name, str)
+        self.questions.append(method)
         await asyncio.sleep(0)
         if happening := self.before.pop(method, None):
             happening()

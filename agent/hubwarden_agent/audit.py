@@ -3,7 +3,8 @@
 What holds here: an intent is on disk (fsync) before its caller goes on; if it cannot be written the caller gets
 `AUDIT_UNAVAILABLE` and does nothing. Lines are only ever appended, each chained to the one before (`audit_chain`);
 those that wait while others are flushed share the next flush, or many spawns at once would queue for the disk. An
-outcome that cannot be written is kept and goes before any other line, so nothing new is done until it is there.
+outcome is ours from the moment it is handed over: it goes before any line that comes later, and if it cannot be written
+it is kept and still goes first, so nothing new is done until it is there.
 Refusals are recorded at a bounded rate, so that nobody can fill the disk by being refused. A line holds names and
 reasons, never what Docker said and never a secret.
 """
@@ -15,7 +16,7 @@ import datetime as dt
 import logging
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from queue import SimpleQueue
 from typing import Any, Protocol, Self
 
@@ -51,6 +52,9 @@ class Entry:
     command: int = 0
 
 
+_ENTRY = tuple(one.name for one in fields(Entry))
+
+
 @dataclass(frozen=True, slots=True)
 class Past:
     """A line as it was read back. `answer` is what the operation's result can be made of again."""
@@ -64,7 +68,7 @@ class Past:
     @classmethod
     def of(cls, line: Mapping[str, Any]) -> Self:
         """The line's, which has the hash that it says and so is one that we wrote."""
-        entry = Entry(**{one.name: line[one.name] for one in fields(Entry) if one.name in line})
+        entry = Entry(**{name: line[name] for name in _ENTRY if name in line})
         time = dt.datetime.fromisoformat(line["time"])
         return cls(time, line["phase"], entry, line["reason"], line.get("answer", {}))
 
@@ -79,10 +83,13 @@ class AuditTrail(Protocol):
             Refusal: `AUDIT_UNAVAILABLE`; then nothing may be done.
         """
 
-    async def outcome(
+    def outcome(
         self, entry: Entry, refusal: Refusal | None, duration_ms: int, answer: Mapping[str, Any] | None = None
-    ) -> None:
-        """Record what came of it. Never raises: what was done is done."""
+    ) -> Future[None]:
+        """Record what came of it. Never raises: what was done is done.
+
+        It is on its way when this returns, and what is returned ends when it is on disk, or could not be written yet.
+        """
 
     async def denied(self, entry: Entry, reason: Reason) -> None:
         """Record that something was refused, at a bounded rate. Never raises: the answer is no in any case."""
@@ -90,7 +97,7 @@ class AuditTrail(Protocol):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Waiting:
-    """A line on its way to the disk. One that is owed stays owed if it does not get there."""
+    """A line on its way to the disk. One that is owed stays owed if it does not get there, and nobody is told of it."""
 
     line: Mapping[str, Any]
     owed: bool
@@ -122,22 +129,18 @@ class AuditFile:
     async def intent(self, entry: Entry) -> None:
         """See `AuditTrail.intent`."""
         try:
-            await self._append(self._line(entry, "intent"))
+            await asyncio.wrap_future(self._append(self._line(entry, "intent")))
         except OSError as error:
             _log.exception("audit: cannot record an intent", extra={"request_id": entry.request_id})
             raise Refusal(Reason.AUDIT_UNAVAILABLE) from error
 
-    async def outcome(
+    def outcome(
         self, entry: Entry, refusal: Refusal | None, duration_ms: int, answer: Mapping[str, Any] | None = None
-    ) -> None:
+    ) -> Future[None]:
         """See `AuditTrail.outcome`."""
         result, reason = ("failed", refusal.reason.value) if refusal else ("ok", "")
         more = {"answer": answer} if answer else {}
-        line = self._line(entry, "outcome", result, reason, duration_ms, **more)
-        try:
-            await self._append(line, owed=True)
-        except (OSError, RuntimeError):  # RuntimeError: closed meanwhile, and the next start closes the intent
-            _log.exception("audit: cannot record an outcome yet", extra={"request_id": entry.request_id})
+        return self._append(self._line(entry, "outcome", result, reason, duration_ms, **more), owed=True)
 
     async def denied(self, entry: Entry, reason: Reason) -> None:
         """See `AuditTrail.denied`. A line says how many before it were not recorded."""
@@ -148,7 +151,8 @@ class AuditFile:
             return
         unrecorded, self._unrecorded = self._unrecorded, 0
         try:
-            await self._append(self._line(entry, "denied", "denied", reason.value, unrecorded=unrecorded))
+            line = self._line(entry, "denied", "denied", reason.value, unrecorded=unrecorded)
+            await asyncio.wrap_future(self._append(line))
         except (OSError, RuntimeError):
             _log.exception("audit: cannot record a refusal", extra={"request_id": entry.request_id})
 
@@ -161,7 +165,7 @@ class AuditFile:
         self, entry: Entry, phase: str, result: str = "", reason: str = "", duration_ms: int | None = None, **more: Any
     ) -> Mapping[str, Any]:
         """A line's fields but for the chain's, in the order in which they are written."""
-        said = asdict(entry)
+        said = {name: getattr(entry, name) for name in _ENTRY}
         optional = ("fingerprint", "stop_timeout", "backup_id", "command")
         more = {key: value for key in optional if (value := said.pop(key))} | more
         first = {
@@ -171,25 +175,38 @@ class AuditFile:
         ended = {"phase": phase, "result": result, "reason": reason, **said, "duration_ms": duration_ms}
         return {"time": time, **first, **ended, **more}
 
-    async def _append(self, line: Mapping[str, Any], *, owed: bool = False) -> None:
-        # Shielded: a caller that is cancelled must not leave half a thought; the line is written or refused as a whole.
+    def _append(self, line: Mapping[str, Any], *, owed: bool = False) -> Future[None]:
+        """The line is on its way when this returns. Whoever waits for it may be cancelled; the line is not."""
         waiting = _Waiting(line, owed)
         waiting.written.set_running_or_notify_cancel()  # from here on nobody can cancel it
         self._waiting.put(waiting)
-        self._thread.submit(self._write)
-        await asyncio.shield(asyncio.wrap_future(waiting.written))
+        try:
+            self._thread.submit(self._write)
+        except RuntimeError as error:  # closed meanwhile, and the next start closes the intent
+            self._end(waiting, error)
+        return waiting.written
 
     def _write(self) -> None:
         """Put every line that waits on disk, together with what is owed: all of them, or none."""
         waiting = [self._waiting.get() for _ in range(self._waiting.qsize())]
         self._owed += [one.line for one in waiting if one.owed]
+        failure = None
         try:
             if waiting:
                 self._segments.append([*self._owed, *(one.line for one in waiting if not one.owed)])
                 self._owed.clear()
         except Exception as error:  # noqa: BLE001 - whatever it is, whoever waits is told
-            for one in waiting:
-                one.written.set_exception(error)
+            failure = error
+        for one in waiting:
+            self._end(one, failure)
+
+    @staticmethod
+    def _end(waiting: _Waiting, failure: Exception | None) -> None:
+        if failure is None:
+            waiting.written.set_result(None)
+        elif waiting.owed:
+            extra = {"request_id": waiting.line["request_id"]}
+            _log.error("audit: cannot record an outcome yet", exc_info=failure, extra=extra)
+            waiting.written.set_result(None)
         else:
-            for one in waiting:
-                one.written.set_result(None)
+            waiting.written.set_exception(failure)

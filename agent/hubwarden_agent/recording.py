@@ -6,6 +6,7 @@ that the engine said leaves through here: engine errors become refusals with the
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
@@ -53,9 +54,16 @@ async def considered(audit: AuditTrail, entry: Entry) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def recorded(
-    audit: AuditTrail, entry: Entry, clock: Clock, spent: Sequence[tuple[Window, str]] = ()
+    audit: AuditTrail,
+    entry: Entry,
+    clock: Clock,
+    spent: Sequence[tuple[Window, str]] = (),
+    *,
+    wait_for_outcome: bool = True,
 ) -> AsyncIterator[Outcome]:
     """Run the body between an intent and an outcome. What was `spent` for it is given back if there is no intent.
+
+    An answer that a repeated request gets again has to wait for its outcome, or a crash could give it another.
 
     Raises:
         Refusal: `AUDIT_UNAVAILABLE` before the body ran; the body's own; `DOCKER_UNAVAILABLE` or `DOCKER_ERROR` for
@@ -77,4 +85,6 @@ async def recorded(
         refusal = raised
         raise
     finally:
-        await audit.outcome(entry, refusal, int((clock.monotonic() - started) * 1000), outcome.answer)
+        written = audit.outcome(entry, refusal, int((clock.monotonic() - started) * 1000), outcome.answer)
+        if wait_for_outcome:
+            await asyncio.wrap_future(written)

@@ -64,7 +64,7 @@ class Commands:
         """`POST /containers/{reference}/exec`: a ticket."""
         self._check_offered()
         command = fields_of(CREATE, strict_json.loads(body), "").get("command", ())
-        container, _ = await self._containers.owned(call.reference, deed)
+        container = await self._containers.found(call.reference, deed)
         if command not in self._allowed:
             raise refusals.not_listed("Cmd", command, "exec")
         while len(self._tickets) >= MAX_TICKETS:

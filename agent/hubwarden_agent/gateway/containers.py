@@ -1,8 +1,8 @@
 """The Hub's own containers: finding, showing, starting, stopping and removing them.
 
-What holds here: a container is shown or touched only if `Owners` says whose it is; all others do not exist. A reference
-is resolved once, and from then on the id is used. Whatever changes something holds the user's lock and is on the
-record; looking does neither.
+What holds here: a container is shown or touched only if `Owners` says whose it is, or we made it ourselves; all others
+do not exist. A reference is resolved once, and from then on the id is used. Whatever changes something holds the user's
+lock and is on the record; looking does neither.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ from hubwarden_agent.engine.port import Conflict, Container, Engine, NotFound
 from hubwarden_agent.errors import Reason, Refusal
 from hubwarden_agent.gateway import refusals, views, volumes
 from hubwarden_agent.gateway.deeds import Answer, Deed, Recorder, json_answer
+from hubwarden_agent.gateway.made import Made, Owned
 from hubwarden_agent.gateway.owners import Owners
 from hubwarden_agent.gateway.routes import Call
 from hubwarden_agent.locks import UserLocks
-from hubwarden_agent.names import ContainerId, ContainerName, Username
+from hubwarden_agent.names import ContainerId, ContainerName
 
 STOP_SECONDS = 10
 """Between SIGTERM and SIGKILL: what Docker takes when, as DockerSpawner does, nobody says anything else."""
@@ -33,21 +34,25 @@ class Containers:
     Args:
         engine: the container engine.
         owners: says whose a container is.
+        made: remembers those that were created here.
         locks: the users' locks, shared with the RPCs.
         recorder: puts what is done on the record.
         changes: how often one user's containers may be changed.
     """
 
-    def __init__(self, engine: Engine, owners: Owners, locks: UserLocks, recorder: Recorder, changes: Window) -> None:
+    def __init__(
+        self, engine: Engine, owners: Owners, made: Made, locks: UserLocks, recorder: Recorder, changes: Window
+    ) -> None:
         self._engine = engine
         self._owners = owners
+        self._made = made
         self._locks = locks
         self._recorder = recorder
         self._changes = changes
 
-    async def inspect(self, call: Call, deed: Deed) -> Answer:
+    async def inspect(self, call: Call, _deed: Deed) -> Answer:
         """`GET /containers/{reference}/json`."""
-        container, _ = await self.owned(call.reference, deed)
+        container, _ = await self._shown(call.reference)
         return json_answer(200, views.container(container))
 
     async def start(self, call: Call, deed: Deed) -> Answer:
@@ -73,44 +78,50 @@ class Containers:
             try:
                 await self._engine.remove_container(container.id, anonymous_volumes=True)
             except Conflict as error:
-                raise _not_removable(container) from error
+                raise await self._not_removable(container.id) from error
+            self._made.forget(container.id)
         return Answer(204)
 
-    async def owned(self, reference: str, deed: Deed) -> tuple[Container, Username]:
-        """The container of this name or full id, if it is the Hub's.
+    async def found(self, reference: str, deed: Deed) -> Owned:
+        """The container of this name or full id, if it is the Hub's; Docker is asked unless we made it.
 
         Raises:
             GatewayRefusal: 404.
         """
+        container = self._made.get(reference) or (await self._shown(reference))[1]
+        deed.concerns(container.username, container.server_name, container.name, container.id.value)
+        return container
+
+    @asynccontextmanager
+    async def changing(self, reference: str, deed: Deed) -> AsyncIterator[Owned]:
+        """The container, with its user's lock held and the body on the record. Raises as `found` does."""
+        container = await self.found(reference, deed)
+        with self._locks.hold(container.username):
+            self._changes.spend(container.username.value)
+            async with self._recorder.acting(deed):
+                try:
+                    yield container
+                except NotFound as error:
+                    self._made.forget(container.id)
+                    raise refusals.no_such_container(reference) from error
+
+    async def _shown(self, reference: str) -> tuple[Container, Owned]:
         by_id = ContainerId.pattern.fullmatch(reference)
         container = await self._engine.container(ContainerId(reference) if by_id else ContainerName(reference))
         # Docker also finds containers by the beginning of their id; here a reference is a whole name or a whole id.
         if container is None or reference not in (container.id.value, container.name):
             raise refusals.no_such_container(reference)
         try:
-            owner = await self._owners.owner(container)
+            username, server_name = await self._owners.owner(container)
         except Refusal as refusal:
             raise refusals.no_such_container(reference) from refusal
-        deed.concerns(*owner, container.name, container.id.value)
-        return container, owner[0]
+        return container, Owned(container.id, container.name, username, server_name, container.mounts)
 
-    @asynccontextmanager
-    async def changing(self, reference: str, deed: Deed) -> AsyncIterator[Container]:
-        """The container, with its user's lock held and the body on the record. Raises as `owned` does."""
-        container, username = await self.owned(reference, deed)
-        with self._locks.hold(username):
-            self._changes.spend(username.value)
-            async with self._recorder.acting(deed):
-                try:
-                    yield container
-                except NotFound as error:
-                    raise refusals.no_such_container(reference) from error
-
-
-def _not_removable(container: Container) -> refusals.GatewayRefusal:
-    """As Docker words it; DockerSpawner tolerates either. An AutoRemove container that stopped is being removed."""
-    if container.state in views.ALIVE:
-        message = f"cannot remove container {container.id}: stop the container before removing it"
-        return refusals.GatewayRefusal(message, Reason.SERVER_RUNNING)
-    message = f"removal of container {container.id} is already in progress"
-    return refusals.GatewayRefusal(message, Reason.OPERATION_IN_PROGRESS)
+    async def _not_removable(self, identifier: ContainerId) -> refusals.GatewayRefusal:
+        """As Docker words it; DockerSpawner tolerates either. An AutoRemove container that stopped is being removed."""
+        container = await self._engine.container(identifier)
+        if container is not None and container.state in views.ALIVE:
+            message = f"cannot remove container {identifier}: stop the container before removing it"
+            return refusals.GatewayRefusal(message, Reason.SERVER_RUNNING)
+        message = f"removal of container {identifier} is already in progress"
+        return refusals.GatewayRefusal(message, Reason.OPERATION_IN_PROGRESS)

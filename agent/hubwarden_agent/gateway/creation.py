@@ -1,16 +1,16 @@
-"""Creating a container: understood, allowed, checked against the engine, counted, recorded, and only then created.
+"""Creating a container: understood, allowed, its volumes looked at, counted, recorded, and only then created.
 
-What holds here: that order. What the engine is given is the plan's `ContainerSpec` and nothing else.
+What holds here: that order. What the engine is given is the plan's `ContainerSpec` and nothing else. That an image is
+there and a name is free is the engine's to know: it is asked why only once it has refused.
 """
 
 from __future__ import annotations
-
-import asyncio
 
 from hubwarden_agent.budgets import Window
 from hubwarden_agent.engine.port import Conflict, ContainerSpec, Engine, NotFound
 from hubwarden_agent.gateway import create_body, policy, refusals, strict_json, volumes
 from hubwarden_agent.gateway.deeds import Answer, Deed, Recorder, json_answer
+from hubwarden_agent.gateway.made import Made, Owned
 from hubwarden_agent.gateway.owners import Owners
 from hubwarden_agent.gateway.room import Room
 from hubwarden_agent.gateway.routes import Call
@@ -27,6 +27,7 @@ class Creation:
     Args:
         engine: the container engine.
         owners: counts the containers that there are.
+        made: remembers what is created.
         names: shared with the RPCs.
         spawn: the operator's policy.
         locks: the users' locks, shared with the RPCs.
@@ -38,6 +39,7 @@ class Creation:
         self,
         engine: Engine,
         owners: Owners,
+        made: Made,
         names: Names,
         spawn: SpawnPolicy,
         locks: UserLocks,
@@ -45,6 +47,7 @@ class Creation:
         rate: Window,
     ) -> None:
         self._engine = engine
+        self._made = made
         self._names = names
         self._spawn = spawn
         self._locks = locks
@@ -61,9 +64,10 @@ class Creation:
         with self._locks.hold(plan.username):
             # Before the engine is asked anything: also a create that is refused then costs it something.
             self._rate.spend(RATE_KEY)
-            new_volumes = await self._check(plan.spec)
+            new_volumes = await volumes.check_plain(self._engine, plan.spec.mounts)
             async with self._room.for_more(), self._volume_room.for_more(new_volumes), self._recorder.acting(deed):
                 identifier = await self._created(plan.spec)
+        self._made.note(Owned(identifier, name.value, plan.username, plan.server_name, plan.spec.mounts))
         return json_answer(201, {"Id": identifier.value, "Warnings": []})
 
     async def _count_volumes(self) -> int:
@@ -72,31 +76,13 @@ class Creation:
         names = await self._engine.volume_names()
         return sum(any(pattern.fullmatch(name) for pattern in patterns) for name in names)
 
-    async def _check(self, spec: ContainerSpec) -> int:
-        """What the policy cannot know: the image is there, the name is free, and the volumes are what they seem.
-
-        Returns:
-            how many volumes the container would bring with it.
-
-        Raises:
-            GatewayRefusal: 404 for the image, 409 for the name, 400 for a volume that leads elsewhere.
-        """
-        image, present, new_volumes = await asyncio.gather(
-            self._engine.image(spec.image),
-            self._engine.container(spec.name),
-            volumes.check_plain(self._engine, spec.mounts),
-        )
-        if image is None:
-            raise refusals.no_such_image(spec.image)
-        if present is not None:
-            raise refusals.name_in_use(spec.name.value)
-        return new_volumes
-
     async def _created(self, spec: ContainerSpec) -> ContainerId:
         try:
             return await self._engine.create_container(spec)
         except Conflict as error:
             raise refusals.name_in_use(spec.name.value) from error
         except NotFound as error:
-            message = "hubwarden: the image or the network is not there"
+            if await self._engine.image(spec.image) is None:
+                raise refusals.no_such_image(spec.image) from error
+            message = "hubwarden: the network is not there"
             raise refusals.GatewayRefusal(message, status=refusals.NOT_FOUND) from error

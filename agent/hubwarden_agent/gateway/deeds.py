@@ -83,13 +83,13 @@ class Recorder:
 
     @asynccontextmanager
     async def acting(self, deed: Deed) -> AsyncIterator[None]:
-        """Run the body between an intent and an outcome.
+        """Run the body between an intent and an outcome, which no answer waits for: none of the gateway's is repeated.
 
         Raises:
             Refusal: as `recording.recorded`.
         """
         deed.acted = True
-        async with recorded(self._audit, deed.entry(), self._clock):
+        async with recorded(self._audit, deed.entry(), self._clock, wait_for_outcome=False):
             yield
 
     async def denied(self, deed: Deed, refusal: Refusal, *, reading: bool) -> None:

@@ -18,6 +18,7 @@ from hubwarden_agent.gateway.containers import CHANGES_PER_USER, Containers
 from hubwarden_agent.gateway.creation import Creation
 from hubwarden_agent.gateway.deeds import Answer, Deed, Recorder, json_answer
 from hubwarden_agent.gateway.images import Images
+from hubwarden_agent.gateway.made import Made
 from hubwarden_agent.gateway.owners import Owners
 from hubwarden_agent.gateway.routes import Call, Operation
 from hubwarden_agent.locks import UserLocks
@@ -50,11 +51,12 @@ class Gateway:
         rate = Window(spawn.max_creates, clock)
         changes = Window(parse_rate(CHANGES_PER_USER), clock)
         owners = Owners(engine, names, spawn)
-        containers = Containers(engine, owners, locks, self._recorder, changes)
+        made = Made(spawn.max_containers)
+        containers = Containers(engine, owners, made, locks, self._recorder, changes)
         images = Images(engine, spawn.images, self._recorder, rate)
         commands = Commands(engine, containers, spawn.exec)
         self._with_body: Mapping[Operation, WithBody] = {
-            Operation.CREATE: Creation(engine, owners, names, spawn, locks, self._recorder, rate).create,
+            Operation.CREATE: Creation(engine, owners, made, names, spawn, locks, self._recorder, rate).create,
             Operation.PREPARE_EXEC: commands.prepare,
             Operation.EXEC: commands.run,
         }

@@ -98,7 +98,7 @@ class TestRecord:
         """The listed ones, in their order, whatever the phase; what else there is stands before `previous`."""
         audit = make()
         await audit.intent(ENTRY)
-        await audit.outcome(ENTRY, None, 1, {"started_at": None})
+        await asyncio.wrap_future(audit.outcome(ENTRY, None, 1, {"started_at": None}))
         await audit.denied(ENTRY, Reason.NOT_OWNED)
         extra = {"fingerprint", "answer", "unrecorded"}
         assert [[key for key in line if key not in extra] for line in _lines(path)] == [LISTED] * 3
@@ -109,8 +109,8 @@ class TestRecord:
         """The entry; an outcome also the result, its reason, the duration and what the answer is made of."""
         audit = make()
         await audit.intent(ENTRY)
-        await audit.outcome(ENTRY, None, 12, {"started_at": "then"})
-        await audit.outcome(ENTRY, Refusal(Reason.RESTART_FAILED), 7)
+        await asyncio.wrap_future(audit.outcome(ENTRY, None, 12, {"started_at": "then"}))
+        await asyncio.wrap_future(audit.outcome(ENTRY, Refusal(Reason.RESTART_FAILED), 7))
         intent, success, failure = _lines(path)
         common = {"time": "2026-11-22T12:00:00.000Z", "operation": "restart", "username": "木村", "server_name": "lab"}
         assert common.items() <= intent.items()
@@ -125,7 +125,7 @@ class TestRecord:
         """The cause of a failure is for the log."""
         refusal = Refusal(Reason.DOCKER_ERROR)
         refusal.__cause__ = EngineError(SECRET)
-        await make().outcome(ENTRY, refusal, 1)
+        await asyncio.wrap_future(make().outcome(ENTRY, refusal, 1))
         assert SECRET not in path.read_text(encoding="utf-8")
 
     async def test_only_its_owner_reads_it(self, make: Make, path: Path) -> None:
@@ -162,7 +162,7 @@ class TestFailure:
     async def test_an_outcome_and_a_denial_never_raise(self, make: Make, caplog: pytest.LogCaptureFixture) -> None:
         """What was done is done: the failure to write it goes to the log."""
         audit = make(fsync=_broken)
-        await audit.outcome(ENTRY, None, 1)
+        await asyncio.wrap_future(audit.outcome(ENTRY, None, 1))
         await audit.denied(ENTRY, Reason.NOT_OWNED)
         assert "cannot record an outcome yet" in caplog.text
         assert "cannot record a refusal" in caplog.text
@@ -171,11 +171,29 @@ class TestFailure:
         """While it cannot be written no intent is; once it can, it goes first."""
         working = [False]
         audit = make(fsync=lambda _: None if working[0] else _broken())
-        await audit.outcome(ENTRY, None, 1)
+        await asyncio.wrap_future(audit.outcome(ENTRY, None, 1))
         assert await _refused(audit) is Reason.AUDIT_UNAVAILABLE
         working[0] = True
         await audit.intent(ENTRY)
         assert [line["phase"] for line in _lines(path)] == ["outcome", "intent"]
+
+    async def test_an_outcome_that_nobody_waits_for(self, make: Make, path: Path) -> None:
+        """It is ours once it is handed over: before the next intent's line, and on disk when the audit is closed."""
+        audit = make()
+        for number in range(20):
+            audit.outcome(ENTRY, None, number)
+        await audit.intent(ENTRY)
+        audit.outcome(ENTRY, None, 20)
+        audit.close()
+        assert [line["duration_ms"] for line in _lines(path)] == [*range(20), None, 20]
+        assert _whole(path)
+
+    async def test_an_outcome_after_the_end(self, make: Make, caplog: pytest.LogCaptureFixture) -> None:
+        """Logged, and nobody waits for good; the next start closes the intent."""
+        audit = make()
+        audit.close()
+        await asyncio.wrap_future(audit.outcome(ENTRY, None, 1))
+        assert "cannot record an outcome yet" in caplog.text
 
     @pytest.mark.parametrize("taken", [0, 1, 100])
     async def test_a_disk_that_is_full(
@@ -268,7 +286,7 @@ class TestFailure:
         audit = make(fsync=fsync)
         first = asyncio.create_task(audit.intent(ENTRY))
         await until(lambda: flushes == [1])
-        outcome = asyncio.create_task(audit.outcome(ENTRY, None, 7))
+        outcome = asyncio.wrap_future(audit.outcome(ENTRY, None, 7))
         refused = [asyncio.create_task(_refused(audit)) for _ in range(3)]
         await asyncio.sleep(0)
         flushing.set()
@@ -303,7 +321,7 @@ class TestBounds:
         """Every segment is within bounds by one line, `keep` stay besides the present one, and the chain goes on."""
         audit = make(max_bytes=1)
         for number in range(7):
-            await audit.outcome(ENTRY, None, number)
+            await asyncio.wrap_future(audit.outcome(ENTRY, None, number))
         assert [file.name for file in _files(path)[:-1]] == [f"audit-00000{number}.jsonl" for number in (4, 5, 6)]
         assert [_lines(file)[0]["duration_ms"] for file in _files(path)] == [3, 4, 5, 6]
         assert all(file.stat().st_mode & 0o777 == 0o600 for file in _files(path))

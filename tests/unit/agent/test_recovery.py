@@ -15,7 +15,7 @@ from fake_engine import home_of
 from hubwarden_agent.audit import Entry, Past
 from hubwarden_agent.engine.port import Container, ContainerState, EngineError, EngineUnavailable, PublishedPort
 from hubwarden_agent.errors import Reason, Refusal
-from hubwarden_agent.names import VolumeName
+from hubwarden_agent.names import Username, VolumeName
 from hubwarden_agent.operations import commands, recovery
 from hubwarden_agent.operations.commands import Reset, Restart, Restarted, answer, fingerprint, from_answer
 from hubwarden_agent.operations.recovery import Recovery
@@ -61,6 +61,19 @@ async def _refused(stage: AgentStage, command: Restart | Reset) -> Refusal:
     with pytest.raises(Refusal) as refused:
         await (stage.restarter.restart(command) if isinstance(command, Restart) else stage.resetter.reset(command))
     return refused.value
+
+
+async def _closed(stage: AgentStage, username: str = "alice") -> None:
+    """Wait until the interrupted operation has its outcome, and the user's lock is free again."""
+
+    def free() -> bool:
+        try:
+            stage.locks.check(Username(username))
+        except Refusal:
+            return False
+        return stage.audit.lines[-1].phase == "outcome"
+
+    await until(free)
 
 
 class TestFinished:
@@ -253,6 +266,7 @@ class TestInterrupted:
         await stage.audit.intent(Entry("prune", "bob", "", "unix", "user:bob", "an-id", "jupyterlab-bob_home", ""))
         new, _ = _started_again(stage)
         await until(lambda: len(new.audit.lines) == 4)
+        await _closed(new, "bob")
         last = new.audit.lines[-1]
         assert (last.phase, last.entry.request_id, last.reason) == ("outcome", "an-id", Reason.INTERRUPTED)
         assert last.answer == {}
@@ -294,7 +308,7 @@ class TestDockerIsStillAtIt:
         assert [line.phase for line in new.audit.lines if line.phase != "denied"] == ["intent"]
         started = new.clock.now() + dt.timedelta(milliseconds=1)
         new.engine.update(stopped, state=ContainerState.RUNNING, started=started)
-        await until(lambda: new.audit.lines[-1].phase == "outcome")
+        await _closed(new)
         assert new.audit.lines[-1].answer == {CONTAINER: "running"}
         assert (await _refused(new, reset_command(validate_only=validate_only))).reason is Reason.SERVER_RUNNING
         assert new.touched == []
@@ -311,7 +325,7 @@ class TestDockerIsStillAtIt:
         new.clock.advance(10 + recovery.START_SECONDS - 1)
         assert (await _refused(new, reset_command())).reason is Reason.OPERATION_IN_PROGRESS
         new.clock.advance(1)
-        await until(lambda: new.audit.lines[-1].phase == "outcome")
+        await _closed(new)
         assert new.audit.lines[-1].answer == {CONTAINER: "exited"}
         assert (await new.resetter.reset(reset_command())).removed_containers == (CONTAINER,)
 
@@ -327,7 +341,7 @@ class TestDockerIsStillAtIt:
         """There is nothing that could be started."""
         stage.engine.containers.clear()
         new = await self._cut_off(stage, stopped)
-        await until(lambda: new.audit.lines[-1].phase == "outcome")
+        await _closed(new)
         assert (await new.resetter.reset(reset_command())).volume == HOME
 
 

@@ -45,17 +45,18 @@ async def test_a_volume_with_a_size_is_plain(stage: GatewayStage, fake: FakeEngi
 
 
 async def test_a_name_that_is_taken(stage: GatewayStage, fake: FakeEngine) -> None:
-    """409 as in Docker, and without the id of what has it, which may be another's."""
+    """409 as in Docker, without the id of what has it, which may be another's; on the record, for Docker was asked."""
     other = fake.add_container("jupyterlab-alice")
     reply = await stage.create(spawner_body())
     assert reply.status == 409
     assert reply.message.startswith('Conflict. The container name "/jupyterlab-alice" is already in use')
     assert other.id.value not in reply.text
-    assert fake.calls == []
+    assert list(fake.containers) == [other.id]
+    assert stage.audit.phases() == [("intent", None), ("outcome", Reason.INVALID_REQUEST)]
 
 
-async def test_a_name_that_is_taken_in_between(stage: GatewayStage, fake: FakeEngine) -> None:
-    """The same, when only the engine knows."""
+async def test_what_the_engine_says_of_a_name_stays_with_it(stage: GatewayStage, fake: FakeEngine) -> None:
+    """It names the container that has it."""
     fake.fail_next["create_container"] = Conflict("SECRET")
     reply = await stage.create(spawner_body())
     assert reply.status == 409
@@ -67,15 +68,22 @@ async def test_an_image_that_is_not_there(stage: GatewayStage, fake: FakeEngine)
     fake.images.clear()
     reply = await stage.create(spawner_body())
     assert (reply.status, reply.message) == (404, f"No such image: {IMAGE}")
-    assert fake.calls == []
+    assert fake.containers == {}
 
 
 async def test_a_network_that_is_not_there(stage: GatewayStage, fake: FakeEngine) -> None:
-    """404, in our own words."""
+    """404, in our own words: the image is there."""
     fake.fail_next["create_container"] = NotFound("network SECRET not found")
     reply = await stage.create(spawner_body())
-    assert reply.status == 404
-    assert "SECRET" not in reply.text
+    assert (reply.status, reply.message) == (404, "hubwarden: the network is not there")
+
+
+async def test_a_create_asks_for_its_volumes_and_nothing_else(stage: GatewayStage, fake: FakeEngine) -> None:
+    """Fifty at once should not ask Docker for what its answer to the create says anyway."""
+    await stage.create(spawner_body())
+    fake.questions.clear()
+    assert (await stage.create(spawner_body("bob"), "jupyterlab-bob")).status == 201
+    assert fake.questions == ["volume", "create_container"]
 
 
 async def test_under_the_users_lock(stage: GatewayStage, fake: FakeEngine) -> None:
