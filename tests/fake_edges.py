@@ -53,11 +53,12 @@ class Line:
 
 
 class MemoryAudit:
-    """An audit trail in memory. With `broken`, nothing can be written."""
+    """An audit trail in memory. With `broken`, nothing can be written; with `flushing`, outcomes are on their way."""
 
     def __init__(self) -> None:
         self.lines: list[Line] = []
         self.broken = False
+        self.flushing: Future[None] | None = None
 
     async def intent(self, entry: Entry) -> None:
         """See `AuditTrail.intent`."""
@@ -71,6 +72,8 @@ class MemoryAudit:
         """See `AuditTrail.outcome`."""
         assert duration_ms >= 0
         self.lines.append(Line("outcome", entry, refusal.reason if refusal else None, answer or {}))
+        if self.flushing is not None:
+            return self.flushing
         written = Future[None]()
         written.set_result(None)
         return written

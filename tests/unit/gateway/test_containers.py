@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 from collections.abc import Mapping
+from concurrent.futures import Future
 
 import pytest
 from fake_engine import FakeEngine
@@ -234,6 +235,14 @@ async def test_no_record_no_action(stage: GatewayStage, fake: FakeEngine, runnin
     reply = await stage.request("POST", f"/v1.44/containers/{running.id}/stop")
     assert reply.status == 503
     assert fake.calls == []
+
+
+async def test_an_answer_does_not_wait_for_its_outcome(stage: GatewayStage, running: Container) -> None:
+    """The intent was on disk before anything was done; the outcome is handed over, and follows."""
+    stage.audit.flushing = Future()
+    async with asyncio.timeout(5):
+        assert (await stage.request("POST", f"/v1.44/containers/{running.id}/stop")).status == 204
+    assert stage.audit.phases() == [("intent", None), ("outcome", None)]
 
 
 async def test_removing_a_running_container(stage: GatewayStage, running: Container) -> None:
