@@ -1,22 +1,20 @@
 """The agent as it is shipped: its image, in a container bounded as compose.yml bounds it, with a bench's own policy.
 
-What holds here: what people run is measured, with the Python that they run.
+What holds here: what people run is measured, with the Python that they run. Its bounds are compose.yml's.
 """
 
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from deployment import Workbench, built_agent_image
+from deployment import Workbench, built_agent_image, wait_for
 
 USER = 65532
-START_SECONDS = 60.0
 SOCKETS, STATE, CONFIGURATION = "/run/hubwarden", "/var/lib/hubwarden", "/etc/hubwarden/agent.toml"
 DOCKER_SOCKET = "/var/run/docker.sock"
 BOUNDS: dict[str, Any] = {
@@ -72,20 +70,8 @@ def shipped_agent(bench: Workbench, directory: Path, policy: str) -> Iterator[Sh
             **BOUNDS,
         )
         try:
-            wait_until_serving(container)
+            wait_for(lambda: not container.exec_run(["hubwarden-agent", "healthcheck"]).exit_code, "the agent")
+            container.reload()
             yield ShippedAgent(container, f"unix://{sockets}/docker.sock")
         finally:
             container.remove(force=True, v=True)
-
-
-def wait_until_serving(container: Any) -> None:
-    """Return as soon as its own health check is content.
-
-    Raises:
-        TimeoutError: it is not.
-    """
-    give_up = time.monotonic() + START_SECONDS
-    while container.exec_run(["hubwarden-agent", "healthcheck"]).exit_code:
-        if time.monotonic() > give_up:
-            raise TimeoutError(container.logs().decode())
-    container.reload()

@@ -182,7 +182,7 @@ class AuditFile:
         self._waiting.put(waiting)
         try:
             self._thread.submit(self._write)
-        except RuntimeError as error:  # closed meanwhile, and the next start closes the intent
+        except RuntimeError as error:  # closed meanwhile, or the machine has no thread for us
             self._end(waiting, error)
         return waiting.written
 
@@ -202,6 +202,8 @@ class AuditFile:
 
     @staticmethod
     def _end(waiting: _Waiting, failure: Exception | None) -> None:
+        if waiting.written.done():  # given up when there was no thread, and written by a later one
+            return
         if failure is None:
             waiting.written.set_result(None)
         elif waiting.owed:

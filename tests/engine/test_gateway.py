@@ -13,7 +13,7 @@ from docker import APIClient  # noqa: TID251 - the client that DockerSpawner use
 from docker.errors import APIError, ImageNotFound, NotFound  # noqa: TID251 - as above
 from gateway_stage import POLICY, GatewayStage, gateway, spawner_body
 from hubwarden_agent.engine.docker_engine import DockerEngine
-from hubwarden_agent.names import Username
+from hubwarden_agent.names import Username, VolumeName
 from private_engine import Workbench
 
 Result = TypeVar("Result")
@@ -217,6 +217,43 @@ async def test_what_docker_py_raises(hub: Hub) -> None:
     with hub.stage.locks.hold(Username(hub.user)), pytest.raises(APIError, match="under way") as locked:
         await hub.ask(lambda api: api.start(hub.name))
     assert locked.value.status_code == 409
+
+
+async def test_what_was_made_here_and_renamed_on_the_host(hub: Hub) -> None:
+    """Docker keeps its id: it is still stopped and removed as its user's, and by its new name it does not exist."""
+    identifier = await hub.create()
+    await hub.ask(lambda api: api.start(identifier))
+    renamed = f"{hub.name}-renamed"
+    hub.bench.forget_container(renamed)
+    hub.bench.client.containers.get(identifier).rename(renamed)
+    with pytest.raises(NotFound):
+        await hub.ask(lambda api: api.stop(renamed))
+    await hub.ask(lambda api: api.stop(identifier))
+    await hub.ask(lambda api: api.remove_container(identifier, v=True))
+    assert {line.entry.username for line in hub.stage.audit.lines if line.phase != "denied"} == {hub.user}
+    with pytest.raises(NotFound):
+        await hub.ask(lambda api: api.stop(identifier))
+
+
+async def test_what_was_made_here_and_removed_on_the_host(hub: Hub) -> None:
+    """Docker says so at the first change: 404, on the record; then it does not exist."""
+    identifier = await hub.create()
+    hub.bench.client.containers.get(identifier).remove()
+    for _ in range(2):
+        with pytest.raises(NotFound, match="No such container"):
+            await hub.ask(lambda api: api.start(identifier))
+    phases = [phase for phase, _ in hub.stage.audit.phases()]
+    assert phases == ["intent", "outcome", "intent", "outcome", "denied"]
+
+
+async def test_a_create_of_an_image_that_is_not_there(hub: Hub, engine: DockerEngine, tmp_path: Path) -> None:
+    """Docker refuses it before it makes anything, and docker-py raises what DockerSpawner's users expect."""
+    (tmp_path / "other").mkdir()
+    missing = "hubwarden-none:1"
+    async with gateway(engine, tmp_path / "other", spawn=replace(POLICY, images=(missing,))) as stage:
+        reply = await stage.create(spawner_body(hub.user, Image=missing), hub.name)
+    assert (reply.status, reply.message) == (404, f"No such image: {missing}")
+    assert await engine.volume(VolumeName(hub.home)) is None
 
 
 async def test_an_image_that_cannot_be_pulled(hub: Hub) -> None:

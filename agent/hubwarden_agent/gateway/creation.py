@@ -84,5 +84,5 @@ class Creation:
         except NotFound as error:
             if await self._engine.image(spec.image) is None:
                 raise refusals.no_such_image(spec.image) from error
-            message = "hubwarden: the network is not there"
+            message = "hubwarden: the image or the network is not there"
             raise refusals.GatewayRefusal(message, status=refusals.NOT_FOUND) from error

@@ -195,6 +195,22 @@ class TestFailure:
         await asyncio.wrap_future(audit.outcome(ENTRY, None, 1))
         assert "cannot record an outcome yet" in caplog.text
 
+    async def test_a_thread_that_cannot_be_had(self, make: Make, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Whoever asked is told; the line goes with the next ones, and whoever waits for those is told as well."""
+
+        def start(_: threading.Thread) -> None:
+            raise RuntimeError("can't start new thread")
+
+        audit = make()
+        with monkeypatch.context() as patched:
+            patched.setattr(threading.Thread, "start", start)
+            with pytest.raises(RuntimeError, match="can't start"):
+                await audit.intent(ENTRY)
+        async with asyncio.timeout(5):
+            await audit.intent(ENTRY)
+        assert len(_lines(path)) == 2
+        assert _whole(path)
+
     @pytest.mark.parametrize("taken", [0, 1, 100])
     async def test_a_disk_that_is_full(
         self, make: Make, path: Path, monkeypatch: pytest.MonkeyPatch, taken: int
