@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 from collections.abc import Mapping
-from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -58,7 +58,7 @@ class MemoryAudit:
     def __init__(self) -> None:
         self.lines: list[Line] = []
         self.broken = False
-        self.flushing: Future[None] | None = None
+        self.flushing: asyncio.Future[None] | None = None
 
     async def intent(self, entry: Entry) -> None:
         """See `AuditTrail.intent`."""
@@ -68,13 +68,13 @@ class MemoryAudit:
 
     def outcome(
         self, entry: Entry, refusal: Refusal | None, duration_ms: int, answer: Mapping[str, Any] | None = None
-    ) -> Future[None]:
+    ) -> asyncio.Future[None]:
         """See `AuditTrail.outcome`."""
         assert duration_ms >= 0
         self.lines.append(Line("outcome", entry, refusal.reason if refusal else None, answer or {}))
         if self.flushing is not None:
             return self.flushing
-        written = Future[None]()
+        written = asyncio.get_running_loop().create_future()
         written.set_result(None)
         return written
 

@@ -14,8 +14,9 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import logging
-from collections.abc import Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from queue import SimpleQueue
 from typing import Any, Protocol, Self
@@ -85,7 +86,7 @@ class AuditTrail(Protocol):
 
     def outcome(
         self, entry: Entry, refusal: Refusal | None, duration_ms: int, answer: Mapping[str, Any] | None = None
-    ) -> Future[None]:
+    ) -> asyncio.Future[None]:
         """Record what came of it. Never raises: what was done is done.
 
         It is on its way when this returns, and what is returned ends when it is on disk, or could not be written yet.
@@ -101,11 +102,11 @@ class _Waiting:
 
     line: Mapping[str, Any]
     owed: bool
-    written: Future[None] = field(default_factory=Future)
+    written: asyncio.Future[None]
 
 
 class AuditFile:
-    """An audit trail in files of JSON lines.
+    """An audit trail in files of JSON lines, which a thread of its own writes. Everything else is of one event loop.
 
     Args:
         segments: the files; closed by `close`.
@@ -119,8 +120,10 @@ class AuditFile:
         self._denials = denials
         self._unrecorded = 0
         self._owed: list[Mapping[str, Any]] = []
-        self._waiting: SimpleQueue[_Waiting] = SimpleQueue()
-        self._thread = ThreadPoolExecutor(1, "audit")
+        self._waiting: SimpleQueue[_Waiting | None] = SimpleQueue()
+        self._closed = False
+        self._thread = threading.Thread(target=self._write_until_closed, name="audit", daemon=True)
+        self._thread.start()
 
     def history(self) -> Iterator[Past]:
         """What is on disk, the newest first. Only before anything is recorded: files change under it otherwise."""
@@ -129,14 +132,14 @@ class AuditFile:
     async def intent(self, entry: Entry) -> None:
         """See `AuditTrail.intent`."""
         try:
-            await asyncio.wrap_future(self._append(self._line(entry, "intent")))
+            await self._append(self._line(entry, "intent"))
         except OSError as error:
             _log.exception("audit: cannot record an intent", extra={"request_id": entry.request_id})
             raise Refusal(Reason.AUDIT_UNAVAILABLE) from error
 
     def outcome(
         self, entry: Entry, refusal: Refusal | None, duration_ms: int, answer: Mapping[str, Any] | None = None
-    ) -> Future[None]:
+    ) -> asyncio.Future[None]:
         """See `AuditTrail.outcome`."""
         result, reason = ("failed", refusal.reason.value) if refusal else ("ok", "")
         more = {"answer": answer} if answer else {}
@@ -152,13 +155,15 @@ class AuditFile:
         unrecorded, self._unrecorded = self._unrecorded, 0
         try:
             line = self._line(entry, "denied", "denied", reason.value, unrecorded=unrecorded)
-            await asyncio.wrap_future(self._append(line))
-        except (OSError, RuntimeError):
+            await self._append(line)
+        except OSError:
             _log.exception("audit: cannot record a refusal", extra={"request_id": entry.request_id})
 
     def close(self) -> None:
         """Wait for lines on their way, then close the file."""
-        self._thread.shutdown()
+        self._closed = True
+        self._waiting.put(None)
+        self._thread.join()
         self._segments.close()
 
     def _line(
@@ -175,40 +180,48 @@ class AuditFile:
         ended = {"phase": phase, "result": result, "reason": reason, **said, "duration_ms": duration_ms}
         return {"time": time, **first, **ended, **more}
 
-    def _append(self, line: Mapping[str, Any], *, owed: bool = False) -> Future[None]:
+    def _append(self, line: Mapping[str, Any], *, owed: bool = False) -> asyncio.Future[None]:
         """The line is on its way when this returns. Whoever waits for it may be cancelled; the line is not."""
-        waiting = _Waiting(line, owed)
-        waiting.written.set_running_or_notify_cancel()  # from here on nobody can cancel it
-        self._waiting.put(waiting)
-        try:
-            self._thread.submit(self._write)
-        except RuntimeError as error:  # closed meanwhile, or the machine has no thread for us
-            self._end(waiting, error)
+        waiting = _Waiting(line, owed, asyncio.get_running_loop().create_future())
+        if self._closed:
+            self._end([waiting], OSError("the audit is closed"))
+        else:
+            self._waiting.put(waiting)
         return waiting.written
 
-    def _write(self) -> None:
-        """Put every line that waits on disk, together with what is owed: all of them, or none."""
-        waiting = [self._waiting.get() for _ in range(self._waiting.qsize())]
+    def _write_until_closed(self) -> None:
+        """What the thread does. What is owed at the end is tried once more."""
+        closed = False
+        while not closed:
+            found = [self._waiting.get(), *(self._waiting.get() for _ in range(self._waiting.qsize()))]
+            closed = None in found
+            if waiting := [one for one in found if one is not None]:
+                failure = self._write(waiting)
+                with suppress(RuntimeError):  # the event loop has ended, and with it whoever waited
+                    waiting[0].written.get_loop().call_soon_threadsafe(self._end, waiting, failure)
+        if self._owed:
+            self._write([])
+
+    def _write(self, waiting: Iterable[_Waiting]) -> Exception | None:
+        """Put these lines on disk, together with what is owed: all of them, or none. Returns why not."""
         self._owed += [one.line for one in waiting if one.owed]
-        failure = None
         try:
-            if waiting:
-                self._segments.append([*self._owed, *(one.line for one in waiting if not one.owed)])
-                self._owed.clear()
+            self._segments.append([*self._owed, *(one.line for one in waiting if not one.owed)])
         except Exception as error:  # noqa: BLE001 - whatever it is, whoever waits is told
-            failure = error
-        for one in waiting:
-            self._end(one, failure)
+            return error
+        self._owed.clear()
+        return None
 
     @staticmethod
-    def _end(waiting: _Waiting, failure: Exception | None) -> None:
-        if waiting.written.done():  # given up when there was no thread, and written by a later one
-            return
-        if failure is None:
-            waiting.written.set_result(None)
-        elif waiting.owed:
-            extra = {"request_id": waiting.line["request_id"]}
-            _log.error("audit: cannot record an outcome yet", exc_info=failure, extra=extra)
-            waiting.written.set_result(None)
-        else:
-            waiting.written.set_exception(failure)
+    def _end(waiting: Iterable[_Waiting], failure: Exception | None) -> None:
+        """Tell whoever still waits."""
+        for one in waiting:
+            if failure is not None and one.owed:
+                extra = {"request_id": one.line["request_id"]}
+                _log.error("audit: cannot record an outcome yet", exc_info=failure, extra=extra)
+            if one.written.done():  # whoever waited was cancelled
+                continue
+            if failure is None or one.owed:
+                one.written.set_result(None)
+            else:
+                one.written.set_exception(failure)

@@ -6,7 +6,6 @@ that the engine said leaves through here: engine errors become refusals with the
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
@@ -87,4 +86,4 @@ async def recorded(
     finally:
         written = audit.outcome(entry, refusal, int((clock.monotonic() - started) * 1000), outcome.answer)
         if wait_for_outcome:
-            await asyncio.wrap_future(written)
+            await written

@@ -78,9 +78,11 @@ async def _serve_until_stopped(settings: Config, clock: Clock, keyring: Keyring 
     slow_threads = min(limits.max_concurrent, MAX_SLOW_THREADS)
     engine = DockerEngine(docker.host, docker.timeout, limits.max_deadline, slow_threads, metrics.docker)
     agent = assemble(settings, engine, clock, metrics, keyring)
-    await agent.serve(stopped)
-    agent.audit.close()
-    engine.close()
+    try:
+        await agent.serve(stopped)
+    finally:
+        agent.audit.close()
+        engine.close()
 
 
 def _measuring(address: str, clock: Clock) -> Measuring:

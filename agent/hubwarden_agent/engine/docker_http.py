@@ -1,8 +1,8 @@
 """HTTP to Docker on its unix socket, and Docker's failures as the port's. The only way from the agent to Docker.
 
 What holds here: a connection carries one request, so that none outlives the dockerd that it was made to. Every part of
-a path and every value of a query is quoted. An answer is bounded. Whatever goes wrong leaves as one of the port's
-errors, with what Docker said in its text, which is for the log.
+a path and every value of a query is quoted, so that a request's first line is ours alone. An answer is bounded.
+Whatever goes wrong leaves as one of the port's errors, with what Docker said in its text, which is for the log.
 Never: follows a redirect, keeps a connection, looks at the environment or at anybody's files, credentials among them.
 """
 
@@ -11,12 +11,12 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, contextmanager
 from http import HTTPStatus
-from http.client import HTTPConnection, HTTPException, HTTPResponse, IncompleteRead
 from typing import Any
 from urllib.parse import quote, urlencode
 
+from hubwarden_agent.engine.http_answer import HttpAnswer
 from hubwarden_agent.engine.port import Conflict, EngineError, EngineUnavailable, NotFound
 from hubwarden_agent.errors import Refusal
 
@@ -39,7 +39,7 @@ def translated() -> Iterator[None]:
     """What can go wrong between us and Docker as the port's errors."""
     try:
         yield
-    except (OSError, HTTPException) as error:
+    except OSError as error:
         raise EngineUnavailable(f"Docker does not answer: {error!r}") from error
     except (KeyError, TypeError, ValueError, AttributeError, Refusal) as error:
         raise EngineError(f"Docker answered something that we cannot read: {error!r}") from error
@@ -88,22 +88,22 @@ class DockerApi:
         return self._said("POST", self._url(path, query), self._timeout + longer, body)
 
     @contextmanager
-    def posted(self, *path: str, **query: str | int) -> Iterator[HTTPResponse]:
+    def posted(self, *path: str, **query: str | int) -> Iterator[HttpAnswer]:
         """Change something, and read meanwhile how it goes."""
         with self._answered("POST", self._url(path, query), self._timeout) as answer:
             yield answer
 
     def upgraded(self, *path: str, **query: str | int) -> socket.socket:
         """A connection that Docker has turned into a container's streams."""
-        connection = _Connection(self._path, self._timeout)
         with ExitStack() as stack:
-            stack.callback(connection.close)
-            connection.request("POST", self._url(path, query), headers={"Connection": "Upgrade", "Upgrade": "tcp"})
-            with connection.getresponse() as answer:
-                if answer.status != HTTPStatus.SWITCHING_PROTOCOLS:
-                    raise EngineError(f"Docker does not attach: {answer.status}")
+            connection = stack.enter_context(_connected(self._path, self._timeout))
+            connection.sendall(_request("POST", self._url(path, query), "Connection: Upgrade", "Upgrade: tcp"))
+            with connection.makefile("rb") as stream:  # what it holds back is lost: nothing comes before an input does
+                status = HttpAnswer(stream).status
+            if status != HTTPStatus.SWITCHING_PROTOCOLS:
+                raise EngineError(f"Docker does not attach: {status}")
             stack.pop_all()
-        return connection.sock
+        return connection
 
     def _url(self, path: tuple[str, ...], query: Mapping[str, str | int]) -> str:
         """Where `path` is in the API. A part of dots alone would lead to another place."""
@@ -116,27 +116,27 @@ class DockerApi:
     @contextmanager
     def _answered(
         self, method: str, url: str, timeout: float, body: Mapping[str, Any] | None = None
-    ) -> Iterator[HTTPResponse]:
+    ) -> Iterator[HttpAnswer]:
         """Docker's answer to what it has done; any other is an error."""
-        headers = {"Connection": "close"} | ({"Content-Type": "application/json"} if body is not None else {})
-        with closing(_Connection(self._path, timeout)) as connection:
-            connection.request(method, url, None if body is None else json.dumps(body).encode(), headers)
-            with connection.getresponse() as answer:
-                if answer.status not in DONE:
-                    complaint = answer.read(COMPLAINT_BYTES).decode("utf-8", "replace")
-                    kind = REFUSALS.get(answer.status, EngineError)
-                    raise kind(f"Docker says {answer.status} to {method} {url}: {complaint}")
-                yield answer
+        with _connected(self._path, timeout) as connection, connection.makefile("rb") as stream:
+            connection.sendall(_request(method, url, "Connection: close", body=body))
+            answer = HttpAnswer(stream)
+            if answer.status not in DONE:
+                complaint = next(answer.pieces(), b"")[:COMPLAINT_BYTES].decode("utf-8", "replace")
+                kind = REFUSALS.get(answer.status, EngineError)
+                raise kind(f"Docker says {answer.status} to {method} {url}: {complaint}")
+            yield answer
 
     def _said(self, method: str, url: str, timeout: float, body: Mapping[str, Any] | None = None) -> Any:
         """The JSON in Docker's answer; None of an empty one."""
+        content, size = list[bytes](), 0
         with self._answered(method, url, timeout, body) as answer:
-            content = answer.read(ANSWER_BYTES + 1)
-            if len(content) > ANSWER_BYTES:
-                raise EngineError("Docker's answer is too long")
-            if answer.length or (answer.length is None and not answer.chunked):  # http.client does not mind such an end
-                raise IncompleteRead(content, answer.length)
-        return json.loads(content) if content else None
+            for piece in answer.pieces():
+                content.append(piece)
+                size += len(piece)
+                if size > ANSWER_BYTES:
+                    raise EngineError("Docker's answer is too long")
+        return json.loads(b"".join(content)) if content else None
 
 
 def _version(text: str) -> tuple[int, int]:
@@ -144,23 +144,29 @@ def _version(text: str) -> tuple[int, int]:
     return int(major), int(minor)
 
 
-class _Connection(HTTPConnection):
-    """To a unix socket."""
-
-    def __init__(self, path: str, timeout: float) -> None:
-        super().__init__("docker", timeout=timeout)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(self._path)
+def _connected(path: str, timeout: float) -> socket.socket:
+    connection = socket.socket(socket.AF_UNIX)
+    try:
+        connection.settimeout(timeout)
+        connection.connect(path)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
-def lines(answer: HTTPResponse) -> Iterator[Any]:
-    """An answer's lines, each of which is JSON, as they come. `readline` would take every end for a good one."""
+def _request(method: str, url: str, *headers: str, body: Mapping[str, Any] | None = None) -> bytes:
+    content = b"" if body is None else json.dumps(body).encode()
+    about = ("Content-Type: application/json",) if content else ()
+    length = (f"Content-Length: {len(content)}",) if method == "POST" else ()
+    head = (f"{method} {url} HTTP/1.1", "Host: docker", *headers, *about, *length, "", "")
+    return "\r\n".join(head).encode() + content
+
+
+def lines(answer: HttpAnswer) -> Iterator[Any]:
+    """An answer's lines, each of which is JSON, as they come."""
     rest = b""
-    while piece := answer.read1(LINE_BYTES):
+    for piece in answer.pieces():
         *whole, rest = (rest + piece).split(b"\n")
         if len(rest) > LINE_BYTES:
             raise EngineError("a line of Docker's answer is too long")

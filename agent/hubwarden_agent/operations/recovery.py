@@ -102,7 +102,7 @@ class Recovery:
             found = await self._look_when_done(past)
             refusal = interrupted(entry, found)
             _log.warning("an operation was interrupted", extra={"operation": entry.operation, "found": found})
-            await asyncio.wrap_future(self.audit.outcome(entry, refusal, 0, found))
+            await self.audit.outcome(entry, refusal, 0, found)
         raise refusal
 
     async def _look_when_done(self, past: Past) -> Mapping[str, str]:

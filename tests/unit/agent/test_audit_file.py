@@ -98,7 +98,7 @@ class TestRecord:
         """The listed ones, in their order, whatever the phase; what else there is stands before `previous`."""
         audit = make()
         await audit.intent(ENTRY)
-        await asyncio.wrap_future(audit.outcome(ENTRY, None, 1, {"started_at": None}))
+        await audit.outcome(ENTRY, None, 1, {"started_at": None})
         await audit.denied(ENTRY, Reason.NOT_OWNED)
         extra = {"fingerprint", "answer", "unrecorded"}
         assert [[key for key in line if key not in extra] for line in _lines(path)] == [LISTED] * 3
@@ -109,8 +109,8 @@ class TestRecord:
         """The entry; an outcome also the result, its reason, the duration and what the answer is made of."""
         audit = make()
         await audit.intent(ENTRY)
-        await asyncio.wrap_future(audit.outcome(ENTRY, None, 12, {"started_at": "then"}))
-        await asyncio.wrap_future(audit.outcome(ENTRY, Refusal(Reason.RESTART_FAILED), 7))
+        await audit.outcome(ENTRY, None, 12, {"started_at": "then"})
+        await audit.outcome(ENTRY, Refusal(Reason.RESTART_FAILED), 7)
         intent, success, failure = _lines(path)
         common = {"time": "2026-11-22T12:00:00.000Z", "operation": "restart", "username": "木村", "server_name": "lab"}
         assert common.items() <= intent.items()
@@ -125,7 +125,7 @@ class TestRecord:
         """The cause of a failure is for the log."""
         refusal = Refusal(Reason.DOCKER_ERROR)
         refusal.__cause__ = EngineError(SECRET)
-        await asyncio.wrap_future(make().outcome(ENTRY, refusal, 1))
+        await make().outcome(ENTRY, refusal, 1)
         assert SECRET not in path.read_text(encoding="utf-8")
 
     async def test_only_its_owner_reads_it(self, make: Make, path: Path) -> None:
@@ -162,7 +162,7 @@ class TestFailure:
     async def test_an_outcome_and_a_denial_never_raise(self, make: Make, caplog: pytest.LogCaptureFixture) -> None:
         """What was done is done: the failure to write it goes to the log."""
         audit = make(fsync=_broken)
-        await asyncio.wrap_future(audit.outcome(ENTRY, None, 1))
+        await audit.outcome(ENTRY, None, 1)
         await audit.denied(ENTRY, Reason.NOT_OWNED)
         assert "cannot record an outcome yet" in caplog.text
         assert "cannot record a refusal" in caplog.text
@@ -171,7 +171,7 @@ class TestFailure:
         """While it cannot be written no intent is; once it can, it goes first."""
         working = [False]
         audit = make(fsync=lambda _: None if working[0] else _broken())
-        await asyncio.wrap_future(audit.outcome(ENTRY, None, 1))
+        await audit.outcome(ENTRY, None, 1)
         assert await _refused(audit) is Reason.AUDIT_UNAVAILABLE
         working[0] = True
         await audit.intent(ENTRY)
@@ -192,24 +192,43 @@ class TestFailure:
         """Logged, and nobody waits for good; the next start closes the intent."""
         audit = make()
         audit.close()
-        await asyncio.wrap_future(audit.outcome(ENTRY, None, 1))
+        await audit.outcome(ENTRY, None, 1)
         assert "cannot record an outcome yet" in caplog.text
 
-    async def test_a_thread_that_cannot_be_had(self, make: Make, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Whoever asked is told; the line goes with the next ones, and whoever waits for those is told as well."""
-
-        def start(_: threading.Thread) -> None:
-            raise RuntimeError("can't start new thread")
-
-        audit = make()
-        with monkeypatch.context() as patched:
-            patched.setattr(threading.Thread, "start", start)
-            with pytest.raises(RuntimeError, match="can't start"):
-                await audit.intent(ENTRY)
-        async with asyncio.timeout(5):
-            await audit.intent(ENTRY)
-        assert len(_lines(path)) == 2
+    async def test_an_outcome_that_is_owed_at_the_end(self, make: Make, path: Path) -> None:
+        """It is tried once more when the audit is closed, or the next start would have to guess."""
+        working = [False]
+        audit = make(fsync=lambda _: None if working[0] else _broken())
+        await audit.outcome(ENTRY, None, 1)
+        assert path.read_bytes() == b""
+        working[0] = True
+        audit.close()
+        assert [line["phase"] for line in _lines(path)] == ["outcome"]
         assert _whole(path)
+
+    async def test_an_intent_after_the_end(self, make: Make, path: Path) -> None:
+        """Nobody would write it: nothing is done."""
+        audit = make()
+        audit.close()
+        assert await _refused(audit) is Reason.AUDIT_UNAVAILABLE
+        assert path.read_bytes() == b""
+
+    def test_an_event_loop_that_ends_first(self, make: Make, path: Path) -> None:
+        """What it had handed over is written, what comes of a later one as well, and the audit still closes."""
+        flushing = threading.Event()
+
+        def fsync(_: int) -> None:
+            flushing.wait(timeout=10)
+
+        async def hand_over() -> None:
+            audit.outcome(ENTRY, None, 1)
+
+        audit = make(fsync=fsync)
+        asyncio.run(hand_over())
+        flushing.set()
+        asyncio.run(hand_over())
+        audit.close()
+        assert [line["sequence"] for line in _lines(path)] == [1, 2]
 
     @pytest.mark.parametrize("taken", [0, 1, 100])
     async def test_a_disk_that_is_full(
@@ -302,7 +321,7 @@ class TestFailure:
         audit = make(fsync=fsync)
         first = asyncio.create_task(audit.intent(ENTRY))
         await until(lambda: flushes == [1])
-        outcome = asyncio.wrap_future(audit.outcome(ENTRY, None, 7))
+        outcome = audit.outcome(ENTRY, None, 7)
         refused = [asyncio.create_task(_refused(audit)) for _ in range(3)]
         await asyncio.sleep(0)
         flushing.set()
@@ -337,7 +356,7 @@ class TestBounds:
         """Every segment is within bounds by one line, `keep` stay besides the present one, and the chain goes on."""
         audit = make(max_bytes=1)
         for number in range(7):
-            await asyncio.wrap_future(audit.outcome(ENTRY, None, number))
+            await audit.outcome(ENTRY, None, number)
         assert [file.name for file in _files(path)[:-1]] == [f"audit-00000{number}.jsonl" for number in (4, 5, 6)]
         assert [_lines(file)[0]["duration_ms"] for file in _files(path)] == [3, 4, 5, 6]
         assert all(file.stat().st_mode & 0o777 == 0o600 for file in _files(path))

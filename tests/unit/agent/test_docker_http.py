@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -80,7 +81,6 @@ class TestWhatIsSent:
         sent = dict(line.split(": ") for line in headers.strip().split("\r\n"))
         assert sent == {
             "Host": "docker",
-            "Accept-Encoding": "identity",
             "Connection": "close",
             "Content-Type": "application/json",
             "Content-Length": str(len(body)),
@@ -117,13 +117,13 @@ class TestWhatIsSent:
         self, docker: ScriptedDocker, place: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Docker is silent for all of a stop timeout, and that is no sign of trouble."""
-        connect, given = docker_http._Connection.connect, list[Any]()
+        connect, given = docker_http._connected, list[float]()
 
-        def noted(connection: docker_http._Connection) -> None:
-            given.append(connection.timeout)
-            connect(connection)
+        def noted(path: str, timeout: float) -> socket.socket:
+            given.append(timeout)
+            return connect(path, timeout)
 
-        monkeypatch.setattr(docker_http._Connection, "connect", noted)
+        monkeypatch.setattr(docker_http, "_connected", noted)
         for change in ("stop", "restart"):
             docker.answers[f"POST /v1.45/containers/{CONTAINER.value}/{change}"] = answer(status=204)
         with closing(DockerEngine(f"unix://{place}", timeout=10, slow_timeout=100, slow_threads=1)) as engine:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from concurrent.futures import Future
 
 import pytest
 from agent_stage import SECRET, until
@@ -72,7 +71,7 @@ async def test_success_is_an_outcome_without_a_reason() -> None:
 async def test_an_answer_waits_for_its_outcome() -> None:
     """What a repeated request would be answered with is on disk before anybody has it."""
     audit = MemoryAudit()
-    audit.flushing = Future()
+    audit.flushing = asyncio.get_running_loop().create_future()
     running = asyncio.create_task(_run(audit, None))
     await until(lambda: len(audit.lines) == 2)
     for _ in range(5):
@@ -85,7 +84,7 @@ async def test_an_answer_waits_for_its_outcome() -> None:
 async def test_where_nothing_is_repeated_it_does_not_wait() -> None:
     """The outcome has been handed over, and that is enough."""
     audit = MemoryAudit()
-    audit.flushing = Future()
+    audit.flushing = asyncio.get_running_loop().create_future()
     async with asyncio.timeout(5), recorded(audit, ENTRY, FakeClock(), wait_for_outcome=False):
         pass
     assert audit.phases() == [("intent", None), ("outcome", None)]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 from collections.abc import Mapping
-from concurrent.futures import Future
 
 import pytest
 from fake_engine import FakeEngine
@@ -239,7 +238,7 @@ async def test_no_record_no_action(stage: GatewayStage, fake: FakeEngine, runnin
 
 async def test_an_answer_does_not_wait_for_its_outcome(stage: GatewayStage, running: Container) -> None:
     """The intent was on disk before anything was done; the outcome is handed over, and follows."""
-    stage.audit.flushing = Future()
+    stage.audit.flushing = asyncio.get_running_loop().create_future()
     async with asyncio.timeout(5):
         assert (await stage.request("POST", f"/v1.44/containers/{running.id}/stop")).status == 204
     assert stage.audit.phases() == [("intent", None), ("outcome", None)]
