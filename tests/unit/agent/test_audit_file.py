@@ -8,6 +8,7 @@ import errno
 import json
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -188,6 +189,23 @@ class TestFailure:
         assert [line["duration_ms"] for line in _lines(path)] == [*range(20), None, 20]
         assert _whole(path)
 
+    async def test_closing_waits_for_a_flush(self, make: Make) -> None:
+        """The file is open for as long as a line is on its way."""
+        flushed = list[int]()
+
+        def fsync(descriptor: int) -> None:
+            for _ in range(10_000):  # until it is being closed
+                if audit._closed:
+                    break
+                time.sleep(0.001)
+            os.fsync(descriptor)
+            flushed.append(descriptor)
+
+        audit = make(fsync=fsync)
+        audit.outcome(ENTRY, None, 1)
+        audit.close()
+        assert len(flushed) == 1
+
     async def test_an_outcome_after_the_end(self, make: Make, caplog: pytest.LogCaptureFixture) -> None:
         """Logged, and nobody waits for good; the next start closes the intent."""
         audit = make()
@@ -333,22 +351,23 @@ class TestFailure:
         assert _whole(path)
 
     async def test_a_caller_that_is_cancelled_leaves_a_whole_line(self, make: Make, path: Path) -> None:
-        """A line is written or refused as a whole, even one that still waits for another's flush."""
+        """A line is written or refused as a whole, even one that waits for another's flush; the next ones are told."""
         flushing = threading.Event()
 
         def fsync(_: int) -> None:
             flushing.wait(timeout=10)
 
         audit = make(fsync=fsync)
-        first, second = (asyncio.create_task(audit.intent(ENTRY)) for _ in range(2))
+        first, second, third = (asyncio.create_task(audit.intent(ENTRY)) for _ in range(3))
         await asyncio.sleep(0)
         second.cancel()
         with pytest.raises(asyncio.CancelledError):
             await second
         flushing.set()
-        await first
+        async with asyncio.timeout(5):
+            await asyncio.gather(first, third)
         audit.close()
-        assert len(_lines(path)) == 2
+        assert len(_lines(path)) == 3
 
 
 class TestBounds:

@@ -217,6 +217,22 @@ class TestWhatComesBack:
         with pytest.raises(EngineUnavailable):
             inspected(api)
 
+    @pytest.mark.parametrize("status", [200, 204, 404, 409])
+    def test_an_attach_that_is_none(self, docker: ScriptedDocker, api: DockerApi, status: int) -> None:
+        """Without the switch there are no streams, whatever else Docker says."""
+        docker.answers["POST /v1.45/containers/alice/attach"] = answer(b"{}", status)
+        with pytest.raises(EngineError, match="does not attach"), translated():
+            api.upgraded("containers", "alice", "attach")
+
+    def test_an_attach(self, docker: ScriptedDocker, api: DockerApi) -> None:
+        """What comes after the switch is the container's."""
+        docker.answers["POST /v1.45/containers/alice/attach"] = b"HTTP/1.1 101 UPGRADED\r\nUpgrade: tcp\r\n\r\n"
+        with translated(), api.upgraded("containers", "alice", "attach", stdin=1) as connection:
+            assert connection.recv(1) == b""
+        [(method, target, headers, _)] = docker.asked
+        assert (method, target) == ("POST", "/v1.45/containers/alice/attach?stdin=1")
+        assert "\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n" in headers
+
     def test_docker_is_started_again(self, place: Path, api: DockerApi) -> None:
         """Between two questions, and nobody notices; while it is away, it is unavailable."""
         for _ in range(2):
