@@ -106,7 +106,9 @@ class _Waiting:
 
 
 class AuditFile:
-    """An audit trail in files of JSON lines, which a thread of its own writes. Everything else is of one event loop.
+    """An audit trail in files of JSON lines, which a thread of its own writes.
+
+    Everything else is of one event loop at a time, which ends with no line on its way that anybody waits for.
 
     Args:
         segments: the files; closed by `close`.
@@ -183,8 +185,8 @@ class AuditFile:
     def _append(self, line: Mapping[str, Any], *, owed: bool = False) -> asyncio.Future[None]:
         """The line is on its way when this returns. Whoever waits for it may be cancelled; the line is not."""
         waiting = _Waiting(line, owed, asyncio.get_running_loop().create_future())
-        if self._closed:
-            self._end([waiting], OSError("the audit is closed"))
+        if self._closed or not self._thread.is_alive():
+            self._end([waiting], OSError("nobody writes the audit any more"))
         else:
             self._waiting.put(waiting)
         return waiting.written
@@ -199,8 +201,8 @@ class AuditFile:
                 failure = self._write(waiting)
                 with suppress(RuntimeError):  # the event loop has ended, and with it whoever waited
                     waiting[0].written.get_loop().call_soon_threadsafe(self._end, waiting, failure)
-        if self._owed:
-            self._write([])
+        if self._owed and (failure := self._write([])):
+            _log.error("audit: %d outcomes are lost", len(self._owed), exc_info=failure)
 
     def _write(self, waiting: Iterable[_Waiting]) -> Exception | None:
         """Put these lines on disk, together with what is owed: all of them, or none. Returns why not."""

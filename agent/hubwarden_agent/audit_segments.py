@@ -95,9 +95,12 @@ class Segments:
             self._take_back(before)
             raise
         self._head = head
-        if begun:
-            self._drop_old()
-        self._watch_room()
+        try:
+            if begun:
+                self._drop_old()
+            self._watch_room()
+        except OSError:  # the lines are on disk, and nobody may be told otherwise
+            _log.exception("audit: old segments or the room on the disk cannot be looked after")
 
     def history(self) -> Iterator[dict[str, Any]]:
         """Every sound line that is kept, the newest first. Whether they fit each other is for `audit verify` to say."""

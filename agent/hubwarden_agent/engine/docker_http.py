@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -122,9 +122,11 @@ class DockerApi:
             connection.sendall(_request(method, url, "Connection: close", body=body))
             answer = HttpAnswer(stream)
             if answer.status not in DONE:
-                complaint = next(answer.pieces(), b"")[:COMPLAINT_BYTES].decode("utf-8", "replace")
+                complaint = b""
+                with suppress(ConnectionError):  # the status counts, and what else Docker says is for the log
+                    complaint = next(answer.pieces(), b"")[:COMPLAINT_BYTES]
                 kind = REFUSALS.get(answer.status, EngineError)
-                raise kind(f"Docker says {answer.status} to {method} {url}: {complaint}")
+                raise kind(f"Docker says {answer.status} to {method} {url}: {complaint.decode('utf-8', 'replace')}")
             yield answer
 
     def _said(self, method: str, url: str, timeout: float, body: Mapping[str, Any] | None = None) -> Any:

@@ -224,6 +224,42 @@ class TestFailure:
         assert [line["phase"] for line in _lines(path)] == ["outcome"]
         assert _whole(path)
 
+    async def test_an_outcome_that_is_lost(self, make: Make, caplog: pytest.LogCaptureFixture) -> None:
+        """The disk takes it not even at the end: the log says so."""
+        audit = make(fsync=_broken)
+        await audit.outcome(ENTRY, None, 1)
+        audit.close()
+        assert "1 outcomes are lost" in caplog.text
+
+    @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # what this is about
+    async def test_a_thread_that_has_died(self, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Nobody waits for it: nothing is done any more."""
+
+        def write(*_: object) -> None:
+            raise MemoryError
+
+        audit = make()
+        with monkeypatch.context() as patched:
+            patched.setattr(audit, "_write", write)
+            audit.outcome(ENTRY, None, 1)
+            await until(lambda: not audit._thread.is_alive())
+        async with asyncio.timeout(5):
+            assert await _refused(audit) is Reason.AUDIT_UNAVAILABLE
+
+    async def test_what_fails_after_the_flush(
+        self, make: Make, path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """An old segment that cannot be removed is for the log: the line is there, and told, and there once."""
+        audit = make(max_bytes=1, keep=1)
+        await audit.intent(ENTRY)
+        await audit.intent(ENTRY)
+        monkeypatch.setattr(Path, "unlink", _broken)
+        await audit.outcome(ENTRY, None, 1)
+        await audit.intent(ENTRY)
+        assert [line["phase"] for line in _lines(path)] == ["intent"]
+        assert [line["phase"] for file in _files(path) for line in _lines(file)][2:] == ["outcome", "intent"]
+        assert "cannot be looked after" in caplog.text
+
     async def test_an_intent_after_the_end(self, make: Make, path: Path) -> None:
         """Nobody would write it: nothing is done."""
         audit = make()

@@ -160,6 +160,13 @@ class TestWhatComesBack:
         assert type(raised.value) is kind
         assert status == 101 or "No such container: alice" in str(raised.value)
 
+    @pytest.mark.parametrize("end", [b"\r\n", b"\r\nwhat", b"Content-Length: 9\r\n\r\n"])
+    def test_a_refusal_that_is_not_whole(self, docker: ScriptedDocker, api: DockerApi, end: bytes) -> None:
+        """Its status counts: what is not there is not there, whatever became of the words."""
+        docker.answers[INSPECT] = b"HTTP/1.1 404 Not Found\r\n" + end
+        with pytest.raises(NotFound):
+            inspected(api)
+
     @pytest.mark.parametrize("content", [b"<html>", b'{"Id": "x"', b"\xff", b'{"Id": 1} {}'])
     def test_no_json(self, docker: ScriptedDocker, api: DockerApi, content: bytes) -> None:
         """Docker answered, but not so that we can read it."""
