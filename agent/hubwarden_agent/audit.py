@@ -15,7 +15,7 @@ import asyncio
 import datetime as dt
 import logging
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from queue import SimpleQueue
@@ -204,7 +204,7 @@ class AuditFile:
         if self._owed and (failure := self._write([])):
             _log.error("audit: %d outcomes are lost", len(self._owed), exc_info=failure)
 
-    def _write(self, waiting: Iterable[_Waiting]) -> Exception | None:
+    def _write(self, waiting: Sequence[_Waiting]) -> Exception | None:
         """Put these lines on disk, together with what is owed: all of them, or none. Returns why not."""
         self._owed += [one.line for one in waiting if one.owed]
         try:
@@ -215,7 +215,7 @@ class AuditFile:
         return None
 
     @staticmethod
-    def _end(waiting: Iterable[_Waiting], failure: Exception | None) -> None:
+    def _end(waiting: Sequence[_Waiting], failure: Exception | None) -> None:
         """Tell whoever still waits."""
         for one in waiting:
             if failure is not None and one.owed:

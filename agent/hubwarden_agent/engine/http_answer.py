@@ -19,6 +19,7 @@ PIECE_BYTES = 64 * 1024
 
 _STATUS = re.compile(rb"HTTP/1\.1 ([1-5][0-9]{2})(?: [^\r\n]*)?")
 _LENGTH = re.compile(rb"[0-9]{1,18}")
+_CHUNKED = re.compile(rb"chunked")
 _CHUNK = re.compile(rb"[0-9A-Fa-f]{1,15}")
 _WITHOUT_BODY = frozenset({HTTPStatus.SWITCHING_PROTOCOLS, HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED})
 
@@ -36,7 +37,8 @@ class HttpAnswer:
     def __init__(self, stream: BufferedReader) -> None:
         self._stream = stream
         self.status = int(_matched(_STATUS, self._line())[1])
-        self._chunked, self._length = False, -1
+        self._chunked = False
+        self._length: int | None = None
         for _ in range(HEADERS):
             if not (line := self._line()):
                 break
@@ -54,6 +56,8 @@ class HttpAnswer:
         if self.status in _WITHOUT_BODY:
             return
         if not self._chunked:
+            if self._length is None:
+                raise ConnectionError("the answer does not say where it ends")
             yield from self._exactly(self._length)
             return
         while size := int(_matched(_CHUNK, self._line())[0], 16):
@@ -69,7 +73,7 @@ class HttpAnswer:
             case b"content-length":
                 self._length = int(_matched(_LENGTH, value.strip())[0])
             case b"transfer-encoding":
-                _matched(re.compile(rb"chunked"), value.strip())
+                _matched(_CHUNKED, value.strip())
                 self._chunked = True
 
     def _line(self) -> bytes:
@@ -79,8 +83,6 @@ class HttpAnswer:
         return line[:-2]
 
     def _exactly(self, size: int) -> Iterator[bytes]:
-        if size < 0:
-            raise ConnectionError("the answer does not say where it ends")
         while size:
             piece = self._stream.read1(min(size, PIECE_BYTES))
             if not piece:
