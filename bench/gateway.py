@@ -25,7 +25,7 @@ from deployment import Workbench, base_image, built_user_image, start, wait_for,
 from docker import APIClient  # noqa: TID251 - the client that DockerSpawner uses
 from docker.errors import APIError  # noqa: TID251 - as above
 from shipped_agent import ShippedAgent, shipped_agent
-from ways import Way, haproxy, report
+from ways import Way, haproxy, in_turns, report
 
 DIRECT, GATEWAY, HAPROXY = "directly", "through the gateway", "through HAProxy"
 WARM_UP = 50
@@ -134,7 +134,7 @@ def measure_cycles(ways: list[Way], bench: Workbench, server: Server, cycles: in
     """Whole lives of servers, one after the other, the ways in turns; the first is not counted."""
     clients = [(way, way.client()) for way in ways]
     for number in range(cycles + 1):
-        for way, api in clients[number % len(clients) :] + clients[: number % len(clients)]:
+        for way, api in in_turns(clients, number):
             user = bench.username()
             remember(bench, user)
             seconds = cycle(api, server, bench, user)
@@ -145,7 +145,7 @@ def measure_cycles(ways: list[Way], bench: Workbench, server: Server, cycles: in
 def measure_spawns(ways: list[Way], bench: Workbench, server: Server, spawns: int, rounds: int) -> None:
     """So many at once, each over a connection of its own; from the first request to the last answer."""
     for number in range(rounds):
-        for way in ways[number % len(ways) :] + ways[: number % len(ways)]:
+        for way in in_turns(ways, number):
             users = [bench.username() for _ in range(spawns)]
             clients = [way.client() for _ in users]
             with ThreadPoolExecutor(spawns) as pool:
@@ -209,9 +209,9 @@ def options() -> Mapping[str, Any]:
     """What the command line says."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--calls", type=int, default=1000)
-    parser.add_argument("--cycles", type=int, default=40)
+    parser.add_argument("--cycles", type=int, default=48)
     parser.add_argument("--spawns", type=int, default=50)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=12)
     return vars(parser.parse_args())
 
 

@@ -9,14 +9,18 @@ from __future__ import annotations
 import statistics
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import permutations
 from pathlib import Path
+from typing import TypeVar
 
 from docker import APIClient  # noqa: TID251 - the client that DockerSpawner uses
 
 NEED = Path(__file__).resolve().parent.parent / "deploy" / "need.sh"
+
+Turn = TypeVar("Turn")
 
 
 @dataclass
@@ -34,6 +38,15 @@ class Way:
     def took(self, what: str, seconds: float) -> None:
         """Note a measurement."""
         self.times.setdefault(what, []).append(seconds)
+
+
+def in_turns(ways: Sequence[Turn], number: int) -> Sequence[Turn]:
+    """An order for this round: in as many rounds as there are orders, each way comes after each other one as often.
+
+    What a way leaves behind for the engine to do falls on the one after it.
+    """
+    orders = list(permutations(ways))
+    return orders[number % len(orders)]
 
 
 @contextmanager

@@ -1,12 +1,13 @@
 """How often something may be done: a window that slides over an injected clock.
 
-What holds here: two budgets are spent together or not at all. Looking never spends. Memory is bounded by what was spent
-within the window: a key without spendings in it is forgotten.
+What holds here: two budgets are spent together or not at all. Looking never spends. Memory is bounded by who spent
+within the window: a key without spendings in it is forgotten, and no question goes through all keys.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from itertools import takewhile
 
 from hubwarden_agent.clock import Clock
 from hubwarden_agent.errors import Reason, Refusal
@@ -27,7 +28,7 @@ class Window:
         self._span = rate.seconds
         self._clock = clock
         self._reason = reason
-        self._spent: dict[str, deque[float]] = {}
+        self._spent: dict[str, deque[float]] = {}  # who spent last comes last
 
     def check(self, key: str) -> None:
         """Refuse as `spend` would now, without spending.
@@ -44,7 +45,8 @@ class Window:
             Refusal: as `check`; nothing is spent then.
         """
         self.check(key)
-        self._spent.setdefault(key, deque()).append(self._clock.monotonic())
+        spent = self._spent[key] = self._spent.pop(key, deque())  # now the last
+        spent.append(self._clock.monotonic())
 
     def give_back(self, key: str) -> None:
         """Take the newest spending back: what it was for did not begin."""
@@ -65,13 +67,16 @@ class Window:
 
     def _recent(self, key: str) -> deque[float]:
         horizon = self._clock.monotonic() - self._span
-        for known in list(self._spent):
-            spent = self._spent[known]
-            while spent and spent[0] <= horizon:
-                spent.popleft()
-            if not spent:
-                del self._spent[known]
-        return self._spent.get(key, deque())
+        for known in list(takewhile(lambda known: self._is_over(known, horizon), self._spent)):
+            del self._spent[known]
+        spent = self._spent.get(key, deque())
+        while spent and spent[0] <= horizon:
+            spent.popleft()
+        return spent
+
+    def _is_over(self, key: str, horizon: float) -> bool:
+        spent = self._spent[key]
+        return not spent or spent[-1] <= horizon
 
 
 def check_together(*budgets: tuple[Window, str]) -> None:

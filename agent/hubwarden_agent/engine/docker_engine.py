@@ -2,7 +2,7 @@
 
 What holds here: Docker is asked for what the port's methods say and nothing else; every failure leaves as one of the
 port's errors. Whatever changes something has threads of its own, so that six servers that ignore SIGTERM, or a burst of
-spawns, do not keep anybody's inspect waiting.
+spawns, do not keep anybody's inspect waiting; and creates and starts have others than stops, which mostly wait.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ from hubwarden_agent.engine.port import (
 from hubwarden_agent.names import ContainerId, ContainerName, VolumeName
 
 QUICK_THREADS = 16
+MAKING_THREADS = 16
+"""Creates and starts at once; the rest wait. Docker does not get through fifty sooner when it has them all at once."""
 EXEC_POLL_SECONDS = 0.05
 """Between two looks at whether a command has ended: Docker has no call that waits for one without its output."""
 API_THAT_SIZES_VOLUMES = (1, 42)
@@ -46,7 +48,8 @@ class DockerEngine:
         timeout: seconds for a question that changes nothing.
         slow_timeout: seconds for a change, beyond a stop timeout; Docker goes on with one that nobody waits for, and
             deleting a large home takes its time.
-        slow_threads: how many changes can be under way at once.
+        slow_threads: how many changes can be under way at once, and how many creates and starts beside them, of which
+            there are never more than `MAKING_THREADS`.
         timed: is entered around every question.
     """
 
@@ -64,14 +67,14 @@ class DockerEngine:
         self._patient_api = DockerApi(socket, slow_timeout, timeout)
         self._quick = ThreadPoolExecutor(QUICK_THREADS, "docker")
         self._slow = ThreadPoolExecutor(slow_threads, "docker-slow")
+        self._making = ThreadPoolExecutor(min(slow_threads, MAKING_THREADS), "docker-making")
         self._counting = ThreadPoolExecutor(1, "docker-sizes")
         self._helpers = Helpers(self._patient_api)
 
     def close(self) -> None:
         """Ask nothing more. What Docker was asked for, Docker goes on with."""
-        self._quick.shutdown(wait=False, cancel_futures=True)
-        self._slow.shutdown(wait=False, cancel_futures=True)
-        self._counting.shutdown(wait=False, cancel_futures=True)
+        for threads in (self._quick, self._slow, self._making, self._counting):
+            threads.shutdown(wait=False, cancel_futures=True)
         self._helpers.close()
 
     async def ping(self) -> None:
@@ -98,28 +101,28 @@ class DockerEngine:
 
     async def restart_container(self, container: ContainerId, stop_timeout: int) -> None:
         """See `Engine.restart_container`."""
-        await self._ask(lambda api: _stopped(api, container, "restart", stop_timeout), slow=True)
+        await self._ask(lambda api: _stopped(api, container, "restart", stop_timeout), self._slow)
 
     async def start_container(self, container: ContainerId) -> None:
         """See `Engine.start_container`."""
-        await self._ask(lambda api: api.post("containers", container.value, "start"), slow=True)
+        await self._ask(lambda api: api.post("containers", container.value, "start"), self._making)
 
     async def stop_container(self, container: ContainerId, stop_timeout: int) -> None:
         """See `Engine.stop_container`."""
-        await self._ask(lambda api: _stopped(api, container, "stop", stop_timeout), slow=True)
+        await self._ask(lambda api: _stopped(api, container, "stop", stop_timeout), self._slow)
 
     async def remove_container(self, container: ContainerId, *, anonymous_volumes: bool) -> None:
         """See `Engine.remove_container`."""
-        await self._ask(lambda api: api.delete("containers", container.value, v=int(anonymous_volumes)), slow=True)
+        await self._ask(lambda api: api.delete("containers", container.value, v=int(anonymous_volumes)), self._slow)
 
     async def create_container(self, spec: ContainerSpec) -> ContainerId:
         """See `Engine.create_container`."""
         body = docker_json.create_body(spec)
-        return await self._ask(lambda api: _created(api, body, spec.name), slow=True)
+        return await self._ask(lambda api: _created(api, body, spec.name), self._making)
 
     async def run_in_container(self, container: ContainerId, command: tuple[str, ...], seconds: float) -> int | None:
         """See `Engine.run_in_container`. Nobody attaches, so no thread waits for a command that never ends."""
-        identifier = await self._ask(lambda api: _executing(api, container.value, command), slow=True)
+        identifier = await self._ask(lambda api: _executing(api, container.value, command), self._slow)
         give_up_at = asyncio.get_running_loop().time() + seconds
         while (status := await self._ask(lambda api: _exit_status(api, identifier))) is None:
             if asyncio.get_running_loop().time() >= give_up_at:
@@ -140,11 +143,11 @@ class DockerEngine:
     ) -> Volume:
         """See `Engine.create_volume`."""
         body = {"Name": name.value, "Driver": driver, "DriverOpts": dict(options), "Labels": dict(labels)}
-        return await self._ask(lambda api: docker_json.volume(api.post("volumes", "create", body=body)), slow=True)
+        return await self._ask(lambda api: docker_json.volume(api.post("volumes", "create", body=body)), self._slow)
 
     async def remove_volume(self, name: VolumeName) -> None:
         """See `Engine.remove_volume`."""
-        await self._ask(lambda api: api.delete("volumes", name.value), slow=True)
+        await self._ask(lambda api: api.delete("volumes", name.value), self._slow)
 
     async def image(self, reference: str) -> Image | None:
         """See `Engine.image`."""
@@ -152,7 +155,7 @@ class DockerEngine:
 
     async def pull_image(self, reference: str) -> None:
         """See `Engine.pull_image`."""
-        await self._ask(lambda api: _pull(api, reference), slow=True)
+        await self._ask(lambda api: _pull(api, reference), self._slow)
 
     async def archive_volume(
         self, volume: VolumeName, helper: Helper, max_bytes: int, take: Callable[[bytes], object]
@@ -180,15 +183,16 @@ class DockerEngine:
                 return ()
             return docker_json.volume_sizes(self._patient_api.get("system", "df", type="volume"))
 
-    async def _ask(self, question: Callable[[DockerApi], Result], *, slow: bool = False) -> Result:
-        pool, api = (self._slow, self._patient_api) if slow else (self._quick, self._api)
+    async def _ask(self, question: Callable[[DockerApi], Result], changing: ThreadPoolExecutor | None = None) -> Result:
+        """Ask in one of our threads. Those that are there for changes have the patience for one."""
+        threads, api = (changing, self._patient_api) if changing else (self._quick, self._api)
 
         def answer() -> Result:
             with translated():
                 return question(api)
 
         with self._timed():
-            return await asyncio.get_running_loop().run_in_executor(pool, answer)
+            return await asyncio.get_running_loop().run_in_executor(threads, answer)
 
 
 def _or_none(question: Callable[[DockerApi], Result]) -> Callable[[DockerApi], Result | None]:

@@ -88,6 +88,27 @@ def test_keys_are_apart_and_forgotten(clock: FakeClock) -> None:
     assert window._spent == {}
 
 
+def test_a_key_is_forgotten_after_its_own_last_spending(clock: FakeClock) -> None:
+    """Whoever spent first and again later does not keep those in between."""
+    window = Window(parse_rate("2/minute"), clock)
+    window.spend("alice")
+    window.spend("bob")
+    clock.advance(30)
+    window.spend("alice")
+    clock.advance(30)
+    assert window.left("alice") == 1
+    assert list(window._spent) == ["alice"]
+
+
+def test_nothing_is_left_of_a_spending_that_was_given_back(clock: FakeClock) -> None:
+    """Although nobody spends under that key again."""
+    window = Window(parse_rate("1/minute"), clock)
+    window.spend("alice")
+    window.give_back("alice")
+    window.check("carol")
+    assert window._spent == {}
+
+
 def test_a_clock_that_is_set_back_changes_nothing(clock: FakeClock) -> None:
     """The time of day has no part in a budget."""
     window = Window(parse_rate("1/hour"), clock)

@@ -1,4 +1,4 @@
-"""The first connections to a Docker that takes them and then says nothing: who waits for whom, and for how long."""
+"""A Docker that takes connections and then says nothing: who waits for whom, and for how long."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from agent_stage import until
-from hubwarden_agent.engine.docker_engine import DockerEngine
+from hubwarden_agent.engine.docker_engine import MAKING_THREADS, DockerEngine
 from hubwarden_agent.engine.port import EngineUnavailable
 from hubwarden_agent.names import ContainerId
 
@@ -19,6 +19,7 @@ ANSWERS = {
     "GET /version": b'{"ApiVersion": "1.45"}',
     "GET /v1.45/volumes": b'{"Volumes": []}',
     f"POST /v1.45/containers/{CONTAINER.value}/start": b"",
+    f"POST /v1.45/containers/{CONTAINER.value}/stop?t=1": b"",
 }
 
 
@@ -89,4 +90,25 @@ async def test_a_change_has_its_own_patience_once_connected(tmp_path: Path, sile
     assert not starting.done()
     silent.answering.set()
     await starting
+    engine.close()
+
+
+async def test_so_many_starts_at_once_and_no_more(tmp_path: Path, silent: Silent) -> None:
+    """The rest wait for those before them, and a stop waits for none."""
+    engine = DockerEngine(
+        f"unix://{tmp_path}/docker.sock", timeout=600, slow_timeout=600, slow_threads=2 * MAKING_THREADS
+    )
+    silent.answering.set()
+    await engine.start_container(CONTAINER)
+    silent.asked.clear()
+    silent.answering.clear()
+    starting = [asyncio.ensure_future(engine.start_container(CONTAINER)) for _ in range(2 * MAKING_THREADS)]
+    await until(lambda: len(silent.asked) == MAKING_THREADS)
+    stopping = asyncio.ensure_future(engine.stop_container(CONTAINER, 1))
+    await until(lambda: any(request.endswith("/stop?t=1") for request in silent.asked))
+    assert len(silent.asked) == MAKING_THREADS + 1
+    silent.answering.set()
+    async with asyncio.timeout(BOUND):
+        await asyncio.gather(stopping, *starting)
+    assert len(silent.asked) == 2 * MAKING_THREADS + 1
     engine.close()
