@@ -1,7 +1,7 @@
 """How often something may be done: a window that slides over an injected clock.
 
-What holds here: two budgets are spent together or not at all. Looking never spends. Memory is bounded by who spent
-within the window: a key without spendings in it is forgotten, and no question goes through all keys.
+What holds here: two budgets are spent together or not at all. Looking never spends. Memory is bounded: a key
+is forgotten a window after it last spent, also if that was given back. No question goes through all keys.
 """
 
 from __future__ import annotations

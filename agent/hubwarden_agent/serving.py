@@ -26,7 +26,8 @@ from hubwarden_agent.server import SERVICE, AlreadyRunning, locked
 
 HEALTHCHECK_SECONDS = 5.0
 MAX_SLOW_THREADS = 128
-"""Changes that Docker is asked for at once; the rest wait. All threads together stay below compose.yml's pids_limit."""
+"""Changes that Docker is asked for at once, creates and starts apart; the rest wait. All threads together stay below
+compose.yml's pids_limit."""
 
 _log = logging.getLogger(__name__)
 

@@ -9,15 +9,29 @@ from pathlib import Path
 import pytest
 from agent_stage import until
 from hubwarden_agent.engine.docker_engine import MAKING_THREADS, DockerEngine
-from hubwarden_agent.engine.port import EngineUnavailable
-from hubwarden_agent.names import ContainerId
+from hubwarden_agent.engine.port import ContainerSpec, EngineUnavailable
+from hubwarden_agent.names import ContainerId, ContainerName
 
 CONTAINER = ContainerId(f"{1:064x}")
+SPEC = ContainerSpec(
+    name=ContainerName("alice"),
+    image="image",
+    labels={},
+    environment=(),
+    command=(),
+    network="bridge",
+    mounts=(),
+    memory=2**26,
+    cpus=1.0,
+    pids=100,
+    auto_remove=False,
+)
 BOUND = 30
 """Seconds for what takes a second or two: far below the patience with a change."""
 ANSWERS = {
     "GET /version": b'{"ApiVersion": "1.45"}',
     "GET /v1.45/volumes": b'{"Volumes": []}',
+    "POST /v1.45/containers/create?name=alice": b'{"Id": "%064x"}' % 1,
     f"POST /v1.45/containers/{CONTAINER.value}/start": b"",
     f"POST /v1.45/containers/{CONTAINER.value}/stop?t=1": b"",
 }
@@ -93,22 +107,24 @@ async def test_a_change_has_its_own_patience_once_connected(tmp_path: Path, sile
     engine.close()
 
 
-async def test_so_many_starts_at_once_and_no_more(tmp_path: Path, silent: Silent) -> None:
+@pytest.mark.parametrize(("slow_threads", "at_once"), [(2 * MAKING_THREADS, MAKING_THREADS), (2, 2)])
+async def test_so_many_creates_and_starts_at_once_and_no_more(
+    tmp_path: Path, silent: Silent, slow_threads: int, at_once: int
+) -> None:
     """The rest wait for those before them, and a stop waits for none."""
-    engine = DockerEngine(
-        f"unix://{tmp_path}/docker.sock", timeout=600, slow_timeout=600, slow_threads=2 * MAKING_THREADS
-    )
+    engine = DockerEngine(f"unix://{tmp_path}/docker.sock", timeout=600, slow_timeout=600, slow_threads=slow_threads)
     silent.answering.set()
     await engine.start_container(CONTAINER)
     silent.asked.clear()
     silent.answering.clear()
-    starting = [asyncio.ensure_future(engine.start_container(CONTAINER)) for _ in range(2 * MAKING_THREADS)]
-    await until(lambda: len(silent.asked) == MAKING_THREADS)
+    starting = asyncio.gather(*(engine.start_container(CONTAINER) for _ in range(at_once)))
+    creating = asyncio.gather(*(engine.create_container(SPEC) for _ in range(at_once)))
+    await until(lambda: len(silent.asked) == at_once)
     stopping = asyncio.ensure_future(engine.stop_container(CONTAINER, 1))
     await until(lambda: any(request.endswith("/stop?t=1") for request in silent.asked))
-    assert len(silent.asked) == MAKING_THREADS + 1
+    assert len(silent.asked) == at_once + 1
     silent.answering.set()
     async with asyncio.timeout(BOUND):
-        await asyncio.gather(stopping, *starting)
-    assert len(silent.asked) == 2 * MAKING_THREADS + 1
+        await asyncio.gather(stopping, starting, creating)
+    assert len(silent.asked) == 2 * at_once + 1
     engine.close()
