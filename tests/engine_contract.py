@@ -17,16 +17,16 @@ from hubwarden_agent.engine.port import (
     Conflict,
     ContainerSpec,
     ContainerState,
-    Engine,
     Helper,
     Mount,
     NotFound,
     TooLarge,
 )
 from hubwarden_agent.names import ContainerId, ContainerName, ImageId, VolumeName
+from whole_engine import WholeEngine
 
 NOBODY = ContainerId("f" * 64)
-Change = Callable[[Engine], Awaitable[None]]
+Change = Callable[[WholeEngine], Awaitable[None]]
 CHANGES: tuple[Change, ...] = (
     lambda engine: engine.restart_container(NOBODY, 1),
     lambda engine: engine.stop_container(NOBODY, 1),
@@ -69,31 +69,31 @@ class Stage(Protocol):
 class EngineContract:
     """The port's promises."""
 
-    async def test_a_missing_container_is_none(self, engine: Engine, stage: Stage) -> None:
+    async def test_a_missing_container_is_none(self, engine: WholeEngine, stage: Stage) -> None:
         """Asking for a container that does not exist is no error."""
         assert await engine.container(ContainerName(stage.name())) is None
         assert await engine.container(NOBODY) is None
 
-    async def test_a_missing_volume_is_none(self, engine: Engine, stage: Stage) -> None:
+    async def test_a_missing_volume_is_none(self, engine: WholeEngine, stage: Stage) -> None:
         """Asking for a volume that does not exist is no error."""
         assert await engine.volume(VolumeName(stage.name())) is None
 
-    async def test_a_missing_image_is_none(self, engine: Engine) -> None:
+    async def test_a_missing_image_is_none(self, engine: WholeEngine) -> None:
         """Asking for an image that the engine does not have is no error."""
         assert await engine.image("hubwarden-nobody/has-this:ever") is None
 
     @pytest.mark.parametrize("change", CHANGES)
-    async def test_changing_a_missing_container_is_not_found(self, engine: Engine, change: Change) -> None:
+    async def test_changing_a_missing_container_is_not_found(self, engine: WholeEngine, change: Change) -> None:
         """Restart, stop, start and removal of a container that is gone raise NotFound."""
         with pytest.raises(NotFound):
             await change(engine)
 
-    async def test_removing_a_missing_volume_is_not_found(self, engine: Engine, stage: Stage) -> None:
+    async def test_removing_a_missing_volume_is_not_found(self, engine: WholeEngine, stage: Stage) -> None:
         """Removal of a volume that is gone raises NotFound."""
         with pytest.raises(NotFound):
             await engine.remove_volume(VolumeName(stage.name()))
 
-    async def test_a_running_container_is_not_removed(self, engine: Engine, stage: Stage) -> None:
+    async def test_a_running_container_is_not_removed(self, engine: WholeEngine, stage: Stage) -> None:
         """Removal without force conflicts with a running container and leaves it running."""
         container = ContainerId(stage.container())
         with pytest.raises(Conflict):
@@ -103,7 +103,7 @@ class EngineContract:
         assert seen.state is ContainerState.RUNNING
 
     @pytest.mark.parametrize("start", [True, False])
-    async def test_a_held_volume_is_not_removed(self, engine: Engine, stage: Stage, start: bool) -> None:  # noqa: FBT001 - a parameter of the matrix
+    async def test_a_held_volume_is_not_removed(self, engine: WholeEngine, stage: Stage, start: bool) -> None:  # noqa: FBT001 - a parameter of the matrix
         """A volume that a container holds, running or only created, conflicts and stays."""
         volume = VolumeName(stage.volume())
         stage.container(volume=volume.value, start=start)
@@ -111,7 +111,7 @@ class EngineContract:
             await engine.remove_volume(volume)
         assert await engine.volume(volume) is not None
 
-    async def test_a_restart_keeps_the_id_and_moves_the_start(self, engine: Engine, stage: Stage) -> None:
+    async def test_a_restart_keeps_the_id_and_moves_the_start(self, engine: WholeEngine, stage: Stage) -> None:
         """Restart is in place: same id, running, a later StartedAt."""
         container = ContainerId(stage.container())
         before = await engine.container(container)
@@ -124,7 +124,7 @@ class EngineContract:
         assert after.started is not None
         assert after.started > before.started
 
-    async def test_a_restart_starts_a_stopped_container(self, engine: Engine, stage: Stage) -> None:
+    async def test_a_restart_starts_a_stopped_container(self, engine: WholeEngine, stage: Stage) -> None:
         """Why the agent looks first: the engine's restart starts what is stopped."""
         container = ContainerId(stage.container())
         await engine.stop_container(container, 5)
@@ -133,7 +133,7 @@ class EngineContract:
         assert seen is not None
         assert seen.state is ContainerState.RUNNING
 
-    async def test_stopping_and_starting_twice_is_no_error(self, engine: Engine, stage: Stage) -> None:
+    async def test_stopping_and_starting_twice_is_no_error(self, engine: WholeEngine, stage: Stage) -> None:
         """Stop of a stopped and start of a running container do nothing."""
         container = ContainerId(stage.container())
         await engine.stop_container(container, 5)
@@ -145,7 +145,7 @@ class EngineContract:
         await engine.start_container(container)
 
     async def test_an_auto_remove_container_survives_a_restart_and_goes_at_a_stop(
-        self, engine: Engine, stage: Stage
+        self, engine: WholeEngine, stage: Stage
     ) -> None:
         """AutoRemove keeps the container over a restart; a stop takes it away."""
         container = ContainerId(stage.container(auto_remove=True))
@@ -154,7 +154,7 @@ class EngineContract:
         assert seen is not None
         assert seen.auto_remove
 
-    async def test_holders_are_found_in_every_state(self, engine: Engine, stage: Stage) -> None:
+    async def test_holders_are_found_in_every_state(self, engine: WholeEngine, stage: Stage) -> None:
         """Running, created and exited containers hold a volume; others are not listed."""
         volume = VolumeName(stage.volume())
         running = stage.container("running", volume=volume.value)
@@ -166,7 +166,7 @@ class EngineContract:
         assert {container.id.value for container in held} == {running, created, exited}
         assert {mount.volume for container in held for mount in container.mounts} == {volume.value}
 
-    async def test_a_stopped_containers_volume_survives_its_removal(self, engine: Engine, stage: Stage) -> None:
+    async def test_a_stopped_containers_volume_survives_its_removal(self, engine: WholeEngine, stage: Stage) -> None:
         """Removing a container with its anonymous volumes leaves named ones."""
         volume = VolumeName(stage.volume())
         container = ContainerId(stage.container(volume=volume.value))
@@ -177,20 +177,20 @@ class EngineContract:
         await engine.remove_volume(volume)
         assert await engine.volume(volume) is None
 
-    async def test_creating_a_volume_that_exists_gives_the_old_one(self, engine: Engine, stage: Stage) -> None:
+    async def test_creating_a_volume_that_exists_gives_the_old_one(self, engine: WholeEngine, stage: Stage) -> None:
         """Docker answers silently with what is there, without the labels that were asked for."""
         volume = VolumeName(stage.volume(labels={"kept": "yes"}))
         again = await engine.create_volume(volume, "local", {}, {"kept": "no"})
         assert again.labels == {"kept": "yes"}
 
-    async def test_a_volume_comes_back_with_labels(self, engine: Engine, stage: Stage) -> None:
+    async def test_a_volume_comes_back_with_labels(self, engine: WholeEngine, stage: Stage) -> None:
         """A volume that is created anew carries the labels that were asked for."""
         volume = VolumeName(stage.volume(labels={"kept": "yes"}))
         await engine.remove_volume(volume)
         created = await engine.create_volume(volume, "local", {}, {"kept": "yes"})
         assert (created.name, created.driver, created.labels) == (volume, "local", {"kept": "yes"})
 
-    async def test_a_container_is_what_its_spec_says(self, engine: Engine, stage: Stage) -> None:
+    async def test_a_container_is_what_its_spec_says(self, engine: WholeEngine, stage: Stage) -> None:
         """Create, start and inspect: labels, environment, command, mounts and image are the spec's."""
         spec = self._spec(stage)
         container = await engine.create_container(spec)
@@ -206,14 +206,14 @@ class EngineContract:
         assert stage.network in seen.addresses
         await engine.stop_container(container, 1)
 
-    async def test_a_taken_name_conflicts(self, engine: Engine, stage: Stage) -> None:
+    async def test_a_taken_name_conflicts(self, engine: WholeEngine, stage: Stage) -> None:
         """A second container of the same name is a Conflict."""
         spec = self._spec(stage)
         await engine.create_container(spec)
         with pytest.raises(Conflict):
             await engine.create_container(spec)
 
-    async def test_labelled_containers_are_found_by_all_labels(self, engine: Engine, stage: Stage) -> None:
+    async def test_labelled_containers_are_found_by_all_labels(self, engine: WholeEngine, stage: Stage) -> None:
         """Only a container with every label is listed."""
         spec = self._spec(stage)
         container = await engine.create_container(spec)
@@ -221,12 +221,12 @@ class EngineContract:
         assert [one.id for one in found] == [container]
         assert not await engine.containers_labelled({**spec.labels, "hubwarden.test": "another"})
 
-    async def test_a_command_runs_and_its_status_is_told(self, engine: Engine, stage: Stage) -> None:
+    async def test_a_command_runs_and_its_status_is_told(self, engine: WholeEngine, stage: Stage) -> None:
         """Its exit status when it has ended."""
         container = ContainerId(stage.container())
         assert await engine.run_in_container(container, ("/bin/sh", "-c", "echo output; exit 0"), 30) == 0
 
-    async def test_a_command_in_no_container_or_a_stopped_one(self, engine: Engine, stage: Stage) -> None:
+    async def test_a_command_in_no_container_or_a_stopped_one(self, engine: WholeEngine, stage: Stage) -> None:
         """NotFound and Conflict."""
         with pytest.raises(NotFound):
             await engine.run_in_container(NOBODY, ("true",), 1)
@@ -235,14 +235,14 @@ class EngineContract:
         with pytest.raises(Conflict):
             await engine.run_in_container(container, ("true",), 1)
 
-    async def test_volumes_are_listed_by_name(self, engine: Engine, stage: Stage) -> None:
+    async def test_volumes_are_listed_by_name(self, engine: WholeEngine, stage: Stage) -> None:
         """Those that are there, and not those that are gone."""
         name = stage.volume()
         assert name in await engine.volume_names()
         await engine.remove_volume(VolumeName(name))
         assert name not in await engine.volume_names()
 
-    async def test_a_container_has_the_options_of_its_spec(self, engine: Engine, stage: Stage) -> None:
+    async def test_a_container_has_the_options_of_its_spec(self, engine: WholeEngine, stage: Stage) -> None:
         """A specification with options and every kind of mount makes a container that starts."""
         options = Options(
             user="0:0",
@@ -276,7 +276,7 @@ class EngineContract:
         assert ("bind", "/shared", True, stage.folder) in mounts
         await engine.stop_container(container, 0)
 
-    async def test_what_was_archived_is_extracted(self, engine: Engine, stage: Stage) -> None:
+    async def test_what_was_archived_is_extracted(self, engine: WholeEngine, stage: Stage) -> None:
         """A tar of a volume, written into another, gives the same tar there; no helper stays behind."""
         volume, other = VolumeName(stage.filled_volume()), VolumeName(stage.volume("other"))
         first, second = list[bytes](), list[bytes]()
@@ -289,7 +289,7 @@ class EngineContract:
         assert decompressed(b"".join(second)) == tar
         assert await engine.containers_holding(volume) == await engine.containers_holding(other) == ()
 
-    async def test_more_than_is_allowed(self, engine: Engine, stage: Stage) -> None:
+    async def test_more_than_is_allowed(self, engine: WholeEngine, stage: Stage) -> None:
         """One byte too many ends it, and no helper stays behind; that nothing was left out, the type of error says."""
         volume, helper = VolumeName(stage.filled_volume()), Helper(stage.helper_image, stage.name())
         length = await engine.archive_volume(volume, helper, 2**40, lambda _: None)
@@ -297,7 +297,7 @@ class EngineContract:
             await engine.archive_volume(volume, helper, length - 1, lambda _: None)
         assert await engine.containers_holding(volume) == ()
 
-    async def test_what_the_taker_raises_ends_the_archive(self, engine: Engine, stage: Stage) -> None:
+    async def test_what_the_taker_raises_ends_the_archive(self, engine: WholeEngine, stage: Stage) -> None:
         """A full disk on this side is raised as it is, and no helper stays behind."""
         volume = VolumeName(stage.filled_volume())
 
@@ -308,7 +308,7 @@ class EngineContract:
             await engine.archive_volume(volume, Helper(stage.helper_image, stage.name()), 2**40, take)
         assert await engine.containers_holding(volume) == ()
 
-    async def test_helpers_are_removed_by_label_and_name(self, engine: Engine, stage: Stage) -> None:
+    async def test_helpers_are_removed_by_label_and_name(self, engine: WholeEngine, stage: Stage) -> None:
         """Only this scheme's helpers go: a container with the label and another name, or another scheme, stays."""
         labels = {HELPER_LABEL: stage.name()}
         helper = stage.container(name=f"hubwarden-helper-{stage.number:016x}", labels=labels)
@@ -319,7 +319,7 @@ class EngineContract:
         assert await engine.container(ContainerId(helper)) is None
         assert await engine.container(ContainerId(named_otherwise)) is not None
 
-    async def test_a_volumes_size_is_counted(self, engine: Engine, stage: Stage) -> None:
+    async def test_a_volumes_size_is_counted(self, engine: WholeEngine, stage: Stage) -> None:
         """A volume is listed once, with its creation, and is as large as what is in it."""
         volume = VolumeName(stage.filled_volume())
         seen = await engine.volume(volume)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -85,3 +86,36 @@ class MemoryAudit:
     def phases(self) -> list[tuple[str, Reason | None]]:
         """Phase and reason of each line."""
         return [(line.phase, line.reason) for line in self.lines]
+
+
+class BlockingMemoryAudit:
+    """The same trail as the gateway's threads write it.
+
+    `flushes` is how many lines there were at each flush, which `hold` puts off.
+    """
+
+    def __init__(self, audit: MemoryAudit) -> None:
+        self._audit = audit
+        self.flushes: list[int] = []
+        self.hold: threading.Event | None = None
+
+    def intent(self, entry: Entry) -> None:
+        """See `BlockingAuditTrail.intent`."""
+        if self._audit.broken:
+            raise Refusal(Reason.AUDIT_UNAVAILABLE)
+        self._audit.lines.append(Line("intent", entry))
+
+    def outcome(self, entry: Entry, refusal: Refusal | None, duration_ms: int) -> None:
+        """See `BlockingAuditTrail.outcome`."""
+        assert duration_ms >= 0
+        self._audit.lines.append(Line("outcome", entry, refusal.reason if refusal else None))
+
+    def denied(self, entry: Entry, reason: Reason) -> None:
+        """See `BlockingAuditTrail.denied`."""
+        self._audit.lines.append(Line("denied", entry, reason))
+
+    def flush(self) -> None:
+        """See `BlockingAuditTrail.flush`."""
+        if self.hold is not None:
+            assert self.hold.wait(30)
+        self.flushes.append(len(self._audit.lines))

@@ -20,7 +20,6 @@ from hubwarden_agent.engine.port import (
     HELPER_NAME,
     Conflict,
     Container,
-    ContainerSpec,
     ContainerState,
     EngineError,
     EngineUnavailable,
@@ -101,80 +100,21 @@ class FakeEngine:
 
     async def container(self, reference: ContainerName | ContainerId) -> Container | None:
         await self._enter("container", reference.value)
-        for container in self.containers.values():
-            if reference.value in (container.name, container.id.value):
-                return container
-        return None
+        return self.called(reference.value)
 
     async def containers_holding(self, volume: VolumeName) -> tuple[Container, ...]:
         await self._enter("containers_holding", volume.value)
         return self._holding(volume)
 
-    async def containers_labelled(self, labels: Mapping[str, str]) -> tuple[Container, ...]:
-        await self._enter("containers_labelled", "")
-        return tuple(c for c in self.containers.values() if labels.items() <= c.labels.items())
-
     async def restart_container(self, container: ContainerId, stop_timeout: int) -> None:
         assert stop_timeout >= 0
         await self._change("restart_container", container.value)
-        self._start(self._known(container))
-
-    async def start_container(self, container: ContainerId) -> None:
-        await self._change("start_container", container.value)
-        known = self._known(container)
-        if known.state not in RUNNING:
-            self._start(known)
-
-    async def stop_container(self, container: ContainerId, stop_timeout: int) -> None:
-        assert stop_timeout >= 0
-        await self._change("stop_container", container.value)
-        known = self._known(container)
-        if known.auto_remove:
-            del self.containers[container]
-        elif known.state in RUNNING:
-            self.update(known, state=ContainerState.EXITED, addresses={}, ports=())
+        self.start(self.known(container))
 
     async def remove_container(self, container: ContainerId, *, anonymous_volumes: bool) -> None:
         assert isinstance(anonymous_volumes, bool)
         await self._change("remove_container", container.value)
-        if self._known(container).state in RUNNING:
-            raise Conflict("you cannot remove a running container")
-        del self.containers[container]
-
-    async def create_container(self, spec: ContainerSpec) -> ContainerId:
-        await self._change("create_container", spec.name.value)
-        if spec.image not in self.images or spec.network not in self.networks:
-            raise NotFound("no such image or network")
-        if any(container.name == spec.name.value for container in self.containers.values()):
-            raise Conflict("the name is in use")
-        for mount in spec.mounts:
-            if mount.kind == "volume" and VolumeName(mount.volume) not in self.volumes:
-                self.add_volume(mount.volume)
-        created = self.add_container(
-            spec.name.value,
-            ContainerState.CREATED,
-            labels=dict(spec.labels),
-            image=spec.image,
-            image_id=self.images[spec.image].id,
-            environment=spec.environment,
-            command=spec.command,
-            mounts=spec.mounts,
-            auto_remove=spec.auto_remove,
-            exposed_ports=spec.exposed_ports,
-        )
-        return created.id
-
-    async def run_in_container(self, container: ContainerId, command: tuple[str, ...], seconds: float) -> int | None:
-        assert seconds > 0
-        await self._change("run_in_container", container.value)
-        if self._known(container).state is not ContainerState.RUNNING:
-            raise Conflict("container is not running")
-        self.commands.append(command)
-        return self.exit_status
-
-    async def volume_names(self) -> tuple[str, ...]:
-        await self._enter("volume_names", "")
-        return tuple(name.value for name in self.volumes)
+        self.remove(container)
 
     async def volume(self, name: VolumeName) -> Volume | None:
         await self._enter("volume", name.value)
@@ -196,14 +136,6 @@ class FakeEngine:
             raise Conflict("volume is in use")
         del self.volumes[name]
         self.contents.pop(name, None)
-
-    async def image(self, reference: str) -> Image | None:
-        await self._enter("image", reference)
-        return self.images.get(reference)
-
-    async def pull_image(self, reference: str) -> None:
-        await self._change("pull_image", reference)
-        raise NotFound("there is no registry")
 
     async def archive_volume(
         self, volume: VolumeName, helper: Helper, max_bytes: int, take: Callable[[bytes], object]
@@ -266,9 +198,15 @@ class FakeEngine:
             await event.wait()
 
     async def _enter(self, method: str, name: str) -> None:
+        await asyncio.sleep(0)
+        self.enter(method, name)
+
+    # What both ways to ask have in common.
+
+    def enter(self, method: str, name: str) -> None:
+        """Somebody asks: now happens whatever a test wants to happen."""
         assert isinstance(name, str)
         self.questions.append(method)
-        await asyncio.sleep(0)
         if happening := self.before.pop(method, None):
             happening()
         if not self.available:
@@ -276,7 +214,17 @@ class FakeEngine:
         if error := self.fail_next.pop(method, None):
             raise error
 
-    def _known(self, container: ContainerId) -> Container:
+    def called(self, reference: str) -> Container | None:
+        """The container of this name or id."""
+        return next((one for one in tuple(self.containers.values()) if reference in (one.name, one.id.value)), None)
+
+    def remove(self, container: ContainerId) -> None:
+        """Remove one that does not run."""
+        if self.known(container).state in RUNNING:
+            raise Conflict("you cannot remove a running container")
+        del self.containers[container]
+
+    def known(self, container: ContainerId) -> Container:
         if container not in self.containers:
             raise NotFound("no such container")
         return self.containers[container]
@@ -284,7 +232,7 @@ class FakeEngine:
     def _holding(self, volume: VolumeName) -> tuple[Container, ...]:
         return tuple(c for c in self.containers.values() if any(m.volume == volume.value for m in c.mounts))
 
-    def _start(self, container: Container) -> None:
+    def start(self, container: Container) -> None:
         number = next(self._numbers)
         self.update(
             container,

@@ -11,16 +11,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from fake_edges import FakeClock, MemoryAudit
-from hubwarden_agent.engine.port import Engine
+from fake_blocking_engine import FakeBlockingEngine
+from fake_edges import BlockingMemoryAudit, FakeClock, MemoryAudit
+from fake_engine import FakeEngine
 from hubwarden_agent.errors import Refusal
-from hubwarden_agent.gateway.app import build_handler
-from hubwarden_agent.gateway.listener import Listener
+from hubwarden_agent.gateway.app import build_listener
 from hubwarden_agent.locks import UserLocks
 from hubwarden_agent.metrics import Metrics
 from hubwarden_agent.names import Names, Templates
 from hubwarden_agent.rates import parse_rate
 from hubwarden_agent.spawn_policy import SpawnPolicy
+from whole_engine import WholeDockerEngine
 
 Value = TypeVar("Value")
 
@@ -71,6 +72,9 @@ class GatewayStage:
     clock: FakeClock = field(default_factory=FakeClock)
     metrics: Metrics = field(default_factory=lambda: Metrics(FakeClock()))
 
+    def __post_init__(self) -> None:
+        self.blocking_audit = BlockingMemoryAudit(self.audit)
+
     @property
     def url(self) -> str:
         """What goes into DOCKER_HOST."""
@@ -114,26 +118,27 @@ async def _read(reader: asyncio.StreamReader, *, headers_only: bool) -> Reply:
 
 
 @asynccontextmanager
-async def gateway(engine: Engine, directory: Path, **parts: Any) -> AsyncIterator[GatewayStage]:
+async def gateway(engine: FakeEngine | WholeDockerEngine, directory: Path, **parts: Any) -> AsyncIterator[GatewayStage]:
     """Serve a gateway for the body."""
-    stage = GatewayStage(engine, directory / "docker.sock", **parts)
-    handler = build_handler(
-        engine=engine,
+    blocking = FakeBlockingEngine(engine) if isinstance(engine, FakeEngine) else engine.blocking
+    stage = GatewayStage(blocking, directory / "docker.sock", **parts)
+    listener = build_listener(
+        engine=stage.engine,
         names=stage.names,
         spawn=stage.spawn,
         locks=stage.locks,
-        audit=stage.audit,
+        audit=stage.blocking_audit,
         clock=stage.clock,
         metrics=stage.metrics,
+        drain_seconds=5,
     )
-    listener = Listener(handler, drain_seconds=5)
     bound = socket.socket(socket.AF_UNIX)
     bound.bind(str(stage.path))
-    await listener.start(bound)
+    listener.start(bound)
     try:
         yield stage
     finally:
-        await listener.stop()
+        await asyncio.to_thread(listener.stop)
 
 
 async def until(happened: Callable[[], bool]) -> None:

@@ -22,6 +22,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID
+from fake_blocking_engine import FakeBlockingEngine
 from fake_engine import FakeEngine, home_of
 from hubwarden.v1 import agent_pb2_grpc
 from hubwarden_agent import config, tls
@@ -155,7 +156,7 @@ async def remote_agent(directory: Path) -> AsyncIterator[RemoteStage]:
     for name in ("alice", "bob"):
         engine.add_volume(home_of(name).volume)
     settings = config.parse(files.toml(f"tcp://127.0.0.1:{port}"))
-    agent = assemble(settings, engine, SystemClock(), Metrics(SystemClock()), keyring)
+    agent = assemble(settings, engine, FakeBlockingEngine(engine), SystemClock(), Metrics(SystemClock()), keyring)
     stage = RemoteStage(files, ca, port, agent, engine, keyring)
     stopped = asyncio.Event()
     serving = asyncio.create_task(agent.serve(stopped))

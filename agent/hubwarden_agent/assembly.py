@@ -1,7 +1,7 @@
 """The agent put together from its configuration: one engine, one table of locks and one audit behind both listeners.
 
-What holds here: nothing is decided; every part is made once and handed to whoever needs it. What speaks HTTP is only
-imported where it is turned on: aiohttp costs memory and time at every start.
+What holds here: nothing is decided; every part is made once and handed to whoever needs it. What takes HTTP requests is
+only imported where it is turned on.
 """
 
 from __future__ import annotations
@@ -19,11 +19,12 @@ import grpc
 from hubwarden_agent import unfinished
 from hubwarden_agent.audit import AuditFile
 from hubwarden_agent.audit_segments import Segments
+from hubwarden_agent.audit_trails import AsyncAudit, BlockingAudit
 from hubwarden_agent.budgets import Window
 from hubwarden_agent.callers import SocketCallers, TlsCallers
 from hubwarden_agent.clock import Clock
 from hubwarden_agent.config import Config
-from hubwarden_agent.engine.port import Engine
+from hubwarden_agent.engine.port import BlockingEngine, Engine
 from hubwarden_agent.errors import Reason
 from hubwarden_agent.locks import UserLocks
 from hubwarden_agent.measuring import Measuring
@@ -55,8 +56,9 @@ class Agent:
     """Every part of a running agent."""
 
     settings: Config
+    clock: Clock
     health: Health
-    audit: AuditFile
+    audit: AsyncAudit
     runner: Runner
     recovery: Recovery
     backups: Backups
@@ -76,16 +78,16 @@ class Agent:
         listen = self.settings.listen
         async with AsyncExitStack() as stack:
             await self.backups.sweep()
-            self.recovery.begin(self.audit.history())
+            self.recovery.begin(self.audit.file.history())
             stack.push_async_callback(self.recovery.stop)
             await self.health.start()
             stack.push_async_callback(self.health.stop)
             group = group_id(listen.socket_group)
             servers = [await serve_agent(self.service, listen.unix, listen.socket_mode, group)]
             if self.gateway is not None:
-                await self.gateway.start(bound_socket(listen.gateway, listen.socket_mode, group))
+                self.gateway.start(bound_socket(listen.gateway, listen.socket_mode, group))
             if listen.metrics:
-                await self._serve_metrics(stack, group)
+                stack.push_async_callback(asyncio.to_thread, self._serve_metrics(group).stop)
             following = [asyncio.create_task(self.health.follow()), asyncio.create_task(self.sizes.follow())]
             if self.remote:
                 servers.append(await self.remote.serve())
@@ -101,12 +103,11 @@ class Agent:
             if not await self._drained(servers):
                 _log.error("some operations did not end in time")
 
-    async def _serve_metrics(self, stack: AsyncExitStack, group: int | None) -> None:
+    def _serve_metrics(self, group: int | None) -> Listener:
         from hubwarden_agent.scrape import serve_metrics  # noqa: PLC0415 - see the top
 
         listen = self.settings.listen
-        metrics = await serve_metrics(self.metrics, listen.metrics, listen.socket_mode, group)
-        stack.push_async_callback(metrics.stop)
+        return serve_metrics(self.metrics, self.clock, listen.metrics, listen.socket_mode, group)
 
     async def _drained(self, servers: Sequence[grpc.aio.Server]) -> bool:
         """Take nothing new, and finish what is under way; then what lost its client, which only the runner knows."""
@@ -115,12 +116,17 @@ class Agent:
             for server in servers:
                 group.create_task(server.stop(DRAIN_SECONDS))
             if self.gateway is not None:
-                group.create_task(self.gateway.stop())
+                group.create_task(asyncio.to_thread(self.gateway.stop))
         return await self.runner.drain(max(0.0, give_up - asyncio.get_running_loop().time()))
 
 
 def assemble(
-    settings: Config, engine: Engine, clock: Clock, metrics: Measuring, keyring: Keyring | None = None
+    settings: Config,
+    engine: Engine,
+    blocking_engine: BlockingEngine,
+    clock: Clock,
+    metrics: Measuring,
+    keyring: Keyring | None = None,
 ) -> Agent:
     """Put an agent together; without a keyring, nothing listens on TCP.
 
@@ -129,7 +135,8 @@ def assemble(
     """
     kept = settings.audit
     segments = Segments(settings.state_directory / kept.file, kept.max_bytes, kept.keep)
-    audit = AuditFile(segments, clock, Window(parse_rate(DENIALS_RECORDED), clock))
+    file = AuditFile(segments, clock, Window(parse_rate(DENIALS_RECORDED), clock))
+    audit = AsyncAudit(file)
     limits, names = settings.limits, Names(settings.names)
     locks = UserLocks(unfinished.users(settings.state_directory, names))
     runner = Runner(locks, clock, limits.max_concurrent)
@@ -151,24 +158,32 @@ def assemble(
         callers = TlsCallers(lambda: keyring.current.clients, audit)
         metrics.certificates(lambda: keyring.current.not_after, lambda: bool(keyring.problem))
         remote = Remote(settings.listen.tcp, keyring, serving(callers), RemoteHealth(health.servicer, callers))
-    gateway = _gateway(settings, engine, names, locks, audit, clock, metrics) if settings.listen.gateway else None
+    gateway = None
+    if settings.listen.gateway:
+        gateway = _gateway(settings, blocking_engine, names, locks, BlockingAudit(file), clock, metrics)
     recovery = Recovery(engine, audit, runner, locks, clock)
     service = serving(SocketCallers())
-    return Agent(settings, health, audit, runner, recovery, backups, sizes, service, metrics, gateway, remote)
+    return Agent(settings, clock, health, audit, runner, recovery, backups, sizes, service, metrics, gateway, remote)
 
 
 def _gateway(
     settings: Config,
-    engine: Engine,
+    engine: BlockingEngine,
     names: Names,
     locks: UserLocks,
-    audit: AuditFile,
+    audit: BlockingAudit,
     clock: Clock,
     metrics: Measuring,
 ) -> Listener:
-    from hubwarden_agent.gateway import app, listener  # noqa: PLC0415 - see the top
+    from hubwarden_agent.gateway.app import build_listener  # noqa: PLC0415 - see the top
 
-    handler = app.build_handler(
-        engine=engine, names=names, spawn=settings.spawn, locks=locks, audit=audit, clock=clock, metrics=metrics
+    return build_listener(
+        engine=engine,
+        names=names,
+        spawn=settings.spawn,
+        locks=locks,
+        audit=audit,
+        clock=clock,
+        metrics=metrics,
+        drain_seconds=DRAIN_SECONDS,
     )
-    return listener.Listener(handler, DRAIN_SECONDS)

@@ -1,25 +1,22 @@
 """The record of what the agent was about to do, and of what came of it.
 
-What holds here: an intent is on disk (fsync) before its caller goes on; if it cannot be written the caller gets
-`AUDIT_UNAVAILABLE` and does nothing. Lines are only ever appended, each chained to the one before (`audit_chain`);
-those that wait while others are flushed share the next flush, or many spawns at once would queue for the disk. An
-outcome is ours from the moment it is handed over: it goes before any line that comes later, and if it cannot be written
-it is kept and still goes first, so nothing new is done until it is there.
+What holds here: a line is on disk (fsync) once a flush has said so of it, and whoever was told otherwise does nothing.
+Lines are only ever appended, each chained to the one before (`audit_chain`); those that wait while others are flushed
+share the next flush, or many spawns at once would queue for the disk. An outcome is ours from the moment it is put: it
+goes before any line that comes later, and if it cannot be written it is kept and still goes first, so nothing new is
+done until it is there. Threads share all of this; `audit_trails` is how the two sides of the agent wait for it.
 Refusals are recorded at a bounded rate, so that nobody can fill the disk by being refused. A line holds names and
 reasons, never what Docker said and never a secret.
 """
 
 from __future__ import annotations
 
-import asyncio
 import datetime as dt
 import logging
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, fields
-from queue import SimpleQueue
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 from hubwarden_agent.audit_segments import Segments
 from hubwarden_agent.budgets import Window
@@ -74,41 +71,21 @@ class Past:
         return cls(time, line["phase"], entry, line["reason"], line.get("answer", {}))
 
 
-class AuditTrail(Protocol):
-    """Where operations are recorded."""
+@dataclass(slots=True, eq=False)
+class Line:
+    """A line on its way to the disk, or there. One that is owed stays owed if it does not get there.
 
-    async def intent(self, entry: Entry) -> None:
-        """Record, durably, what is about to be done.
+    `what` is in the words of the log: that of an intent is "an intent".
+    """
 
-        Raises:
-            Refusal: `AUDIT_UNAVAILABLE`; then nothing may be done.
-        """
-
-    def outcome(
-        self, entry: Entry, refusal: Refusal | None, duration_ms: int, answer: Mapping[str, Any] | None = None
-    ) -> asyncio.Future[None]:
-        """Record what came of it. Never raises: what was done is done.
-
-        It is on its way when this returns, and what is returned ends when it is on disk, or could not be written yet.
-        """
-
-    async def denied(self, entry: Entry, reason: Reason) -> None:
-        """Record that something was refused, at a bounded rate. Never raises: the answer is no in any case."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Waiting:
-    """A line on its way to the disk. One that is owed stays owed if it does not get there, and nobody is told of it."""
-
-    line: Mapping[str, Any]
-    owed: bool
-    written: asyncio.Future[None]
+    fields: Mapping[str, Any]
+    what: str
+    owed: bool = False
+    on_disk: bool = False
 
 
 class AuditFile:
-    """An audit trail in files of JSON lines, which a thread of its own writes.
-
-    Everything else is of one event loop at a time, which ends with no line on its way that anybody waits for.
+    """An audit trail in files of JSON lines. A line that was put is written by whoever flushes next.
 
     Args:
         segments: the files; closed by `close`.
@@ -121,52 +98,59 @@ class AuditFile:
         self._clock = clock
         self._denials = denials
         self._unrecorded = 0
-        self._owed: list[Mapping[str, Any]] = []
-        self._waiting: SimpleQueue[_Waiting | None] = SimpleQueue()
+        self._owed: list[Line] = []
+        self._put: list[Line] = []
         self._closed = False
-        self._thread = threading.Thread(target=self._write_until_closed, name="audit", daemon=True)
-        self._thread.start()
+        self._putting = threading.Lock()
+        self._writing = threading.Lock()
 
     def history(self) -> Iterator[Past]:
         """What is on disk, the newest first. Only before anything is recorded: files change under it otherwise."""
         return map(Past.of, self._segments.history())
 
-    async def intent(self, entry: Entry) -> None:
-        """See `AuditTrail.intent`."""
-        try:
-            await self._append(self._line(entry, "intent"))
-        except OSError as error:
-            _log.exception("audit: cannot record an intent", extra={"request_id": entry.request_id})
-            raise Refusal(Reason.AUDIT_UNAVAILABLE) from error
+    def intent(self, entry: Entry) -> Line:
+        """Put what is about to be done."""
+        return self._take(Line(self._line(entry, "intent"), "an intent"))
 
     def outcome(
         self, entry: Entry, refusal: Refusal | None, duration_ms: int, answer: Mapping[str, Any] | None = None
-    ) -> asyncio.Future[None]:
-        """See `AuditTrail.outcome`."""
+    ) -> Line:
+        """Put what came of it, and what its answer can be made of again."""
         result, reason = ("failed", refusal.reason.value) if refusal else ("ok", "")
         more = {"answer": answer} if answer else {}
-        return self._append(self._line(entry, "outcome", result, reason, duration_ms, **more), owed=True)
+        said = self._line(entry, "outcome", result, reason, duration_ms, **more)
+        return self._take(Line(said, "an outcome yet", owed=True))
 
-    async def denied(self, entry: Entry, reason: Reason) -> None:
-        """See `AuditTrail.denied`. A line says how many before it were not recorded."""
-        try:
-            self._denials.spend("")
-        except Refusal:
-            self._unrecorded += 1
-            return
-        unrecorded, self._unrecorded = self._unrecorded, 0
-        try:
-            line = self._line(entry, "denied", "denied", reason.value, unrecorded=unrecorded)
-            await self._append(line)
-        except OSError:
-            _log.exception("audit: cannot record a refusal", extra={"request_id": entry.request_id})
+    def denied(self, entry: Entry, reason: Reason) -> Line | None:
+        """Put that something was refused, unless that was too often. A line says how many before it were left out."""
+        with self._putting:
+            try:
+                self._denials.spend("")
+            except Refusal:
+                self._unrecorded += 1
+                return None
+            unrecorded, self._unrecorded = self._unrecorded, 0
+        return self._take(Line(self._line(entry, "denied", "denied", reason.value, unrecorded=unrecorded), "a refusal"))
+
+    def flush(self) -> None:
+        """Write what was put: all of it, or nothing. Whoever flushes at the same time waits, and may find it done."""
+        with self._writing:
+            with self._putting:
+                put, self._put = self._put, []
+            if put:
+                self._write(put)
 
     def close(self) -> None:
-        """Wait for lines on their way, then close the file."""
-        self._closed = True
-        self._waiting.put(None)
-        self._thread.join()
-        self._segments.close()
+        """Write what was put and what is owed, then close the files: what comes later is not recorded."""
+        with self._putting:
+            self._closed = True
+        self.flush()
+        with self._writing:
+            if self._owed:
+                self._write([])
+            if self._owed:
+                _log.error("audit: %d outcomes are lost", len(self._owed))
+            self._segments.close()
 
     def _line(
         self, entry: Entry, phase: str, result: str = "", reason: str = "", duration_ms: int | None = None, **more: Any
@@ -182,48 +166,28 @@ class AuditFile:
         ended = {"phase": phase, "result": result, "reason": reason, **said, "duration_ms": duration_ms}
         return {"time": time, **first, **ended, **more}
 
-    def _append(self, line: Mapping[str, Any], *, owed: bool = False) -> asyncio.Future[None]:
-        """The line is on its way when this returns. Whoever waits for it may be cancelled; the line is not."""
-        waiting = _Waiting(line, owed, asyncio.get_running_loop().create_future())
-        if self._closed or not self._thread.is_alive():
-            self._end([waiting], OSError("nobody writes the audit any more"))
-        else:
-            self._waiting.put(waiting)
-        return waiting.written
+    def _take(self, line: Line) -> Line:
+        with self._putting:
+            if not self._closed:
+                self._put.append(line)
+                return line
+        _not_recorded([line], OSError("the audit is closed"))
+        return line
 
-    def _write_until_closed(self) -> None:
-        """What the thread does. What is owed at the end is tried once more."""
-        closed = False
-        while not closed:
-            found = [self._waiting.get(), *(self._waiting.get() for _ in range(self._waiting.qsize()))]
-            closed = None in found
-            if waiting := [one for one in found if one is not None]:
-                failure = self._write(waiting)
-                with suppress(RuntimeError):  # the event loop has ended, and with it whoever waited
-                    waiting[0].written.get_loop().call_soon_threadsafe(self._end, waiting, failure)
-        if self._owed and (failure := self._write([])):
-            _log.error("audit: %d outcomes are lost", len(self._owed), exc_info=failure)
-
-    def _write(self, waiting: Sequence[_Waiting]) -> Exception | None:
-        """Put these lines on disk, together with what is owed: all of them, or none. Returns why not."""
-        self._owed += [one.line for one in waiting if one.owed]
+    def _write(self, put: Sequence[Line]) -> None:
+        """Put these lines on disk, together with what is owed: all of them, or none."""
+        self._owed += [line for line in put if line.owed]
+        lines = [*self._owed, *(line for line in put if not line.owed)]
         try:
-            self._segments.append([*self._owed, *(one.line for one in waiting if not one.owed)])
-        except Exception as error:  # noqa: BLE001 - whatever it is, whoever waits is told
-            return error
+            self._segments.append(line.fields for line in lines)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the lines are not there, and that is what counts
+            _not_recorded(put, error)
+            return
         self._owed.clear()
-        return None
+        for line in lines:
+            line.on_disk = True
 
-    @staticmethod
-    def _end(waiting: Sequence[_Waiting], failure: Exception | None) -> None:
-        """Tell whoever still waits."""
-        for one in waiting:
-            if failure is not None and one.owed:
-                extra = {"request_id": one.line["request_id"]}
-                _log.error("audit: cannot record an outcome yet", exc_info=failure, extra=extra)
-            if one.written.done():  # whoever waited was cancelled
-                continue
-            if failure is None or one.owed:
-                one.written.set_result(None)
-            else:
-                one.written.set_exception(failure)
+
+def _not_recorded(lines: Sequence[Line], why: Exception) -> None:
+    for line in lines:
+        _log.error("audit: cannot record %s", line.what, exc_info=why, extra={"request_id": line.fields["request_id"]})

@@ -1,17 +1,21 @@
 """How often something may be done: a window that slides over an injected clock.
 
 What holds here: two budgets are spent together or not at all. Looking never spends. Memory is bounded: a key
-is forgotten a window after it last spent, also if that was given back. No question goes through all keys.
+is forgotten a window after it last spent, also if that was given back. No question goes through all keys. Threads share
+budgets, and take turns at all of them: a turn waits for nothing else.
 """
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from itertools import takewhile
 
 from hubwarden_agent.clock import Clock
 from hubwarden_agent.errors import Reason, Refusal
 from hubwarden_agent.rates import Rate
+
+_turn = threading.RLock()
 
 
 class Window:
@@ -44,25 +48,29 @@ class Window:
         Raises:
             Refusal: as `check`; nothing is spent then.
         """
-        self.check(key)
-        spent = self._spent[key] = self._spent.pop(key, deque())  # now the last
-        spent.append(self._clock.monotonic())
+        with _turn:
+            self.check(key)
+            spent = self._spent[key] = self._spent.pop(key, deque())  # now the last
+            spent.append(self._clock.monotonic())
 
     def give_back(self, key: str) -> None:
         """Take the newest spending back: what it was for did not begin."""
-        if spent := self._recent(key):
-            spent.pop()
+        with _turn:
+            if spent := self._recent(key):
+                spent.pop()
 
     def left(self, key: str) -> int:
         """How many more could be spent now."""
-        return max(self._amount - len(self._recent(key)), 0)
+        with _turn:
+            return max(self._amount - len(self._recent(key)), 0)
 
     def refusal(self, key: str) -> Refusal | None:
         """What `check` raises; None when there is room."""
-        spent = self._recent(key)
-        if len(spent) < self._amount:
-            return None
-        wait = spent[-self._amount] + self._span - self._clock.monotonic()
+        with _turn:
+            spent = self._recent(key)
+            if len(spent) < self._amount:
+                return None
+            wait = spent[-self._amount] + self._span - self._clock.monotonic()
         return Refusal(self._reason, retry_after=max(wait, 0.0))
 
     def _recent(self, key: str) -> deque[float]:
@@ -96,6 +104,7 @@ def spend_together(*budgets: tuple[Window, str]) -> None:
     Raises:
         Refusal: as `check_together`.
     """
-    check_together(*budgets)
-    for window, key in budgets:
-        window.spend(key)
+    with _turn:
+        check_together(*budgets)
+        for window, key in budgets:
+            window.spend(key)

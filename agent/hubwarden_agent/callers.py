@@ -13,7 +13,8 @@ from typing import Any, Protocol
 
 import grpc
 
-from hubwarden_agent.audit import AuditTrail, Entry
+from hubwarden_agent.audit import Entry
+from hubwarden_agent.audit_trails import AuditTrail
 from hubwarden_agent.errors import Reason, Refusal
 
 UNIX_CLIENT = "unix"

@@ -2,12 +2,13 @@
 
 What holds here: both RPCs and the gateway's create, start, stop and delete take the same lock, so a reset never sees a
 container in the middle of a restart. Nobody waits: whoever finds it taken is refused at once, and waiting is the Hub's
-business. Everything runs on one event loop, so taking the lock is a plain test-and-set.
-This file must never await, and inspecting must never take a lock.
+business. The RPCs' event loop and the gateway's threads share the locks, so looking and taking are one step.
+Inspecting must never take a lock.
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
@@ -24,6 +25,7 @@ class UserLocks:
 
     def __init__(self, held: Iterable[Username] = ()) -> None:
         self._held = set(held)
+        self._taking = threading.Lock()
 
     def check(self, username: Username) -> None:
         """Refuse as `hold` would now, without taking anything.
@@ -41,8 +43,9 @@ class UserLocks:
         Raises:
             Refusal: `OPERATION_IN_PROGRESS`, at once, when it is held.
         """
-        self.check(username)
-        self._held.add(username)
+        with self._taking:
+            self.check(username)
+            self._held.add(username)
         try:
             yield
         finally:

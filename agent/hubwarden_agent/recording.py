@@ -6,12 +6,14 @@ that the engine said leaves through here: engine errors become refusals with the
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from hubwarden_agent.audit import AuditTrail, Entry
+from hubwarden_agent.audit import Entry
+from hubwarden_agent.audit_trails import AuditTrail
 from hubwarden_agent.budgets import Window
 from hubwarden_agent.clock import Clock
 from hubwarden_agent.engine.port import EngineError, EngineUnavailable
@@ -51,22 +53,36 @@ async def considered(audit: AuditTrail, entry: Entry) -> AsyncIterator[None]:
         raise
 
 
+@contextmanager
+def ending(clock: Clock, record: Callable[[Refusal | None, int], object]) -> Iterator[None]:
+    """Run the body. Whatever ends it, `record` gets the refusal, if that is what it was, and how many ms it took.
+
+    Raises:
+        Refusal: the body's own; `DOCKER_UNAVAILABLE` or `DOCKER_ERROR` for what the engine raised in it.
+    """
+    started = clock.monotonic()
+    refusal: Refusal | None = Refusal(Reason.DOCKER_ERROR)
+    try:
+        with engine_errors_refused():
+            yield
+        refusal = None
+    except Refusal as raised:
+        refusal = raised
+        raise
+    finally:
+        record(refusal, int((clock.monotonic() - started) * 1000))
+
+
 @asynccontextmanager
 async def recorded(
-    audit: AuditTrail,
-    entry: Entry,
-    clock: Clock,
-    spent: Sequence[tuple[Window, str]] = (),
-    *,
-    wait_for_outcome: bool = True,
+    audit: AuditTrail, entry: Entry, clock: Clock, spent: Sequence[tuple[Window, str]] = ()
 ) -> AsyncIterator[Outcome]:
     """Run the body between an intent and an outcome. What was `spent` for it is given back if there is no intent.
 
-    An answer that a repeated request gets again has to wait for its outcome, or a crash could give it another.
+    The outcome is on disk when this ends: a repeated request gets its answer again, also after a crash.
 
     Raises:
-        Refusal: `AUDIT_UNAVAILABLE` before the body ran; the body's own; `DOCKER_UNAVAILABLE` or `DOCKER_ERROR` for
-            what the engine raised in it.
+        Refusal: `AUDIT_UNAVAILABLE` before the body ran, or as `ending`.
     """
     try:
         await audit.intent(entry)
@@ -74,16 +90,9 @@ async def recorded(
         for window, key in spent:
             window.give_back(key)
         raise
-    started, outcome = clock.monotonic(), Outcome()
-    refusal: Refusal | None = Refusal(Reason.DOCKER_ERROR)
+    outcome, written = Outcome(), list[asyncio.Future[None]]()
     try:
-        with engine_errors_refused():
+        with ending(clock, lambda refusal, ms: written.append(audit.outcome(entry, refusal, ms, outcome.answer))):
             yield outcome
-        refusal = None
-    except Refusal as raised:
-        refusal = raised
-        raise
     finally:
-        written = audit.outcome(entry, refusal, int((clock.monotonic() - started) * 1000), outcome.answer)
-        if wait_for_outcome:
-            await written
+        await written[0]

@@ -8,21 +8,25 @@ from __future__ import annotations
 
 import socket
 
-from aiohttp import web
-
+from hubwarden_agent.clock import Clock
+from hubwarden_agent.gateway.deeds import Answer
+from hubwarden_agent.gateway.http_request import Incoming
 from hubwarden_agent.gateway.listener import Listener
+from hubwarden_agent.gateway.refusals import GatewayRefusal
 from hubwarden_agent.measuring import Measuring
 from hubwarden_agent.server import bound_socket
 
 DRAIN_SECONDS = 1.0
-_HEADERS = {"Content-Type": "text/plain; version=0.0.4; charset=utf-8", "Server": "hubwarden"}
+THREADS = 4
+_CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
-async def serve_metrics(metrics: Measuring, address: str, mode: int, group: int | None) -> Listener:
+def serve_metrics(metrics: Measuring, clock: Clock, address: str, mode: int, group: int | None) -> Listener:
     """Begin to serve.
 
     Args:
         metrics: what is shown.
+        clock: dates answers, and times clients.
         address: `unix:///path` or `ADDRESS:PORT`.
         mode: of a unix socket.
         group: of a unix socket.
@@ -31,13 +35,17 @@ async def serve_metrics(metrics: Measuring, address: str, mode: int, group: int 
         OSError: the socket cannot be made.
     """
 
-    async def show(request: web.BaseRequest) -> web.Response:
-        if (request.method, request.path) != ("GET", "/metrics"):
-            return web.Response(status=404)
-        return web.Response(body=metrics.text(), headers=_HEADERS)
+    def show(incoming: Incoming) -> Answer:
+        try:
+            head = incoming.head()
+        except GatewayRefusal as refusal:
+            return Answer(refusal.status, content_type=_CONTENT_TYPE)
+        if (head.method, head.target) != ("GET", "/metrics"):
+            return Answer(404, content_type=_CONTENT_TYPE)
+        return Answer(200, metrics.text().decode(), _CONTENT_TYPE)
 
-    listener = Listener(show, DRAIN_SECONDS)
-    await listener.start(_bound(address, mode, group))
+    listener = Listener(show, clock, THREADS, DRAIN_SECONDS)
+    listener.start(_bound(address, mode, group))
     return listener
 
 

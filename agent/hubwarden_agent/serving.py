@@ -19,6 +19,7 @@ from hubwarden_agent import log_context, tls
 from hubwarden_agent.assembly import assemble
 from hubwarden_agent.clock import Clock, SystemClock
 from hubwarden_agent.config import HEALTH_SOCKET, Config, ConfigurationError, Tls
+from hubwarden_agent.engine.docker_calls import DockerCalls
 from hubwarden_agent.engine.docker_engine import DockerEngine
 from hubwarden_agent.measuring import Measuring
 from hubwarden_agent.remote import Keyring
@@ -26,7 +27,7 @@ from hubwarden_agent.server import SERVICE, AlreadyRunning, locked
 
 HEALTHCHECK_SECONDS = 5.0
 MAX_SLOW_THREADS = 128
-"""Changes that Docker is asked for at once, creates and starts apart; the rest wait. All threads together stay below
+"""Changes that the RPCs ask Docker for at once; the rest wait. All threads together, the gateway's too, stay below
 compose.yml's pids_limit."""
 
 _log = logging.getLogger(__name__)
@@ -76,9 +77,9 @@ async def _serve_until_stopped(settings: Config, clock: Clock, keyring: Keyring 
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
     metrics = _measuring(settings.listen.metrics, clock)
     docker, limits = settings.docker, settings.limits
-    slow_threads = min(limits.max_concurrent, MAX_SLOW_THREADS)
-    engine = DockerEngine(docker.host, docker.timeout, limits.max_deadline, slow_threads, metrics.docker)
-    agent = assemble(settings, engine, clock, metrics, keyring)
+    calls = DockerCalls(docker.host, docker.timeout, limits.max_deadline, clock, metrics.docker)
+    engine = DockerEngine(calls, min(limits.max_concurrent, MAX_SLOW_THREADS))
+    agent = assemble(settings, engine, calls, clock, metrics, keyring)
     try:
         await agent.serve(stopped)
     finally:

@@ -14,8 +14,8 @@ from agent_bed import Bed
 from agent_client import client
 from agent_process import AgentProcess, Place
 from engine.spawning import make_spawners, record_sent, serve_gateway  # noqa: F401 - fixtures
-from hubwarden_agent.engine.docker_engine import DockerEngine
 from hubwarden_agent.names import ImageId
+from whole_engine import WholeDockerEngine
 
 
 @pytest.fixture(scope="session")
@@ -51,9 +51,9 @@ def bench(engine_socket: str, busybox: str) -> Iterator[private_engine.Workbench
 
 
 @pytest.fixture
-def engine(engine_socket: str) -> Iterator[DockerEngine]:
+def engine(engine_socket: str) -> Iterator[WholeDockerEngine]:
     """The real port over the private engine."""
-    engine = DockerEngine(f"unix://{engine_socket}", timeout=30, slow_timeout=60, slow_threads=16)
+    engine = WholeDockerEngine(f"unix://{engine_socket}", timeout=30, slow_timeout=60, slow_threads=16)
     yield engine
     engine.close()
 

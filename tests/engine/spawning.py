@@ -15,11 +15,11 @@ from docker import APIClient  # noqa: TID251 - what DockerSpawner sends goes thr
 from dockerspawner import DockerSpawner
 from engine.attacks.options import named
 from gateway_stage import POLICY, GatewayStage, gateway
-from hubwarden_agent.engine.docker_engine import DockerEngine
 from jupyterhub import orm
 from jupyterhub.objects import Hub
 from jupyterhub.user import User
 from private_engine import Workbench
+from whole_engine import WholeDockerEngine
 
 SCRIPT = ["/bin/sh", "-c", "trap 'exit 0' TERM; while :; do sleep 0.1; done"]
 DIGEST = f"registry.invalid/lab@sha256:{'0' * 64}"
@@ -59,7 +59,7 @@ def record_sent(monkeypatch: pytest.MonkeyPatch, bench: Workbench) -> Sent:
 
 
 @pytest.fixture(name="spawn_stage")
-async def serve_gateway(bench: Workbench, engine: DockerEngine, tmp_path: Path) -> AsyncIterator[GatewayStage]:
+async def serve_gateway(bench: Workbench, engine: WholeDockerEngine, tmp_path: Path) -> AsyncIterator[GatewayStage]:
     """A gateway in front of the private engine."""
     policy = replace(POLICY, images=(bench.image, DIGEST), publish="127.0.0.1", networks=("bridge", "hubwarden-test"))
     (tmp_path / "shared").mkdir()

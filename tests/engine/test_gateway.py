@@ -12,9 +12,9 @@ import pytest
 from docker import APIClient  # noqa: TID251 - the client that DockerSpawner uses
 from docker.errors import APIError, ImageNotFound, NotFound  # noqa: TID251 - as above
 from gateway_stage import POLICY, GatewayStage, gateway, spawner_body
-from hubwarden_agent.engine.docker_engine import DockerEngine
 from hubwarden_agent.names import Username, VolumeName
 from private_engine import Workbench
+from whole_engine import WholeDockerEngine
 
 Result = TypeVar("Result")
 SCRIPT = ["/bin/sh", "-c", "trap 'exit 0' TERM; while :; do sleep 0.1; done"]
@@ -67,7 +67,7 @@ class Hub:
 
 
 @pytest.fixture
-async def hub(bench: Workbench, engine: DockerEngine, tmp_path: Path) -> AsyncIterator[Hub]:
+async def hub(bench: Workbench, engine: WholeDockerEngine, tmp_path: Path) -> AsyncIterator[Hub]:
     """A Hub on a gateway in front of the private engine."""
     policy = replace(POLICY, images=(bench.image,), publish="127.0.0.1")
     async with gateway(engine, tmp_path, spawn=policy) as stage:
@@ -160,10 +160,10 @@ async def test_a_volume_that_is_made_a_folder_of_the_host_at_the_last_moment(
     """Between the look at it and the create: the container is there, and is not started with it."""
     create = hub.stage.engine.create_container
 
-    async def overtaken(spec: Any) -> Any:
+    def overtaken(spec: Any) -> Any:
         options = {"type": "none", "o": "bind", "device": str(tmp_path)}
-        await asyncio.to_thread(hub.bench.client.volumes.create, hub.home, driver_opts=options)
-        return await create(spec)
+        hub.bench.client.volumes.create(hub.home, driver_opts=options)
+        return create(spec)
 
     monkeypatch.setattr(hub.stage.engine, "create_container", overtaken)
     identifier = await hub.create()
@@ -246,7 +246,7 @@ async def test_what_was_made_here_and_removed_on_the_host(hub: Hub) -> None:
     assert phases == ["intent", "outcome", "intent", "outcome", "denied"]
 
 
-async def test_a_create_of_an_image_that_is_not_there(hub: Hub, engine: DockerEngine, tmp_path: Path) -> None:
+async def test_a_create_of_an_image_that_is_not_there(hub: Hub, engine: WholeDockerEngine, tmp_path: Path) -> None:
     """Docker refuses it before it makes anything, and docker-py raises what DockerSpawner's users expect."""
     (tmp_path / "other").mkdir()
     missing = "hubwarden-none:1"
@@ -265,7 +265,7 @@ async def test_an_image_that_cannot_be_pulled(hub: Hub) -> None:
 
 
 async def test_the_number_of_containers_holds_under_parallel_creates(
-    bench: Workbench, engine: DockerEngine, tmp_path: Path
+    bench: Workbench, engine: WholeDockerEngine, tmp_path: Path
 ) -> None:
     """Ten at once where there is room for three: three are created."""
     users = [bench.username() for _ in range(10)]

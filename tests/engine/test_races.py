@@ -14,11 +14,11 @@ from agent_stage import AgentStage, reset_command, restart_command, until
 from docker.errors import APIError, NotFound  # noqa: TID251 - tests look at the engine behind the agent's back
 from gateway_stage import POLICY, gateway, spawner_body
 from hubwarden_agent.clock import SystemClock
-from hubwarden_agent.engine.docker_engine import DockerEngine
 from hubwarden_agent.errors import Reason, Refusal
 from hubwarden_agent.rates import parse_rate
 from live_agent import reset_request, running
 from private_engine import Workbench
+from whole_engine import WholeDockerEngine
 
 ROUNDS = 200
 CREATE_ROUNDS = 60
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.timeout(1800)
 
 
 @pytest.fixture(name="stage")
-def _stage(engine: DockerEngine) -> AgentStage:
+def _stage(engine: WholeDockerEngine) -> AgentStage:
     return AgentStage(restarts=MANY, resets=MANY, resets_total=MANY, engine=engine, clock=SystemClock())
 
 

@@ -16,13 +16,13 @@ from agent_process import Place, run, serving
 from fake_edges import FakeClock
 from hubwarden_agent.backup_manifest import Subject
 from hubwarden_agent.backups import Store
-from hubwarden_agent.engine.docker_engine import DockerEngine
 from hubwarden_agent.engine.port import Helper
 from hubwarden_agent.names import ImageId, RequestId, Username, VolumeName
 from hypothesis import HealthCheck, Phase, given, settings
 from large_homes import holes, many_files
 from private_engine import Workbench
 from trees import About, File, Folder, HardLink, Pipe, Symlink, build, snapshot, socket_in, trees
+from whole_engine import WholeDockerEngine
 
 AT_LENGTH = 250.0
 """Seconds for what takes long with a very large home."""
@@ -131,7 +131,7 @@ class TestRoundTrips:
     )
     @given(tree=trees)
     def test_any_tree_comes_back(
-        self, tree: Folder, engine: DockerEngine, bench: Workbench, helper_image: ImageId, tmp_path: Path
+        self, tree: Folder, engine: WholeDockerEngine, bench: Workbench, helper_image: ImageId, tmp_path: Path
     ) -> None:
         """Names, content, ownership, modes, times, links, holes, attributes and access lists, whatever they are."""
         names = [f"hw-{uuid.uuid4().hex}" for _ in range(2)]
@@ -143,7 +143,7 @@ class TestRoundTrips:
         assert snapshot(folder(bench, other.value)) == snapshot(folder(bench, home.value))
 
     async def through(
-        self, engine: DockerEngine, store: Store, helper: Helper, home: VolumeName, other: VolumeName
+        self, engine: WholeDockerEngine, store: Store, helper: Helper, home: VolumeName, other: VolumeName
     ) -> None:
         """From one volume into the store, and from there into the other."""
         subject = Subject(Username("alice"), home, "local", {}, {}, RequestId(str(uuid.uuid4())))

@@ -21,13 +21,13 @@ from ends_of_containers import die, is_gone, removing, state
 from hub.stack import wait_for
 from hubwarden_agent.clock import SystemClock
 from hubwarden_agent.config import ResetPolicy
-from hubwarden_agent.engine.docker_engine import DockerEngine
 from hubwarden_agent.engine.port import Container
 from hubwarden_agent.errors import Reason
 from hubwarden_agent.names import VolumeName
 from hubwarden_agent.operations import reset
 from private_engine import Workbench
 from states import CASES, DONE, Case, S, ask
+from whole_engine import WholeDockerEngine
 
 NEVER_WITH_AUTO_REMOVE = {S.EXITED, S.RESTARTING}
 FAILS_UNTIL_MENDED = "[ -e /data/mended ] || exit 1; trap 'exit 0' TERM; while :; do sleep 0.1; done"
@@ -85,7 +85,7 @@ def has_home(bench: Workbench, username: str) -> bool:
 
 @pytest.mark.parametrize("case", [case for case in CASES if held(case)], ids=str)
 async def test_every_state_that_docker_holds(
-    case: Case, bench: Workbench, engine: DockerEngine, monkeypatch: pytest.MonkeyPatch
+    case: Case, bench: Workbench, engine: WholeDockerEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The table's answer; and what was refused is as it was."""
     monkeypatch.setattr(reset, "REMOVING_PATIENCE", 1)
@@ -106,7 +106,7 @@ async def test_every_state_that_docker_holds(
 @pytest.mark.parametrize("keep", [False, True], ids=["remove", "refuse"])
 @pytest.mark.parametrize("case", [case for case in STOPPED if held(case)], ids=str)
 async def test_a_stopped_container_of_the_user(
-    case: Case, bench: Workbench, engine: DockerEngine, *, keep: bool
+    case: Case, bench: Workbench, engine: WholeDockerEngine, *, keep: bool
 ) -> None:
     """Goes with the home, one that was created long ago too; or by policy both stay: CONTAINER_KEPT."""
     username = bench.username()
@@ -120,7 +120,7 @@ async def test_a_stopped_container_of_the_user(
 
 @pytest.mark.parametrize("auto_remove", [False, True])
 async def test_a_container_that_is_removed_in_the_end(
-    bench: Workbench, engine: DockerEngine, monkeypatch: pytest.MonkeyPatch, *, auto_remove: bool
+    bench: Workbench, engine: WholeDockerEngine, monkeypatch: pytest.MonkeyPatch, *, auto_remove: bool
 ) -> None:
     """A reset that found it `removing` waits for that, and then goes on."""
     looked, ask_docker = asyncio.Event(), engine.containers_holding

@@ -1,8 +1,9 @@
 """What the agent asks of a container engine, and the value types that cross this line.
 
 What holds here: every method takes value types only, so nothing can be asked for an object whose name was not parsed or
-derived; every failure is one of the four `EngineError`s. `docker_engine` implements it over Docker and the tests' fake
-in memory; one contract test suite runs over both.
+derived; every failure is one of the four `EngineError`s. There are two ways to ask, one that blocks and one to await;
+`docker_calls` and `docker_engine` implement them over Docker and the tests' fake in memory, and one contract test suite
+runs over both.
 Never: HTTP here, or in anything above this package.
 """
 
@@ -178,42 +179,31 @@ class VolumeSize:
     size_bytes: int
 
 
-class Engine(Protocol):
-    """A container engine. Every method raises `EngineUnavailable` or `EngineError` beside what it names."""
+class BlockingEngine(Protocol):
+    """What the gateway asks, in threads of its own, which wait. Every method raises `EngineError`s as `Engine`'s do."""
 
-    async def ping(self) -> None:
+    def ping(self) -> None:
         """See whether it answers, in an API that this agent speaks."""
 
-    async def container(self, reference: ContainerName | ContainerId) -> Container | None:
+    def container(self, reference: ContainerName | ContainerId) -> Container | None:
         """One container by name or id; None when there is none."""
 
-    async def containers_holding(self, volume: VolumeName) -> tuple[Container, ...]:
-        """Every container, in any state, that mounts this volume."""
-
-    async def containers_labelled(self, labels: Mapping[str, str]) -> tuple[Container, ...]:
+    def containers_labelled(self, labels: Mapping[str, str]) -> tuple[Container, ...]:
         """Every container, in any state, that carries all of these labels."""
 
-    async def restart_container(self, container: ContainerId, stop_timeout: int) -> None:
-        """Stop (SIGTERM, after `stop_timeout` seconds SIGKILL) and start the same container.
-
-        Raises:
-            NotFound: it is gone, perhaps because it removes itself and its start failed.
-            EngineError: it did not start again.
-        """
-
-    async def start_container(self, container: ContainerId) -> None:
+    def start_container(self, container: ContainerId) -> None:
         """Start; no effect on a running container. Raises `NotFound`, `Conflict`."""
 
-    async def stop_container(self, container: ContainerId, stop_timeout: int) -> None:
+    def stop_container(self, container: ContainerId, stop_timeout: int) -> None:
         """Stop (SIGTERM, after `stop_timeout` seconds SIGKILL); no effect on a stopped one. Raises `NotFound`."""
 
-    async def remove_container(self, container: ContainerId, *, anonymous_volumes: bool) -> None:
+    def remove_container(self, container: ContainerId, *, anonymous_volumes: bool) -> None:
         """Remove a stopped container, never with force. Raises `NotFound`, `Conflict` (running, or being removed)."""
 
-    async def create_container(self, spec: ContainerSpec) -> ContainerId:
+    def create_container(self, spec: ContainerSpec) -> ContainerId:
         """Create a container. Raises `NotFound` (image or network), `Conflict` (the name is taken)."""
 
-    async def run_in_container(self, container: ContainerId, command: tuple[str, ...], seconds: float) -> int | None:
+    def run_in_container(self, container: ContainerId, command: tuple[str, ...], seconds: float) -> int | None:
         """Run a command in a running container, as its user; what it prints goes nowhere.
 
         Returns:
@@ -225,11 +215,44 @@ class Engine(Protocol):
             EngineError: the command cannot be started.
         """
 
-    async def volume(self, name: VolumeName) -> Volume | None:
+    def volume(self, name: VolumeName) -> Volume | None:
         """One volume; None when there is none."""
 
-    async def volume_names(self) -> tuple[str, ...]:
+    def volume_names(self) -> tuple[str, ...]:
         """What all volumes of the engine are called, whoever's they are."""
+
+    def image(self, reference: str) -> Image | None:
+        """One image that the engine has; None when it has not."""
+
+    def pull_image(self, reference: str) -> None:
+        """Fetch an image. Raises `NotFound`."""
+
+
+class Engine(Protocol):
+    """What the RPCs ask, on their event loop. Every method raises `EngineError`, or what is named beside it."""
+
+    async def ping(self) -> None:
+        """See `BlockingEngine.ping`."""
+
+    async def container(self, reference: ContainerName | ContainerId) -> Container | None:
+        """See `BlockingEngine.container`."""
+
+    async def containers_holding(self, volume: VolumeName) -> tuple[Container, ...]:
+        """Every container, in any state, that mounts this volume."""
+
+    async def restart_container(self, container: ContainerId, stop_timeout: int) -> None:
+        """Stop (SIGTERM, after `stop_timeout` seconds SIGKILL) and start the same container.
+
+        Raises:
+            NotFound: it is gone, perhaps because it removes itself and its start failed.
+            EngineError: it did not start again.
+        """
+
+    async def remove_container(self, container: ContainerId, *, anonymous_volumes: bool) -> None:
+        """See `BlockingEngine.remove_container`."""
+
+    async def volume(self, name: VolumeName) -> Volume | None:
+        """See `BlockingEngine.volume`."""
 
     async def create_volume(
         self, name: VolumeName, driver: str, options: Mapping[str, str], labels: Mapping[str, str]
@@ -238,12 +261,6 @@ class Engine(Protocol):
 
     async def remove_volume(self, name: VolumeName) -> None:
         """Remove a volume, never with force. Raises `NotFound`, `Conflict` (a container holds it)."""
-
-    async def image(self, reference: str) -> Image | None:
-        """One image that the engine has; None when it has not."""
-
-    async def pull_image(self, reference: str) -> None:
-        """Fetch an image. Raises `NotFound`."""
 
     async def archive_volume(
         self, volume: VolumeName, helper: Helper, max_bytes: int, take: Callable[[bytes], object]

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import logging
 import secrets
+import threading
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from hubwarden_agent.engine.port import Conflict, Engine
+from hubwarden_agent.engine.port import BlockingEngine, Conflict
 from hubwarden_agent.gateway import refusals, strict_json
 from hubwarden_agent.gateway.containers import Containers
 from hubwarden_agent.gateway.decoders import Field, empty, fields_of, flag, items, text
@@ -54,43 +55,47 @@ class Commands:
         allowed: `spawn.exec`.
     """
 
-    def __init__(self, engine: Engine, containers: Containers, allowed: tuple[tuple[str, ...], ...]) -> None:
+    def __init__(self, engine: BlockingEngine, containers: Containers, allowed: tuple[tuple[str, ...], ...]) -> None:
         self._engine = engine
         self._containers = containers
         self._allowed = allowed
         self._tickets: dict[str, tuple[ContainerId, tuple[str, ...]]] = {}
+        self._issuing = threading.Lock()
 
-    async def prepare(self, call: Call, deed: Deed, body: bytes) -> Answer:
+    def prepare(self, call: Call, deed: Deed, body: bytes) -> Answer:
         """`POST /containers/{reference}/exec`: a ticket."""
         self._check_offered()
         command = fields_of(CREATE, strict_json.loads(body), "").get("command", ())
-        container = await self._containers.found(call.reference, deed)
+        container = self._containers.found(call.reference, deed)
         if command not in self._allowed:
             raise refusals.not_listed("Cmd", command, "exec")
-        while len(self._tickets) >= MAX_TICKETS:
-            del self._tickets[next(iter(self._tickets))]
         ticket = secrets.token_hex(32)
-        self._tickets[ticket] = (container.id, command)
+        with self._issuing:
+            while len(self._tickets) >= MAX_TICKETS:
+                del self._tickets[next(iter(self._tickets))]
+            self._tickets[ticket] = (container.id, command)
         return json_answer(201, {"Id": ticket})
 
-    async def run(self, call: Call, deed: Deed, body: bytes) -> Answer:
+    def run(self, call: Call, deed: Deed, body: bytes) -> Answer:
         """`POST /exec/{ticket}/start`: run what the ticket is for, and answer when it has ended, with no output."""
         self._check_offered()
         fields_of(START, strict_json.loads(body), "")
-        if call.reference not in self._tickets:
+        with self._issuing:
+            bought = self._tickets.pop(call.reference, None)
+        if bought is None:
             raise refusals.GatewayRefusal(f"No such exec instance: {call.reference}", status=refusals.NOT_FOUND)
-        container_id, command = self._tickets.pop(call.reference)
+        container_id, command = bought
         deed.command = self._allowed.index(command) + 1
-        async with self._containers.changing(container_id.value, deed) as container:
+        with self._containers.changing(container_id.value, deed) as container:
             try:
-                status = await self._engine.run_in_container(container.id, command, SECONDS)
+                status = self._engine.run_in_container(container.id, command, SECONDS)
             except Conflict as error:
                 message = f"Container {container.id} is not running"
                 raise refusals.GatewayRefusal(message, status=refusals.CONFLICT) from error
         if status != 0:
             outcome = "still runs" if status is None else f"ended with exit status {status}"
             _log.warning("a command in a container %s", outcome, extra={"container": container.name})
-        return Answer(200, content_type=RAW_STREAM, last=True)
+        return Answer(200, content_type=RAW_STREAM)
 
     def _check_offered(self) -> None:
         if not self._allowed:

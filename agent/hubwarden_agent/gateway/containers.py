@@ -7,11 +7,11 @@ user's lock and is on the record; looking does neither.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from hubwarden_agent.budgets import Window
-from hubwarden_agent.engine.port import Conflict, Container, Engine, NotFound
+from hubwarden_agent.engine.port import BlockingEngine, Conflict, Container, NotFound
 from hubwarden_agent.errors import Reason, Refusal
 from hubwarden_agent.gateway import refusals, views, volumes
 from hubwarden_agent.gateway.deeds import Answer, Deed, Recorder, json_answer
@@ -41,7 +41,7 @@ class Containers:
     """
 
     def __init__(
-        self, engine: Engine, owners: Owners, made: Made, locks: UserLocks, recorder: Recorder, changes: Window
+        self, engine: BlockingEngine, owners: Owners, made: Made, locks: UserLocks, recorder: Recorder, changes: Window
     ) -> None:
         self._engine = engine
         self._owners = owners
@@ -50,76 +50,76 @@ class Containers:
         self._recorder = recorder
         self._changes = changes
 
-    async def inspect(self, call: Call, _deed: Deed) -> Answer:
+    def inspect(self, call: Call, _deed: Deed) -> Answer:
         """`GET /containers/{reference}/json`."""
-        container, _ = await self._shown(call.reference)
+        container, _ = self._shown(call.reference)
         return json_answer(200, views.container(container))
 
-    async def start(self, call: Call, deed: Deed) -> Answer:
+    def start(self, call: Call, deed: Deed) -> Answer:
         """`POST /containers/{reference}/start`; no effect on a running one."""
-        async with self.changing(call.reference, deed) as container:
-            await volumes.check_plain(self._engine, container.mounts)
+        with self.changing(call.reference, deed) as container:
+            volumes.check_plain(self._engine, container.mounts)
             try:
-                await self._engine.start_container(container.id)
+                self._engine.start_container(container.id)
             except Conflict as error:
                 message = "hubwarden: the container cannot be started in its present state"
                 raise refusals.GatewayRefusal(message, status=refusals.CONFLICT) from error
         return Answer(204)
 
-    async def stop(self, call: Call, deed: Deed) -> Answer:
+    def stop(self, call: Call, deed: Deed) -> Answer:
         """`POST /containers/{reference}/stop`; no effect on a stopped one."""
-        async with self.changing(call.reference, deed) as container:
-            await self._engine.stop_container(container.id, STOP_SECONDS)
+        with self.changing(call.reference, deed) as container:
+            self._engine.stop_container(container.id, STOP_SECONDS)
         return Answer(204)
 
-    async def remove(self, call: Call, deed: Deed) -> Answer:
+    def remove(self, call: Call, deed: Deed) -> Answer:
         """`DELETE /containers/{reference}`, never with force; volumes go with it that have no name, and no other."""
-        async with self.changing(call.reference, deed) as container:
+        with self.changing(call.reference, deed) as container:
             try:
-                await self._engine.remove_container(container.id, anonymous_volumes=True)
+                self._engine.remove_container(container.id, anonymous_volumes=True)
             except Conflict as error:
-                raise await self._not_removable(container.id) from error
+                raise self._not_removable(container.id) from error
             self._made.forget(container.id)
         return Answer(204)
 
-    async def found(self, reference: str, deed: Deed) -> Owned:
+    def found(self, reference: str, deed: Deed) -> Owned:
         """The container of this name or full id, if it is the Hub's; Docker is asked unless we made it.
 
         Raises:
             GatewayRefusal: 404.
         """
-        container = self._made.get(reference) or (await self._shown(reference))[1]
+        container = self._made.get(reference) or (self._shown(reference))[1]
         deed.concerns(container.username, container.server_name, container.name, container.id.value)
         return container
 
-    @asynccontextmanager
-    async def changing(self, reference: str, deed: Deed) -> AsyncIterator[Owned]:
+    @contextmanager
+    def changing(self, reference: str, deed: Deed) -> Iterator[Owned]:
         """The container, with its user's lock held and the body on the record. Raises as `found` does."""
-        container = await self.found(reference, deed)
+        container = self.found(reference, deed)
         with self._locks.hold(container.username):
             self._changes.spend(container.username.value)
-            async with self._recorder.acting(deed):
+            with self._recorder.acting(deed):
                 try:
                     yield container
                 except NotFound as error:
                     self._made.forget(container.id)
                     raise refusals.no_such_container(reference) from error
 
-    async def _shown(self, reference: str) -> tuple[Container, Owned]:
+    def _shown(self, reference: str) -> tuple[Container, Owned]:
         by_id = ContainerId.pattern.fullmatch(reference)
-        container = await self._engine.container(ContainerId(reference) if by_id else ContainerName(reference))
+        container = self._engine.container(ContainerId(reference) if by_id else ContainerName(reference))
         # Docker also finds containers by the beginning of their id; here a reference is a whole name or a whole id.
         if container is None or reference not in (container.id.value, container.name):
             raise refusals.no_such_container(reference)
         try:
-            username, server_name = await self._owners.owner(container)
+            username, server_name = self._owners.owner(container)
         except Refusal as refusal:
             raise refusals.no_such_container(reference) from refusal
         return container, Owned(container.id, container.name, username, server_name, container.mounts)
 
-    async def _not_removable(self, identifier: ContainerId) -> refusals.GatewayRefusal:
+    def _not_removable(self, identifier: ContainerId) -> refusals.GatewayRefusal:
         """As Docker words it; DockerSpawner tolerates either. An AutoRemove container that stopped is being removed."""
-        container = await self._engine.container(identifier)
+        container = self._engine.container(identifier)
         if container is not None and container.state in views.ALIVE:
             message = f"cannot remove container {identifier}: stop the container before removing it"
             return refusals.GatewayRefusal(message, Reason.SERVER_RUNNING)

@@ -7,7 +7,7 @@ there and a name is free is the engine's to know: it is asked why only once it h
 from __future__ import annotations
 
 from hubwarden_agent.budgets import Window
-from hubwarden_agent.engine.port import Conflict, ContainerSpec, Engine, NotFound
+from hubwarden_agent.engine.port import BlockingEngine, Conflict, ContainerSpec, NotFound
 from hubwarden_agent.gateway import create_body, policy, refusals, strict_json, volumes
 from hubwarden_agent.gateway.deeds import Answer, Deed, Recorder, json_answer
 from hubwarden_agent.gateway.made import Made, Owned
@@ -37,7 +37,7 @@ class Creation:
 
     def __init__(
         self,
-        engine: Engine,
+        engine: BlockingEngine,
         owners: Owners,
         made: Made,
         names: Names,
@@ -56,7 +56,7 @@ class Creation:
         self._room = Room(owners.count, spawn.max_containers, "max_containers")
         self._volume_room = Room(self._count_volumes, spawn.max_volumes, "max_volumes")
 
-    async def create(self, call: Call, deed: Deed, body: bytes) -> Answer:
+    def create(self, call: Call, deed: Deed, body: bytes) -> Answer:
         """Create what the body asks for, if the policy allows it."""
         name = ContainerName.parse(call.query["name"])
         plan = policy.plan(create_body.decode(strict_json.loads(body)), name, self._spawn, self._names)
@@ -64,25 +64,25 @@ class Creation:
         with self._locks.hold(plan.username):
             # Before the engine is asked anything: also a create that is refused then costs it something.
             self._rate.spend(RATE_KEY)
-            new_volumes = await volumes.check_plain(self._engine, plan.spec.mounts)
-            async with self._room.for_more(), self._volume_room.for_more(new_volumes), self._recorder.acting(deed):
-                identifier = await self._created(plan.spec)
+            new_volumes = volumes.check_plain(self._engine, plan.spec.mounts)
+            with self._room.for_more(), self._volume_room.for_more(new_volumes), self._recorder.acting(deed):
+                identifier = self._created(plan.spec)
         self._made.note(Owned(identifier, name.value, plan.username, plan.server_name, plan.spec.mounts))
         return json_answer(201, {"Id": identifier.value, "Warnings": []})
 
-    async def _count_volumes(self) -> int:
+    def _count_volumes(self) -> int:
         """Whoever made them: a volume of the policy's that an operator made by hand counts as well."""
         patterns = [self._names.volume_pattern(template) for template in self._spawn.volumes]
-        names = await self._engine.volume_names()
+        names = self._engine.volume_names()
         return sum(any(pattern.fullmatch(name) for pattern in patterns) for name in names)
 
-    async def _created(self, spec: ContainerSpec) -> ContainerId:
+    def _created(self, spec: ContainerSpec) -> ContainerId:
         try:
-            return await self._engine.create_container(spec)
+            return self._engine.create_container(spec)
         except Conflict as error:
             raise refusals.name_in_use(spec.name.value) from error
         except NotFound as error:
-            if await self._engine.image(spec.image) is None:
+            if self._engine.image(spec.image) is None:
                 raise refusals.no_such_image(spec.image) from error
             message = "hubwarden: the image or the network is not there"
             raise refusals.GatewayRefusal(message, status=refusals.NOT_FOUND) from error

@@ -7,28 +7,30 @@ a refusal is recorded exactly once, as the outcome of an intent or else as denie
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
-from hubwarden_agent.audit import AuditTrail, Entry
+from hubwarden_agent.audit import Entry
+from hubwarden_agent.audit_trails import BlockingAuditTrail
 from hubwarden_agent.clock import Clock
 from hubwarden_agent.errors import Reason, Refusal
 from hubwarden_agent.names import ServerName, Username
-from hubwarden_agent.recording import recorded
+from hubwarden_agent.recording import ending
 
 CLIENT = "gateway"
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What goes back: a status, text of a content type or nothing, and whether it is the connection's last."""
+    """What goes back: a status, text of a content type, and headers beside those that every answer has."""
 
     status: int
     text: str = ""
     content_type: str = "application/json"
-    last: bool = False
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 def json_answer(status: int, document: Mapping[str, Any]) -> Answer:
@@ -73,30 +75,32 @@ class Recorder:
     """Puts deeds on the record.
 
     Args:
-        audit: shared with the RPCs.
+        audit: the same file as the RPCs'.
         clock: for durations.
     """
 
-    def __init__(self, audit: AuditTrail, clock: Clock) -> None:
+    def __init__(self, audit: BlockingAuditTrail, clock: Clock) -> None:
         self._audit = audit
         self._clock = clock
 
-    @asynccontextmanager
-    async def acting(self, deed: Deed) -> AsyncIterator[None]:
+    @contextmanager
+    def acting(self, deed: Deed) -> Iterator[None]:
         """Run the body between an intent and an outcome, which no answer waits for: none of the gateway's is repeated.
 
         Raises:
-            Refusal: as `recording.recorded`.
+            Refusal: `AUDIT_UNAVAILABLE` before the body ran, or as `recording.ending`.
         """
         deed.acted = True
-        async with recorded(self._audit, deed.entry(), self._clock, wait_for_outcome=False):
+        entry = deed.entry()
+        self._audit.intent(entry)
+        with ending(self._clock, partial(self._audit.outcome, entry)):
             yield
 
-    async def denied(self, deed: Deed, refusal: Refusal, *, reading: bool) -> None:
+    def denied(self, deed: Deed, refusal: Refusal, *, reading: bool) -> None:
         """Record a refusal, unless it is an outcome already, or a look at what may be looked at but is not there.
 
         DockerSpawner looks for its container before every create, and finds none.
         """
         ordinary = reading and refusal.reason is not Reason.CLIENT_NOT_ALLOWED
         if not deed.acted and not ordinary:
-            await self._audit.denied(deed.entry(), refusal.reason)
+            self._audit.denied(deed.entry(), refusal.reason)

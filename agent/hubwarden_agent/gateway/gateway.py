@@ -1,16 +1,17 @@
 """From a call to whoever answers it, and from a failure to a refusal. HTTP is above this, the engine below.
 
-What holds here: every `Operation` has its entry in a table of `Gateway`, and nothing else is ever done.
+What holds here: every `Operation` has its entry in a table of `Gateway`, and nothing else is ever done. A request is
+answered in the thread that read it, which waits for the audit and for the engine; what threads share has its own locks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 
-from hubwarden_agent.audit import AuditTrail
+from hubwarden_agent.audit_trails import BlockingAuditTrail
 from hubwarden_agent.budgets import Window
 from hubwarden_agent.clock import Clock
-from hubwarden_agent.engine.port import Engine
+from hubwarden_agent.engine.port import BlockingEngine
 from hubwarden_agent.errors import Refusal
 from hubwarden_agent.gateway import views
 from hubwarden_agent.gateway.commands import Commands
@@ -27,8 +28,8 @@ from hubwarden_agent.rates import parse_rate
 from hubwarden_agent.recording import engine_errors_refused
 from hubwarden_agent.spawn_policy import SpawnPolicy
 
-Simple = Callable[[Call, Deed], Awaitable[Answer]]
-WithBody = Callable[[Call, Deed, bytes], Awaitable[Answer]]
+Simple = Callable[[Call, Deed], Answer]
+WithBody = Callable[[Call, Deed, bytes], Answer]
 
 
 class Gateway:
@@ -39,12 +40,19 @@ class Gateway:
         names: shared with the RPCs.
         spawn: the operator's policy.
         locks: the users' locks, shared with the RPCs.
-        audit: shared with the RPCs.
+        audit: the same file as the RPCs'.
         clock: for budgets and durations.
     """
 
     def __init__(
-        self, *, engine: Engine, names: Names, spawn: SpawnPolicy, locks: UserLocks, audit: AuditTrail, clock: Clock
+        self,
+        *,
+        engine: BlockingEngine,
+        names: Names,
+        spawn: SpawnPolicy,
+        locks: UserLocks,
+        audit: BlockingAuditTrail,
+        clock: Clock,
     ) -> None:
         self._engine = engine
         self._recorder = Recorder(audit, clock)
@@ -71,7 +79,7 @@ class Gateway:
             Operation.REMOVE: containers.remove,
         }
 
-    async def answer(self, call: Call, deed: Deed, body: bytes) -> Answer:
+    def answer(self, call: Call, deed: Deed, body: bytes) -> Answer:
         """Do what was asked.
 
         Args:
@@ -84,17 +92,17 @@ class Gateway:
         """
         with engine_errors_refused():
             if call.takes_body:
-                return await self._with_body[call.operation](call, deed, body)
-            return await self._simple[call.operation](call, deed)
+                return self._with_body[call.operation](call, deed, body)
+            return self._simple[call.operation](call, deed)
 
-    async def denied(self, deed: Deed, refusal: Refusal, *, reading: bool) -> None:
+    def denied(self, deed: Deed, refusal: Refusal, *, reading: bool) -> None:
         """See `Recorder.denied`."""
-        await self._recorder.denied(deed, refusal, reading=reading)
+        self._recorder.denied(deed, refusal, reading=reading)
 
-    async def _ping(self, _call: Call, _deed: Deed) -> Answer:
-        await self._engine.ping()
+    def _ping(self, _call: Call, _deed: Deed) -> Answer:
+        self._engine.ping()
         return Answer(200, "OK", "text/plain")
 
-    async def _version(self, _call: Call, _deed: Deed) -> Answer:
-        await self._engine.ping()
+    def _version(self, _call: Call, _deed: Deed) -> Answer:
+        self._engine.ping()
         return json_answer(200, views.version())

@@ -1,55 +1,38 @@
-"""The gateway's socket: who connects, how many at once, and how long a request may take to arrive.
+"""A socket and the threads that serve it: who is served at once, and what becomes of them at the end.
 
-What holds here: an open connection costs a descriptor that the RPCs need too, so their number is bounded, and one that
-has not sent a whole request header in time is closed. aiohttp bounds sizes (`SERVER_OPTIONS`), the time between two
-requests, and at the end how long running requests may take; this file adds what it has no option for.
+What holds here: a thread takes a connection, answers the one request on it, and takes the next; whoever comes when all
+are busy waits in the socket's queue. So there are never more connections than threads, and descriptors stay for the
+RPCs. A client that goes away cancels nothing: what has begun is finished and recorded.
 """
 
 from __future__ import annotations
 
-import asyncio
+import datetime as dt
 import logging
 import socket
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
-from typing import Any, cast
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from email.utils import format_datetime
+from http import HTTPStatus
 
-from aiohttp import web
+from hubwarden_agent.clock import Clock
+from hubwarden_agent.gateway.deeds import Answer
+from hubwarden_agent.gateway.http_request import Gone, Incoming
 
-Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
-"""What answers a request. There is no router, so nothing is answered by aiohttp but what is no HTTP."""
+Handler = Callable[[Incoming], Answer]
+"""Answers a request; may raise `Gone`, and nothing else."""
 
-MAX_CONNECTIONS = 256
-"""DockerSpawner has one worker thread, and so one connection."""
+SEND_SECONDS = 10.0
+"""How long a client may take to take its answer."""
 
-HEADER_SECONDS = 10.0
-"""From a connection, or the first byte of a request, to the end of its header."""
+QUEUE = 1024
+"""Connections that wait for a thread; more than that are the kernel's to refuse."""
 
-
-class _Brief(logging.Filter):
-    """What is no HTTP never reaches us, and aiohttp would log it in full: here it is one short line."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """See `logging.Filter`."""
-        error = record.exc_info[1] if record.exc_info else None
-        record.msg, record.args, record.exc_info = "aiohttp: %s", (type(error).__name__,), None
-        return True
-
+RETRY_SECONDS = 1.0
+"""Between two tries to take a connection when there is no descriptor to be had."""
 
 _log = logging.getLogger(__name__)
-_log.addFilter(_Brief())
-
-SERVER_OPTIONS: dict[str, Any] = {
-    "access_log": None,
-    "auto_decompress": False,
-    "keepalive_timeout": 75.0,
-    "logger": _log,
-    "lingering_time": 2.0,
-    "max_field_size": 8190,  # docker-py sends a registry's credentials in a header; nobody reads it
-    "max_headers": 64,
-    "max_line_size": 4096,
-}
-"""Bounds on what aiohttp reads before anything of ours does."""
 
 
 class Listener:
@@ -57,100 +40,122 @@ class Listener:
 
     Args:
         handler: the gateway's.
+        clock: dates answers, and times clients.
+        threads: how many connections at once.
         drain_seconds: how long running requests may take once it is stopped.
+        answered: is called in the same thread once an answer is on its way.
     """
 
-    def __init__(self, handler: Handler, drain_seconds: float) -> None:
-        self._factory = web.Server(handler, **SERVER_OPTIONS)
-        self._runner = web.ServerRunner(self._factory, shutdown_timeout=drain_seconds)
-        self._connections: set[Guard] = set()
-        self._server: asyncio.Server | None = None
+    def __init__(
+        self,
+        handler: Handler,
+        clock: Clock,
+        threads: int,
+        drain_seconds: float,
+        answered: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._handler = handler
+        self._clock = clock
+        self._drain_seconds = drain_seconds
+        self._answered = answered
+        self._bound: socket.socket | None = None
+        self._number = threads
+        self._threads: list[threading.Thread] = []
+        self._connections: set[socket.socket] = set()
+        self._changing = threading.Lock()
+        self._stopping = threading.Event()
 
-    async def start(self, bound: socket.socket) -> None:
-        """Begin to listen."""
-        await self._runner.setup()
-        loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(lambda: Guard(self._factory, self._connections), sock=bound)
+    def start(self, bound: socket.socket) -> None:
+        """Begin to listen.
 
-    async def stop(self) -> None:
-        """Take no more connections, finish what runs, close the rest."""
-        if self._server is not None:
-            self._server.close()
-        await self._runner.cleanup()
+        Raises:
+            OSError: the socket cannot listen.
+            RuntimeError: there are not so many threads to be had.
+        """
+        self._bound = bound
+        bound.settimeout(None)
+        bound.listen(QUEUE)
+        for number in range(self._number):
+            thread = threading.Thread(target=self._serve, args=(bound,), name=f"http-{number}", daemon=True)
+            thread.start()
+            self._threads.append(thread)
 
+    def stop(self) -> None:
+        """Take no more connections, finish what runs, and let go of the rest. Blocks."""
+        if self._bound is None:
+            return
+        self._stopping.set()
+        self._bound.shutdown(socket.SHUT_RDWR)  # which ends every accept
+        with self._changing:
+            for connection in self._connections:  # whoever has not sent a request by now will not
+                _shut(connection)
+        give_up_at = self._clock.monotonic() + self._drain_seconds
+        for thread in self._threads:
+            thread.join(max(0.0, give_up_at - self._clock.monotonic()))
+        self._bound.close()
 
-class Guard(asyncio.Protocol):
-    """One connection: aiohttp's own protocol, and a deadline before every request."""
-
-    def __init__(self, factory: Callable[[], asyncio.Protocol], connections: set[Guard]) -> None:
-        self._inner = factory()
-        self._connections = connections
-        self._transport: asyncio.Transport | None = None
-        self._deadline: asyncio.TimerHandle | None = None
-        self._serving = False
+    def _serve(self, bound: socket.socket) -> None:
+        """What every thread does."""
+        while not self._stopping.is_set():
+            try:
+                connection, _ = bound.accept()
+            except OSError as error:
+                if not self._stopping.is_set():
+                    _log.error("cannot take a connection: %s", error)
+                    self._stopping.wait(RETRY_SECONDS)
+                continue
+            with connection, self._kept(connection):
+                self._answer(connection)
 
     @contextmanager
-    def serving(self) -> Iterator[None]:
-        """Its header has arrived; no deadline of ours while it is answered."""
-        self._disarm()
-        self._serving = True
+    def _kept(self, connection: socket.socket) -> Iterator[None]:
+        """Where `stop` finds it."""
+        with self._changing:
+            self._connections.add(connection)
+            if self._stopping.is_set():
+                _shut(connection)
         try:
             yield
         finally:
-            self._serving = False
+            with self._changing:
+                self._connections.discard(connection)
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """See `asyncio.BaseProtocol`."""
-        self._transport = cast("asyncio.Transport", transport)
-        if len(self._connections) >= MAX_CONNECTIONS:
-            self._transport.abort()
-            return
-        self._connections.add(self)
-        self._inner.connection_made(transport)
-        self._arm()
-
-    def data_received(self, data: bytes) -> None:
-        """See `asyncio.Protocol`."""
-        if self in self._connections:
-            self._arm()
-            self._inner.data_received(data)
-
-    def eof_received(self) -> bool | None:
-        """See `asyncio.Protocol`."""
-        return self._inner.eof_received() if self in self._connections else None
-
-    def pause_writing(self) -> None:
-        """See `asyncio.BaseProtocol`."""
-        self._inner.pause_writing()
-
-    def resume_writing(self) -> None:
-        """See `asyncio.BaseProtocol`."""
-        self._inner.resume_writing()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """See `asyncio.BaseProtocol`."""
-        self._disarm()
-        if self in self._connections:
-            self._connections.discard(self)
-            self._inner.connection_lost(exc)
-
-    def _arm(self) -> None:
-        if self._deadline is None and not self._serving and self._transport is not None:
-            loop = asyncio.get_running_loop()
-            self._deadline = loop.call_later(HEADER_SECONDS, self._transport.abort)
-
-    def _disarm(self) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
+    def _answer(self, connection: socket.socket) -> None:
+        """Serve one connection, whatever comes of it."""
+        incoming = Incoming(connection, self._clock)
+        try:
+            answer = encoded(self._handler(incoming), self._clock.now(), without_text=incoming.method == "HEAD")
+            connection.settimeout(SEND_SECONDS)
+            connection.sendall(answer)
+            if incoming.unread:
+                connection.shutdown(socket.SHUT_WR)
+                incoming.read_out()
+        except (Gone, OSError):
+            pass  # there is nobody to answer
+        except Exception:  # noqa: BLE001 - a thread that ends serves nobody any more
+            _log.exception("a connection failed unforeseen")
+        finally:
+            self._answered()
 
 
-@contextmanager
-def header_arrived(request: web.BaseRequest) -> Iterator[None]:
-    """For the body, the request's connection is being served."""
-    guard = request.transport.get_protocol() if request.transport is not None else None
-    if isinstance(guard, Guard):
-        with guard.serving():
-            yield
-    else:
-        yield
+def encoded(answer: Answer, date: dt.datetime, *, without_text: bool = False) -> bytes:
+    """An answer as HTTP.
+
+    Args:
+        answer: its headers are ours, and hold nothing of a client's.
+        date: in UTC.
+        without_text: as for a HEAD request.
+    """
+    text = answer.text.encode()
+    headers = {"Server": "hubwarden", "Date": format_datetime(date, usegmt=True), "Connection": "close"}
+    if answer.status != HTTPStatus.NO_CONTENT:
+        headers |= {"Content-Type": answer.content_type, "Content-Length": str(len(text))}
+    lines = [f"HTTP/1.1 {answer.status} {HTTPStatus(answer.status).phrase}"]
+    lines += (f"{name}: {value}" for name, value in (headers | dict(answer.headers)).items())
+    return "\r\n".join([*lines, "", ""]).encode("ascii") + (b"" if without_text else text)
+
+
+def _shut(connection: socket.socket) -> None:
+    """Whoever reads from it finds its end; an answer can still be sent."""
+    with suppress(OSError):
+        connection.shutdown(socket.SHUT_RD)

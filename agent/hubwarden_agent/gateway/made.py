@@ -8,6 +8,7 @@ Never: a container that we did not make, or a state.
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 
 from hubwarden_agent.engine.port import Mount
@@ -35,12 +36,14 @@ class Made:
     def __init__(self, maximum: int) -> None:
         self._maximum = maximum
         self._containers: dict[str, Owned] = {}
+        self._noting = threading.Lock()
 
     def note(self, container: Owned) -> None:
         """It was created."""
-        while len(self._containers) >= self._maximum:
-            del self._containers[next(iter(self._containers))]
-        self._containers[container.id.value] = container
+        with self._noting:
+            while len(self._containers) >= self._maximum:
+                del self._containers[next(iter(self._containers))]
+            self._containers[container.id.value] = container
 
     def get(self, reference: str) -> Owned | None:
         """The container of this whole id, if we made it and remember."""
@@ -48,4 +51,5 @@ class Made:
 
     def forget(self, container: ContainerId) -> None:
         """It is gone."""
-        self._containers.pop(container.value, None)
+        with self._noting:
+            self._containers.pop(container.value, None)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 
 from hubwarden_agent import ownership
-from hubwarden_agent.engine.port import Container, Engine
+from hubwarden_agent.engine.port import BlockingEngine, Container
 from hubwarden_agent.errors import Reason, Refusal
 from hubwarden_agent.gateway import create_body, policy, volumes
 from hubwarden_agent.names import ContainerName, Names, ServerName, Username
@@ -31,12 +31,12 @@ class Owners:
         spawn: the operator's policy.
     """
 
-    def __init__(self, engine: Engine, names: Names, spawn: SpawnPolicy) -> None:
+    def __init__(self, engine: BlockingEngine, names: Names, spawn: SpawnPolicy) -> None:
         self._engine = engine
         self._names = names
         self._spawn = spawn
 
-    async def owner(self, container: Container) -> tuple[Username, ServerName]:
+    def owner(self, container: Container) -> tuple[Username, ServerName]:
         """Whose it is.
 
         Raises:
@@ -48,14 +48,14 @@ class Owners:
                 raise Refusal(Reason.NOT_OWNED)
             return owner
         plan = adopted(container, self._spawn, self._names)
-        await volumes.check_plain(self._engine, container.mounts)
+        volumes.check_plain(self._engine, container.mounts)
         return plan.username, plan.server_name
 
-    async def count(self) -> int:
+    def count(self) -> int:
         """How many containers there are, those included that are adopted but for what their volumes are."""
         if self._spawn.adopt == "off":
-            return len(await self._engine.containers_labelled({ownership.AGENT_LABEL: self._names.scheme}))
-        return sum(self._counts(container) for container in await self._engine.containers_labelled({}))
+            return len(self._engine.containers_labelled({ownership.AGENT_LABEL: self._names.scheme}))
+        return sum(self._counts(container) for container in self._engine.containers_labelled({}))
 
     def _counts(self, container: Container) -> bool:
         if ownership.is_labelled(container):

@@ -4,13 +4,14 @@ What holds here: what is counted is made through the gateway, so `ceiling` (what
 tried since) plus `reserved` (what is being created) is never below what came of it. (What is adopted is counted with
 the others; it only becomes more while an old Hub still holds the raw socket, until the next count.) Only when that
 reaches the maximum is the engine asked again: a count can take a call a container, and no create should wait for 200.
+Whoever wants room while another counts waits for that count; whoever is done does not.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from hubwarden_agent.errors import Reason
 from hubwarden_agent.gateway.refusals import GatewayRefusal
@@ -27,40 +28,45 @@ class Room:
         key: of `[spawn]`, which says so.
     """
 
-    def __init__(self, count: Callable[[], Awaitable[int]], maximum: int, key: str) -> None:
+    def __init__(self, count: Callable[[], int], maximum: int, key: str) -> None:
         self._count = count
         self._maximum = maximum
         self._key = key
         self._ceiling = maximum
         self._reserved = 0
-        self._counting = asyncio.Lock()
+        self._counting = threading.Lock()
+        self._changing = threading.Lock()
 
-    @asynccontextmanager
-    async def for_more(self, number: int = 1) -> AsyncIterator[None]:
+    @contextmanager
+    def for_more(self, number: int = 1) -> Iterator[None]:
         """Hold room for so many more while the body creates them.
 
         Raises:
             GatewayRefusal: 429; there would be more than there may be.
         """
-        async with self._counting:
+        with self._counting:
             if self._too_many(number):
-                await self._count_again()
+                self._count_again()
             if self._too_many(number):
                 message = f"hubwarden: there are as many as the policy allows (spawn.{self._key})"
                 raise GatewayRefusal(message, Reason.TOO_BUSY, retry_after=RETRY_SECONDS)
-            self._reserved += number
+            with self._changing:
+                self._reserved += number
         try:
             yield
         finally:
             # A create that failed may still have made them: the engine's answer can be lost.
-            self._reserved -= number
-            self._ceiling += number
+            with self._changing:
+                self._reserved -= number
+                self._ceiling += number
 
     def _too_many(self, number: int) -> bool:
-        return number > 0 and self._ceiling + self._reserved + number > self._maximum
+        with self._changing:
+            return number > 0 and self._ceiling + self._reserved + number > self._maximum
 
-    async def _count_again(self) -> None:
+    def _count_again(self) -> None:
         """What ended while the engine counted is counted by us as well: the engine may not have seen it yet."""
         reserved = self._reserved
-        counted = await self._count()
-        self._ceiling = counted + reserved - self._reserved
+        counted = self._count()
+        with self._changing:
+            self._ceiling = counted + reserved - self._reserved

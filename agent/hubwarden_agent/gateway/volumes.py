@@ -6,17 +6,16 @@ before its start sees what it will start with, whatever anybody made or replaced
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable
 
-from hubwarden_agent.engine.port import Engine, Mount
+from hubwarden_agent.engine.port import BlockingEngine, Mount
 from hubwarden_agent.errors import Reason
 from hubwarden_agent.gateway.refusals import GatewayRefusal
 from hubwarden_agent.names import VolumeName
 from hubwarden_agent.ownership import is_local
 
 
-async def check_plain(engine: Engine, mounts: Iterable[Mount]) -> int:
+def check_plain(engine: BlockingEngine, mounts: Iterable[Mount]) -> int:
     """Refuse mounts of a volume that does not lie where Docker keeps volumes; one that is not there yet will.
 
     Returns:
@@ -26,7 +25,7 @@ async def check_plain(engine: Engine, mounts: Iterable[Mount]) -> int:
         GatewayRefusal: 400.
     """
     names = {VolumeName(mount.volume) for mount in mounts if mount.volume}
-    found = await asyncio.gather(*(engine.volume(name) for name in names))
+    found = [engine.volume(name) for name in names]
     for volume in found:
         if volume is not None and not is_local(volume):
             message = "hubwarden: HostConfig.Binds or Mounts names a volume that is not a plain local one"

@@ -18,7 +18,8 @@ from contextlib import asynccontextmanager, nullcontext
 from functools import partial
 from typing import TypeVar
 
-from hubwarden_agent.audit import AuditTrail, Entry
+from hubwarden_agent.audit import Entry
+from hubwarden_agent.audit_trails import AuditTrail
 from hubwarden_agent.backup_file import Writer
 from hubwarden_agent.backup_manifest import Manifest, Subject, outdated
 from hubwarden_agent.backups import Store

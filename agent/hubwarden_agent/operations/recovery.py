@@ -19,7 +19,8 @@ from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 from hubwarden_agent import log_context
-from hubwarden_agent.audit import AuditTrail, Entry, Past
+from hubwarden_agent.audit import Entry, Past
+from hubwarden_agent.audit_trails import AuditTrail
 from hubwarden_agent.clock import Clock
 from hubwarden_agent.engine.port import Engine, EngineError, EngineUnavailable
 from hubwarden_agent.errors import TABLE, Detail, Reason, Refusal

@@ -12,7 +12,8 @@ import logging
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 
-from hubwarden_agent.audit import AuditTrail, Entry
+from hubwarden_agent.audit import Entry
+from hubwarden_agent.audit_trails import AuditTrail
 from hubwarden_agent.backup_manifest import Manifest
 from hubwarden_agent.budgets import Window, check_together, spend_together
 from hubwarden_agent.clock import Clock

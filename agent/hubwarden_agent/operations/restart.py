@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass, replace
 
-from hubwarden_agent.audit import AuditTrail
+from hubwarden_agent.audit_trails import AuditTrail
 from hubwarden_agent.budgets import Window, spend_together
 from hubwarden_agent.clock import Clock
 from hubwarden_agent.engine.port import Container, ContainerState, Engine, EngineError, EngineUnavailable

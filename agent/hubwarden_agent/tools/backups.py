@@ -13,7 +13,7 @@ import datetime as dt
 import json
 from collections.abc import Iterator, Sequence
 
-from hubwarden_agent.audit import AuditFile
+from hubwarden_agent.audit_trails import AsyncAudit
 from hubwarden_agent.backup_manifest import BadBackup, Manifest, outdated
 from hubwarden_agent.backups import Store
 from hubwarden_agent.clock import Clock, SystemClock
@@ -109,7 +109,7 @@ def _gone(options: argparse.Namespace, settings: Config, store: Store, clock: Cl
         yield from outdated(of_volume, settings.reset.keep, settings.reset.keep_days, clock.now())
 
 
-async def _remove(store: Store, manifest: Manifest, audit: AuditFile, clock: Clock, operator: Username) -> None:
+async def _remove(store: Store, manifest: Manifest, audit: AsyncAudit, clock: Clock, operator: Username) -> None:
     async with recorded(audit, pruning(manifest, "tool", f"operator:{operator}"), clock):
         store.remove(manifest.backup_id)
 

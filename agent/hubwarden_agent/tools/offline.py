@@ -16,6 +16,7 @@ from typing import TypeVar
 
 from hubwarden_agent.audit import AuditFile
 from hubwarden_agent.audit_segments import Segments
+from hubwarden_agent.audit_trails import AsyncAudit
 from hubwarden_agent.budgets import Window
 from hubwarden_agent.clock import Clock
 from hubwarden_agent.config import Config
@@ -28,7 +29,7 @@ Parsed = TypeVar("Parsed")
 
 
 @contextmanager
-def audited(settings: Config, clock: Clock) -> Iterator[AuditFile]:
+def audited(settings: Config, clock: Clock) -> Iterator[AsyncAudit]:
     """Hold the state directory for the body, and give it the audit to write to.
 
     Raises:
@@ -38,7 +39,7 @@ def audited(settings: Config, clock: Clock) -> Iterator[AuditFile]:
     kept = settings.audit
     with locked(settings.state_directory):
         segments = Segments(settings.state_directory / kept.file, kept.max_bytes, kept.keep)
-        audit = AuditFile(segments, clock, Window(parse_rate("60/minute"), clock))
+        audit = AsyncAudit(AuditFile(segments, clock, Window(parse_rate("60/minute"), clock)))
         try:
             yield audit
         finally:

@@ -13,11 +13,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from hubwarden_agent import unfinished
-from hubwarden_agent.audit import AuditFile
+from hubwarden_agent.audit_trails import AsyncAudit
 from hubwarden_agent.backup_manifest import BadBackup
 from hubwarden_agent.backups import Store
 from hubwarden_agent.clock import SystemClock
 from hubwarden_agent.config import Config
+from hubwarden_agent.engine.docker_calls import DockerCalls
 from hubwarden_agent.engine.docker_engine import DockerEngine
 from hubwarden_agent.engine.port import EngineError
 from hubwarden_agent.errors import Refusal
@@ -65,7 +66,7 @@ def _complain_of_rest(options: argparse.Namespace, settings: Config) -> None:
         complain(f"whether anything is left half done is not known: {error}")
 
 
-async def _restore(options: argparse.Namespace, settings: Config, audit: AuditFile) -> None:
+async def _restore(options: argparse.Namespace, settings: Config, audit: AsyncAudit) -> None:
     clock, names, docker = SystemClock(), Names(settings.names), settings.docker
     policy = replace(settings.reset, backup="required")  # what is set aside is a backup, whatever resets do
     home = names.home_volume(options.user)
@@ -78,7 +79,7 @@ async def _restore(options: argparse.Namespace, settings: Config, audit: AuditFi
     )
     if order.volume != home:
         complain(f"warning: {order.volume} is not {order.username}'s home: whose it is can read what is restored there")
-    engine = DockerEngine(docker.host, docker.timeout, HELPER_SECONDS, slow_threads=1)
+    engine = DockerEngine(DockerCalls(docker.host, docker.timeout, HELPER_SECONDS, clock), slow_threads=1)
     backups = Backups(engine, names, policy, clock)
     try:
         await backups.sweep()

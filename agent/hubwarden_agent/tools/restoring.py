@@ -20,7 +20,8 @@ from typing import Any
 import zstandard
 
 from hubwarden_agent import unfinished
-from hubwarden_agent.audit import AuditTrail, Entry
+from hubwarden_agent.audit import Entry
+from hubwarden_agent.audit_trails import AuditTrail
 from hubwarden_agent.backup_file import MAX_WINDOW_BYTES, Reader
 from hubwarden_agent.backup_manifest import Manifest
 from hubwarden_agent.clock import Clock

@@ -12,8 +12,8 @@ import pytest
 from engine.attacks.field_of_attack import Field
 from engine.attacks.options import named
 from gateway_stage import HOME, POLICY, WORKSPACE, gateway
-from hubwarden_agent.engine.docker_engine import DockerEngine
 from hubwarden_agent.rates import parse_rate
+from whole_engine import WholeDockerEngine
 
 VICTIM, FOREIGN, BACKED = "hubwarden-attacked", "hubwarden-attacked-data", "hubwarden-attacked-backed"
 
@@ -40,7 +40,7 @@ def others(engine_socket: str, busybox: str) -> Iterator[Mapping[str, str]]:
 
 @pytest.fixture
 async def ground(
-    others: Mapping[str, str], bench: private_engine.Workbench, engine: DockerEngine, tmp_path: Path
+    others: Mapping[str, str], bench: private_engine.Workbench, engine: WholeDockerEngine, tmp_path: Path
 ) -> AsyncIterator[Field]:
     """The field for one case."""
     user = bench.username()

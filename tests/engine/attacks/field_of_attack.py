@@ -72,7 +72,7 @@ class Field:
         """The answer is the refusal that the case names."""
         if reply.status != case.status:
             raise AttackError(f"{case.name}: got {reply.status} {reply.text!r}, not {case.status}")
-        if not case.names:  # no HTTP at all: aiohttp's own parser said no, and there is nothing to name
+        if case.attack.method == "HEAD" and not case.names:  # whose answers have no text
             return
         if not reply.headers["content-type"].startswith("application/json") or set(reply.json) != {"message"}:
             raise AttackError(f"{case.name}: the answer is not shaped as Docker's: {reply.text!r}")

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from docker.types import LogConfig, Ulimit  # noqa: TID251 - what an old Hub or a person asked the engine for
 from gateway_stage import POLICY, GatewayStage, gateway
-from hubwarden_agent.engine.docker_engine import DockerEngine
 from private_engine import Workbench
+from whole_engine import WholeDockerEngine
 
 
 class Old:
@@ -40,7 +40,7 @@ def old(bench: Workbench) -> Old:
 
 
 @pytest.fixture
-async def stage(bench: Workbench, engine: DockerEngine, tmp_path: Path) -> AsyncIterator[GatewayStage]:
+async def stage(bench: Workbench, engine: WholeDockerEngine, tmp_path: Path) -> AsyncIterator[GatewayStage]:
     """A gateway that adopts."""
     policy = replace(POLICY, images=(bench.image,), publish="127.0.0.1", adopt="by-name")
     async with gateway(engine, tmp_path, spawn=policy) as stage:

@@ -9,7 +9,7 @@ import pytest
 from engine.attacks.case import BODY, TWIN, create
 from engine.attacks.field_of_attack import Field
 from gateway_stage import until
-from hubwarden_agent.gateway import app, listener
+from hubwarden_agent.gateway import app, http_request
 
 OUTSIDE = 5.0
 """Far above the deadlines that these tests set."""
@@ -30,8 +30,8 @@ HELD = (
 @pytest.mark.parametrize(("start", "status"), HELD)
 async def test_a_slow_client(ground: Field, monkeypatch: pytest.MonkeyPatch, start: bytes, status: bytes) -> None:
     """It is cut off in time, and meanwhile everybody else is served."""
-    monkeypatch.setattr(listener, "HEADER_SECONDS", 0.3)
-    monkeypatch.setattr(app, "BODY_SECONDS", 0.3)
+    monkeypatch.setattr(http_request, "HEAD_SECONDS", 0.3)
+    monkeypatch.setattr(http_request, "BODY_SECONDS", 0.3)
     reader, writer = await asyncio.open_unix_connection(str(ground.stage.path))
     writer.write(start)
     assert (await ground.stage.raw(TWIN.encoded(ground.tokens))).status == 201
@@ -60,30 +60,46 @@ async def test_a_request_hidden_in_a_body(ground: Field) -> None:
     assert (await ground.stage.raw(create(BODY).encoded(ground.tokens))).status == 201
 
 
-async def test_requests_behind_each_other(ground: Field) -> None:
-    """Pipelined, a refused one neither stops nor changes the ones around it; each is judged by itself."""
-    sound = TWIN.encoded(ground.tokens).replace(b"Connection: close\r\n", b"")
-    attack = create({**BODY, "HostConfig": {**BODY["HostConfig"], "Privileged": True}})
-    last = b"GET /_ping HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+@pytest.mark.parametrize("refused", [True, False], ids=["behind a refused one", "behind a sound one"])
+async def test_a_request_behind_another(ground: Field, *, refused: bool) -> None:
+    """It is never looked at, whatever became of the first; on a connection of its own it is done."""
+    first = create({**BODY, "HostConfig": {**BODY["HostConfig"], "Privileged": True}}) if refused else TWIN
+    behind = f"POST /v1.44/containers/{ground.tokens['own']}/start HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+    sent = first.encoded(ground.tokens).replace(b"Connection: close\r\n", b"")
     reader, writer = await asyncio.open_unix_connection(str(ground.stage.path))
-    writer.write(attack.encoded(ground.tokens).replace(b"Connection: close\r\n", b"") + sound + last)
+    writer.write(sent + (TWIN.encoded(ground.tokens) if refused else behind))
     async with asyncio.timeout(OUTSIDE):
         text = (await _rest(reader)).decode()
-    assert re.findall(r"HTTP/1\.1 (\d+)", text) == ["400", "201", "200"]
-    _, made = await ground.ask("GET", f"/containers/{ground.tokens['own']}/json")
-    assert made["HostConfig"]["Privileged"] is False
     writer.close()
+    assert re.findall(r"HTTP/1\.1 (\d+)", text) == ["400" if refused else "201"]
+    status, made = await ground.ask("GET", f"/containers/{ground.tokens['own']}/json")
+    assert status == (404 if refused else 200)
+    assert refused or made["State"]["Status"] == "created"
+    assert (await ground.stage.raw(TWIN.encoded(ground.tokens) if refused else behind)).status == (
+        201 if refused else 204
+    )
 
 
 async def test_a_client_that_asks_and_never_listens(ground: Field) -> None:
-    """A million pings that nobody takes the answers of: the agent stops reading, and serves everybody else."""
+    """A million pings on one connection: one is answered, no other is read, and everybody else is served."""
     reader, writer = await asyncio.open_unix_connection(str(ground.stage.path), limit=1)
     writer.write(b"GET /_ping HTTP/1.1\r\nHost: x\r\n\r\n" * 1_000_000)
     async with asyncio.timeout(OUTSIDE):
         assert await reader.read(1) == b"H"
+        assert b"HTTP/1.1 " not in await _rest(reader)
     assert (await ground.stage.raw(TWIN.encoded(ground.tokens))).status == 201
-    assert writer.transport.get_write_buffer_size() > 30_000_000
     writer.transport.abort()
+
+
+async def test_more_silent_clients_than_threads(ground: Field, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each is let go of in time, and whoever comes behind them all is served."""
+    monkeypatch.setattr(http_request, "HEAD_SECONDS", 0.3)
+    silent = [await asyncio.open_unix_connection(str(ground.stage.path)) for _ in range(3 * app.THREADS)]
+    async with asyncio.timeout(OUTSIDE):
+        assert (await ground.stage.raw(TWIN.encoded(ground.tokens))).status == 201
+        assert [await _rest(reader) for reader, _ in silent] == [b""] * len(silent)
+    for _, writer in silent:
+        writer.close()
 
 
 async def test_a_client_that_leaves_at_once(ground: Field) -> None:
@@ -101,5 +117,5 @@ async def _rest(reader: asyncio.StreamReader) -> bytes:
     """Everything until the end, which may be abrupt."""
     try:
         return await reader.read()
-    except ConnectionResetError:
+    except (ConnectionResetError, BrokenPipeError):
         return b""

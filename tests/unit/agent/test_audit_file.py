@@ -10,6 +10,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from agent_stage import SECRET, until
 from fake_edges import FakeClock
 from hubwarden_agent.audit import AuditFile, Entry
 from hubwarden_agent.audit_segments import Segments
+from hubwarden_agent.audit_trails import AsyncAudit, BlockingAudit
 from hubwarden_agent.budgets import Window
 from hubwarden_agent.engine.port import EngineError
 from hubwarden_agent.errors import Reason, Refusal
@@ -31,7 +33,7 @@ LISTED = [
     *("time", "sequence", "request_id", "client", "actor", "username", "server_name", "operation", "phase", "result"),
     *("reason", "object", "object_id", "duration_ms", "previous", "hash"),
 ]
-Make = Callable[..., AuditFile]
+Make = Callable[..., AsyncAudit]
 
 
 @pytest.fixture
@@ -50,8 +52,9 @@ def path(tmp_path: Path) -> Path:
 def make(path: Path, clock: FakeClock) -> Make:
     """Opens the audit, as one agent after the other does."""
 
-    def make(max_bytes: int = 2**20, keep: int = 3, fsync: Callable[[int], None] = os.fsync) -> AuditFile:
-        return AuditFile(Segments(path, max_bytes, keep, fsync), clock, Window(parse_rate("2/minute"), clock))
+    def make(max_bytes: int = 2**20, keep: int = 3, fsync: Callable[[int], None] = os.fsync) -> AsyncAudit:
+        segments = Segments(path, max_bytes, keep, fsync)
+        return AsyncAudit(AuditFile(segments, clock, Window(parse_rate("2/minute"), clock)))
 
     return make
 
@@ -81,7 +84,7 @@ def _disk_takes(monkeypatch: pytest.MonkeyPatch, taken: int) -> Iterator[None]:
         yield
 
 
-async def _refused(audit: AuditFile) -> Reason:
+async def _refused(audit: AsyncAudit) -> Reason:
     with pytest.raises(Refusal) as refused:
         await audit.intent(ENTRY)
     return refused.value.reason
@@ -150,7 +153,7 @@ class TestRecord:
             await audit.intent(ENTRY)
             clock.time -= dt.timedelta(days=30)
         assert _whole(path)
-        times = [past.time for past in make(max_bytes=1, keep=9).history()]
+        times = [past.time for past in make(max_bytes=1, keep=9).file.history()]
         assert times == sorted(times)
 
 
@@ -195,7 +198,7 @@ class TestFailure:
 
         def fsync(descriptor: int) -> None:
             for _ in range(10_000):  # until it is being closed
-                if audit._closed:
+                if audit._thread._shutdown:
                     break
                 time.sleep(0.001)
             os.fsync(descriptor)
@@ -231,20 +234,20 @@ class TestFailure:
         audit.close()
         assert "1 outcomes are lost" in caplog.text
 
-    @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # what this is about
-    async def test_a_thread_that_has_died(self, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Nobody waits for it: nothing is done any more."""
+    async def test_what_nobody_foresaw(self, make: Make, path: Path) -> None:
+        """Whatever keeps a line from the disk keeps its caller from going on, and the outcome is still owed."""
+        trouble = [MemoryError(), None]
 
-        def write(*_: object) -> None:
-            raise MemoryError
+        def fsync(_: int) -> None:
+            if trouble[0]:
+                raise trouble[0]
 
-        audit = make()
-        with monkeypatch.context() as patched:
-            patched.setattr(audit, "_write", write)
-            audit.outcome(ENTRY, None, 1)
-            await until(lambda: not audit._thread.is_alive())
-        async with asyncio.timeout(5):
-            assert await _refused(audit) is Reason.AUDIT_UNAVAILABLE
+        audit = make(fsync=fsync)
+        await audit.outcome(ENTRY, None, 1)
+        assert await _refused(audit) is Reason.AUDIT_UNAVAILABLE
+        trouble.pop(0)
+        await audit.intent(ENTRY)
+        assert [line["phase"] for line in _lines(path)][-2:] == ["outcome", "intent"]
 
     async def test_what_fails_after_the_flush(
         self, make: Make, path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
@@ -404,6 +407,100 @@ class TestFailure:
             await asyncio.gather(first, third)
         audit.close()
         assert len(_lines(path)) == 3
+
+
+class TestThreads:
+    """Those who wait in a thread of their own, beside those on the event loop: one file, one order, shared flushes."""
+
+    def test_an_intent_is_flushed_before_it_is_told(self, make: Make, path: Path) -> None:
+        """Also here."""
+        seen: list[str] = []
+        BlockingAudit(make(fsync=lambda _: seen.append(path.read_text(encoding="utf-8"))).file).intent(ENTRY)
+        assert seen == [path.read_text(encoding="utf-8")]
+
+    def test_no_flush_no_intent(self, make: Make, path: Path) -> None:
+        """AUDIT_UNAVAILABLE, and nothing left."""
+        audit = BlockingAudit(make(fsync=_broken).file)
+        with pytest.raises(Refusal) as refused:
+            audit.intent(ENTRY)
+        assert (refused.value.reason, path.read_bytes()) == (Reason.AUDIT_UNAVAILABLE, b"")
+
+    def test_an_intent_after_the_end(self, make: Make, path: Path) -> None:
+        """A thread that outlives the agent does nothing more, and leaves no trace but in the log."""
+        closed = make()
+        audit = BlockingAudit(closed.file)
+        closed.close()
+        with pytest.raises(Refusal) as refused:
+            audit.intent(ENTRY)
+        audit.outcome(ENTRY, None, 1)
+        audit.flush()
+        assert (refused.value.reason, path.read_bytes()) == (Reason.AUDIT_UNAVAILABLE, b"")
+
+    def test_an_outcome_goes_first(self, make: Make, path: Path) -> None:
+        """Before it is flushed it is on its way: the next line of anybody's comes after it."""
+        audit = BlockingAudit(make().file)
+        audit.outcome(ENTRY, None, 1)
+        assert path.read_bytes() == b""
+        audit.denied(ENTRY, Reason.NOT_OWNED)
+        audit.outcome(ENTRY, None, 2)
+        audit.flush()
+        assert [line["phase"] for line in _lines(path)] == ["outcome", "denied", "outcome"]
+
+    def test_an_outcome_that_nobody_flushed(self, make: Make, path: Path) -> None:
+        """Is on disk when the audit is closed."""
+        closed = make()
+        BlockingAudit(closed.file).outcome(ENTRY, None, 1)
+        closed.close()
+        assert [line["phase"] for line in _lines(path)] == ["outcome"]
+
+    async def test_what_waits_for_a_flush_shares_the_next_one(self, make: Make, path: Path) -> None:
+        """Twenty threads and twenty tasks during one flush need one more, and each goes on only after it."""
+        flushing, flushes = threading.Event(), list[int]()
+
+        def fsync(_: int) -> None:
+            flushes.append(len(_lines(path)))
+            flushing.wait(timeout=10)
+
+        audit = make(fsync=fsync)
+        blocking = BlockingAudit(audit.file)
+        with ThreadPoolExecutor(21) as threads:
+            first = threads.submit(blocking.intent, ENTRY)
+            await until(lambda: flushes == [1])
+            others = [threads.submit(blocking.intent, ENTRY) for _ in range(20)]
+            tasks = [asyncio.create_task(audit.intent(ENTRY)) for _ in range(20)]
+            await until(lambda: len(audit.file._put) == 40)
+            assert not any(one.done() for one in others)
+            assert not any(task.done() for task in tasks)
+            flushing.set()
+            await asyncio.gather(*tasks, *map(asyncio.wrap_future, (first, *others)))
+        assert flushes == [1, 41]
+        assert _whole(path)
+
+    async def test_many_at_once(self, make: Make, path: Path) -> None:
+        """Intents, outcomes and refusals of threads and tasks: every line whole, every one there, one chain."""
+        audit = make(max_bytes=20_000, keep=100)
+        blocking = BlockingAudit(audit.file)
+
+        def deeds() -> None:
+            for number in range(50):
+                blocking.intent(ENTRY)
+                blocking.outcome(ENTRY, None, number)
+                if number % 2:
+                    blocking.flush()
+
+        async def tasks() -> None:
+            for number in range(50):
+                await audit.intent(ENTRY)
+                await audit.outcome(ENTRY, None, number)
+
+        with ThreadPoolExecutor(8) as threads:
+            ends = [threads.submit(deeds) for _ in range(8)]
+            await asyncio.gather(*(tasks() for _ in range(4)), *map(asyncio.wrap_future, ends))
+        audit.close()
+        lines = [line for file in _files(path) for line in _lines(file)]
+        assert [line["sequence"] for line in lines] == list(range(1, 12 * 100 + 1))
+        assert sum(line["phase"] == "intent" for line in lines) == 12 * 50
+        assert _whole(path)
 
 
 class TestBounds:

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 from agent_stage import until
-from hubwarden_agent.engine.docker_engine import MAKING_THREADS, DockerEngine
+from hubwarden_agent.engine.docker_calls import MAKING_AT_ONCE
 from hubwarden_agent.engine.port import ContainerSpec, EngineUnavailable
 from hubwarden_agent.names import ContainerId, ContainerName
+from whole_engine import WholeDockerEngine
 
 CONTAINER = ContainerId(f"{1:064x}")
 SPEC = ContainerSpec(
@@ -66,7 +67,7 @@ async def silent(tmp_path: Path) -> AsyncIterator[Silent]:
 
 async def test_a_change_that_connects_does_not_hold_up_an_inspect(tmp_path: Path, silent: Silent) -> None:
     """Docker hangs at the first change's connect and answers whoever comes later: they do not wait for that one."""
-    engine = DockerEngine(f"unix://{tmp_path}/docker.sock", timeout=600, slow_timeout=600, slow_threads=1)
+    engine = WholeDockerEngine(f"unix://{tmp_path}/docker.sock", timeout=600, slow_timeout=600, slow_threads=1)
     starting = asyncio.ensure_future(engine.start_container(CONTAINER))
     await until(lambda: silent.asked)
     held, silent.answering = silent.answering, asyncio.Event()
@@ -81,7 +82,7 @@ async def test_a_change_that_connects_does_not_hold_up_an_inspect(tmp_path: Path
 
 async def test_connecting_takes_no_longer_than_a_question(tmp_path: Path, silent: Silent) -> None:
     """Also for a change; who waits for another that connects gives up, too."""
-    engine = DockerEngine(f"unix://{tmp_path}/docker.sock", timeout=1, slow_timeout=600, slow_threads=4)
+    engine = WholeDockerEngine(f"unix://{tmp_path}/docker.sock", timeout=1, slow_timeout=600, slow_threads=4)
     async with asyncio.timeout(BOUND):
         ended = await asyncio.gather(*(engine.start_container(CONTAINER) for _ in range(4)), return_exceptions=True)
     assert [type(one) for one in ended] == [EngineUnavailable] * 4
@@ -91,7 +92,7 @@ async def test_connecting_takes_no_longer_than_a_question(tmp_path: Path, silent
 
 async def test_a_change_has_its_own_patience_once_connected(tmp_path: Path, silent: Silent) -> None:
     """It goes on while a question that was asked later has been given up."""
-    engine = DockerEngine(f"unix://{tmp_path}/docker.sock", timeout=1, slow_timeout=600, slow_threads=1)
+    engine = WholeDockerEngine(f"unix://{tmp_path}/docker.sock", timeout=1, slow_timeout=600, slow_threads=1)
     silent.answering.set()
     await engine.start_container(CONTAINER)
     await engine.volume_names()
@@ -107,12 +108,10 @@ async def test_a_change_has_its_own_patience_once_connected(tmp_path: Path, sile
     engine.close()
 
 
-@pytest.mark.parametrize(("slow_threads", "at_once"), [(2 * MAKING_THREADS, MAKING_THREADS), (2, 2)])
-async def test_so_many_creates_and_starts_at_once_and_no_more(
-    tmp_path: Path, silent: Silent, slow_threads: int, at_once: int
-) -> None:
+async def test_so_many_creates_and_starts_at_once_and_no_more(tmp_path: Path, silent: Silent) -> None:
     """The rest wait for those before them, and a stop waits for none."""
-    engine = DockerEngine(f"unix://{tmp_path}/docker.sock", timeout=600, slow_timeout=600, slow_threads=slow_threads)
+    engine = WholeDockerEngine(f"unix://{tmp_path}/docker.sock", timeout=600, slow_timeout=600, slow_threads=1)
+    at_once = MAKING_AT_ONCE
     silent.answering.set()
     await engine.start_container(CONTAINER)
     silent.asked.clear()

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 from hubwarden_agent.engine import docker_http
-from hubwarden_agent.engine.docker_engine import DockerEngine
 from hubwarden_agent.engine.docker_http import DockerApi, translated
 from hubwarden_agent.engine.port import Conflict, EngineError, EngineUnavailable, NotFound
 from hubwarden_agent.names import ContainerId
 from scripted_docker import ScriptedDocker, answer, scripted
+from whole_engine import WholeDockerEngine
 
 CONTAINER = ContainerId(f"{1:064x}")
 INSPECT = "GET /v1.45/containers/alice/json"
@@ -41,8 +41,8 @@ def _api(place: Path) -> DockerApi:
 
 
 @pytest.fixture(name="engine")
-def _engine(place: Path) -> Iterator[DockerEngine]:
-    with closing(DockerEngine(f"unix://{place}", timeout=30, slow_timeout=30, slow_threads=1)) as engine:
+def _engine(place: Path) -> Iterator[WholeDockerEngine]:
+    with closing(WholeDockerEngine(f"unix://{place}", timeout=30, slow_timeout=30, slow_threads=1)) as engine:
         yield engine
 
 
@@ -126,7 +126,7 @@ class TestWhatIsSent:
         monkeypatch.setattr(docker_http, "_connected", noted)
         for change in ("stop", "restart"):
             docker.answers[f"POST /v1.45/containers/{CONTAINER.value}/{change}"] = answer(status=204)
-        with closing(DockerEngine(f"unix://{place}", timeout=10, slow_timeout=100, slow_threads=1)) as engine:
+        with closing(WholeDockerEngine(f"unix://{place}", timeout=10, slow_timeout=100, slow_threads=1)) as engine:
             await engine.stop_container(CONTAINER, 7)
             await engine.restart_container(CONTAINER, 8)
         assert given == [10, 107, 108]
@@ -176,7 +176,9 @@ class TestWhatComesBack:
         assert type(raised.value) is EngineError
 
     @pytest.mark.parametrize("content", [b"", b"null", b"[]", b"7", b'"Id"', b"{}", b'{"State": 1}'])
-    async def test_json_of_another_shape(self, docker: ScriptedDocker, engine: DockerEngine, content: bytes) -> None:
+    async def test_json_of_another_shape(
+        self, docker: ScriptedDocker, engine: WholeDockerEngine, content: bytes
+    ) -> None:
         """The same."""
         docker.answers[f"GET /v1.45/containers/{CONTAINER.value}/json"] = answer(content)
         with pytest.raises(EngineError) as raised:
@@ -261,14 +263,18 @@ class TestPull:
             ("lab@sha256:12", "fromImage=lab&tag=sha256%3A12"),
         ],
     )
-    async def test_one_image(self, docker: ScriptedDocker, engine: DockerEngine, reference: str, query: str) -> None:
+    async def test_one_image(
+        self, docker: ScriptedDocker, engine: WholeDockerEngine, reference: str, query: str
+    ) -> None:
         """One tag, or what has the digest; without a tag Docker would pull them all."""
         docker.answers[PULL] = answer(PROGRESS, chunks=10)
         await engine.pull_image(reference)
         assert docker.lines == [f"{PULL}?{query}"]
 
     @pytest.mark.parametrize("chunks", [10, 1000])
-    async def test_an_image_that_is_not_there(self, docker: ScriptedDocker, engine: DockerEngine, chunks: int) -> None:
+    async def test_an_image_that_is_not_there(
+        self, docker: ScriptedDocker, engine: WholeDockerEngine, chunks: int
+    ) -> None:
         """Docker finds that out after it has begun to answer well."""
         docker.answers[PULL] = answer(PROGRESS + b'{"error": "manifest unknown"}\r\n', chunks=chunks)
         with pytest.raises(NotFound, match="manifest unknown"):
@@ -285,7 +291,7 @@ class TestPull:
         ],
     )
     async def test_a_pull_that_does_not_end_well(
-        self, docker: ScriptedDocker, engine: DockerEngine, said: bytes, kind: type[EngineError]
+        self, docker: ScriptedDocker, engine: WholeDockerEngine, said: bytes, kind: type[EngineError]
     ) -> None:
         """It ends early, in a line without end, or in what is no line."""
         docker.answers[PULL] = said
@@ -294,7 +300,7 @@ class TestPull:
         assert type(raised.value) is kind
 
 
-async def test_an_image_is_asked_for_part_by_part(docker: ScriptedDocker, engine: DockerEngine) -> None:
+async def test_an_image_is_asked_for_part_by_part(docker: ScriptedDocker, engine: WholeDockerEngine) -> None:
     """The slashes of a reference are those of a path."""
     docker.answers["GET /v1.45/images/localhost%3A5000/lab%3A1/json"] = answer(b'{"Id": "sha256:1"}')
     found = await engine.image("localhost:5000/lab:1")

@@ -7,6 +7,7 @@ from engine_contract import EngineContract
 from fake_engine import FakeEngine
 from hubwarden_agent.engine.port import ContainerState, Mount
 from hubwarden_agent.names import ImageId
+from whole_engine import FakeAskedInThreads, WholeFakeEngine
 
 
 class FakeStage:
@@ -53,9 +54,15 @@ class FakeStage:
 
 class TestFakeEngine(EngineContract):
     @pytest.fixture
-    def engine(self) -> FakeEngine:
-        return FakeEngine()
+    def engine(self) -> WholeFakeEngine:
+        return WholeFakeEngine()
 
     @pytest.fixture
     def stage(self, engine: FakeEngine) -> FakeStage:
         return FakeStage(engine)
+
+
+class TestFakeAskedInThreads(TestFakeEngine):
+    @pytest.fixture
+    def engine(self) -> FakeAskedInThreads:
+        return FakeAskedInThreads()

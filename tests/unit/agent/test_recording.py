@@ -81,10 +81,13 @@ async def test_an_answer_waits_for_its_outcome() -> None:
     await running
 
 
-async def test_where_nothing_is_repeated_it_does_not_wait() -> None:
-    """The outcome has been handed over, and that is enough."""
+async def test_a_cancelled_caller_still_leaves_an_outcome() -> None:
+    """It is on its way before the cancellation goes on."""
     audit = MemoryAudit()
     audit.flushing = asyncio.get_running_loop().create_future()
-    async with asyncio.timeout(5), recorded(audit, ENTRY, FakeClock(), wait_for_outcome=False):
-        pass
+    running = asyncio.create_task(_run(audit, None))
+    await until(lambda: len(audit.lines) == 2)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
     assert audit.phases() == [("intent", None), ("outcome", None)]

@@ -6,44 +6,53 @@ import socket
 import stat
 from pathlib import Path
 
-import aiohttp
 import pytest
 from fake_edges import FakeClock
 from hubwarden_agent import config
+from hubwarden_agent.clock import SystemClock
 from hubwarden_agent.metrics import Metrics
 from hubwarden_agent.scrape import serve_metrics
 
 
-async def _get(path: str, connector: aiohttp.BaseConnector, port: int = 80) -> tuple[int, str]:
-    async with (
-        aiohttp.ClientSession(connector=connector) as session,
-        session.get(f"http://127.0.0.1:{port}{path}") as answer,
-    ):
-        return answer.status, await answer.text()
+def _asked(connection: socket.socket, path: str, *, method: str = "GET") -> tuple[int, str]:
+    with connection, connection.makefile("rb") as stream:
+        connection.sendall(f"{method} {path} HTTP/1.1\r\nHost: prometheus\r\nUser-Agent: Prometheus/3\r\n\r\n".encode())
+        head, _, text = stream.read().decode().partition("\r\n\r\n")
+        return int(head.split()[1]), text
 
 
-async def test_over_a_unix_socket(tmp_path: Path) -> None:
-    """The text is there, the socket has its mode, and there is nothing else."""
+def _unix(path: Path) -> socket.socket:
+    connection = socket.socket(socket.AF_UNIX)
+    connection.connect(str(path))
+    return connection
+
+
+def test_over_a_unix_socket(tmp_path: Path) -> None:
+    """The text is there, the socket has its mode, and there is nothing else, whatever is sent."""
     path = tmp_path / "metrics.sock"
-    listener = await serve_metrics(Metrics(FakeClock()), f"unix://{path}", 0o660, None)
+    listener = serve_metrics(Metrics(FakeClock()), SystemClock(), f"unix://{path}", 0o660, None)
     try:
         assert stat.S_IMODE(path.stat().st_mode) == 0o660
-        status, text = await _get("/metrics", aiohttp.UnixConnector(str(path)))
+        status, text = _asked(_unix(path), "/metrics")
         assert (status, "hubwarden_docker_up" in text) == (200, True)
-        assert (await _get("/", aiohttp.UnixConnector(str(path))))[0] == 404
+        assert _asked(_unix(path), "/") == (404, "")
+        assert _asked(_unix(path), "/metrics", method="POST") == (404, "")
+        assert _asked(_unix(path), "/metrics HTTP/1.0 ") == (400, "")
     finally:
-        await listener.stop()
+        listener.stop()
 
 
-async def test_over_a_port_of_the_named_address() -> None:
+def test_over_a_port_of_the_named_address() -> None:
     """The loopback address is the loopback address."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
-    listener = await serve_metrics(Metrics(FakeClock()), f"127.0.0.1:{port}", 0o660, None)
+    listener = serve_metrics(Metrics(FakeClock()), SystemClock(), f"127.0.0.1:{port}", 0o660, None)
     try:
-        assert (await _get("/metrics", aiohttp.TCPConnector(), port))[0] == 200
+        assert _asked(socket.create_connection(("127.0.0.1", port)), "/metrics")[0] == 200
     finally:
-        await listener.stop()
+        listener.stop()
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", port))
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from fake_blocking_engine import FakeBlockingEngine
 from fake_edges import FakeClock
 from fake_engine import FakeEngine
 from hubwarden_agent import cli, config, unfinished
@@ -52,7 +53,8 @@ async def test_the_agent_does_nothing_for_that_user(tmp_path: Path, restore: Unf
     unfinished.note(tmp_path, restore)
     unfinished.note(tmp_path, replace(restore, username=Username("bob"), volume=VolumeName("bob-rescue")))
     settings, clock = config.parse(f'[state]\ndirectory = "{tmp_path}"'), FakeClock()
-    agent = assemble(settings, FakeEngine(), clock, Metrics(clock))
+    engine = FakeEngine()
+    agent = assemble(settings, engine, FakeBlockingEngine(engine), clock, Metrics(clock))
     with pytest.raises(Refusal) as refused:
         agent.recovery.locks.check(Username("älice"))
     assert refused.value.reason is Reason.OPERATION_IN_PROGRESS

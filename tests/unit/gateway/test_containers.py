@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import threading
 from collections.abc import Mapping
 
 import pytest
@@ -172,7 +173,7 @@ async def test_under_the_users_lock_only_an_inspect_gets_through(stage: GatewayS
 
 async def test_a_stop_holds_the_lock_until_it_ends(stage: GatewayStage, fake: FakeEngine, running: Container) -> None:
     """Also when the client does not wait for it; meanwhile an inspect answers."""
-    fake.stall["stop_container"] = asyncio.Event()
+    release = stage.engine.hold["stop_container"] = threading.Event()
     target = f"/v1.44/containers/{running.id}/stop"
     reader, writer = await asyncio.open_unix_connection(str(stage.path))
     writer.write(f"POST {target} HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n".encode())
@@ -183,7 +184,7 @@ async def test_a_stop_holds_the_lock_until_it_ends(stage: GatewayStage, fake: Fa
     await asyncio.sleep(0.05)
     assert (await stage.request("POST", target)).status == 409
     assert (await stage.request("GET", f"/v1.44/containers/{running.id}/json")).status == 200
-    fake.stall["stop_container"].set()
+    release.set()
     await until(lambda: stage.audit.phases()[-1] == ("outcome", None))
     assert (await stage.request("POST", target)).status == 204
 
@@ -237,11 +238,13 @@ async def test_no_record_no_action(stage: GatewayStage, fake: FakeEngine, runnin
 
 
 async def test_an_answer_does_not_wait_for_its_outcome(stage: GatewayStage, running: Container) -> None:
-    """The intent was on disk before anything was done; the outcome is handed over, and follows."""
-    stage.audit.flushing = asyncio.get_running_loop().create_future()
-    async with asyncio.timeout(5):
-        assert (await stage.request("POST", f"/v1.44/containers/{running.id}/stop")).status == 204
+    """The intent was on disk before anything was done; the outcome is put, the answer sent, and then it is flushed."""
+    release = stage.blocking_audit.hold = threading.Event()
+    assert (await stage.request("POST", f"/v1.44/containers/{running.id}/stop")).status == 204
     assert stage.audit.phases() == [("intent", None), ("outcome", None)]
+    assert stage.blocking_audit.flushes == []
+    release.set()
+    await until(lambda: stage.blocking_audit.flushes == [2])
 
 
 async def test_removing_a_running_container(stage: GatewayStage, running: Container) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from fake_edges import BlockingMemoryAudit
 from fake_engine import FakeEngine
 from gateway_stage import GatewayStage, spawner_body
 from hubwarden_agent.errors import Reason, Refusal
@@ -12,10 +13,15 @@ from hubwarden_agent.gateway.refusals import STATUS, status_and_message
 from hubwarden_agent.gateway.routes import ROUTES, Call, Operation
 
 
-def test_every_operation_is_answered(stage: GatewayStage, fake: FakeEngine) -> None:
+def test_every_operation_is_answered(stage: GatewayStage) -> None:
     """Each operation is in one of the two tables of who answers: those that take a body, and the others."""
     gateway = Gateway(
-        engine=fake, names=stage.names, spawn=stage.spawn, locks=stage.locks, audit=stage.audit, clock=stage.clock
+        engine=stage.engine,
+        names=stage.names,
+        spawn=stage.spawn,
+        locks=stage.locks,
+        audit=BlockingMemoryAudit(stage.audit),
+        clock=stage.clock,
     )
     assert {*gateway._simple, *gateway._with_body} == set(Operation)
     assert {operation for operation in Operation if Call(operation).takes_body} == set(gateway._with_body)

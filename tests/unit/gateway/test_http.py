@@ -13,7 +13,7 @@ from fake_engine import FakeEngine
 from gateway_stage import GatewayStage, spawner_body
 from hubwarden_agent.engine.port import EngineError
 from hubwarden_agent.errors import Reason
-from hubwarden_agent.gateway import app, listener
+from hubwarden_agent.gateway import app, http_request
 
 CREATE = "/v1.44/containers/create?name=jupyterlab-alice"
 BODY = json.dumps(spawner_body()).encode()
@@ -80,7 +80,7 @@ async def test_request_lines_that_are_refused(stage: GatewayStage, line: str) ->
     [("OPTIONS", "*"), ("CONNECT", "x:80"), ("GET", "http://x/version"), ("PUT", "/"), ("PATCH", "/version")],
 )
 async def test_other_methods_and_targets(stage: GatewayStage, method: str, target: str) -> None:
-    """Whatever aiohttp would do with them, they are ours to refuse."""
+    """None of them is in the table, or a target as it is written here."""
     reply = await stage.request(method, target)
     assert reply.status == 403
     assert "not available" in reply.message
@@ -97,14 +97,14 @@ async def test_refusals_are_on_the_record(stage: GatewayStage) -> None:
 
 async def test_a_body_that_does_not_arrive(stage: GatewayStage, monkeypatch: pytest.MonkeyPatch) -> None:
     """A client that sends half a body gets a 408 in time."""
-    monkeypatch.setattr(app, "BODY_SECONDS", 0.05)
+    monkeypatch.setattr(http_request, "BODY_SECONDS", 0.05)
     head = f"POST {CREATE} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 10\r\n\r\n{{"
     assert (await stage.raw(head.encode())).status == 408
 
 
 async def test_a_header_that_does_not_arrive(stage: GatewayStage, monkeypatch: pytest.MonkeyPatch) -> None:
     """A client that sends half a header, or nothing, is cut off in time."""
-    monkeypatch.setattr(listener, "HEADER_SECONDS", 0.05)
+    monkeypatch.setattr(http_request, "HEAD_SECONDS", 0.05)
     for start in (b"", b"GET /version HTTP/1.1\r\nHost"):
         reader, writer = await asyncio.open_unix_connection(str(stage.path))
         writer.write(start)
@@ -113,46 +113,26 @@ async def test_a_header_that_does_not_arrive(stage: GatewayStage, monkeypatch: p
         writer.close()
 
 
-async def test_a_request_after_a_request_gets_its_own_deadline(
-    stage: GatewayStage, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The first answer does not lift the deadline from the second header, and idling between them is fine."""
-    monkeypatch.setattr(listener, "HEADER_SECONDS", 0.2)
+async def test_a_connection_carries_one_request(stage: GatewayStage, fake: FakeEngine) -> None:
+    """What comes behind it, whatever it is, is never looked at: nothing can be mistaken for a body or for a request."""
     reader, writer = await asyncio.open_unix_connection(str(stage.path))
-    for _ in range(2):
-        writer.write(b"GET /_ping HTTP/1.1\r\nHost: x\r\n\r\n")
-        assert (await reader.readuntil(b"\r\n\r\nOK")).startswith(b"HTTP/1.1 200")
-        await asyncio.sleep(0.3)
-    writer.write(b"GET /_ping HTTP/1.1\r\n")
-    async with asyncio.timeout(2):
-        assert await _rest(reader) == b""
-    writer.close()
-
-
-async def test_too_many_connections(stage: GatewayStage, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One more than there may be is closed at once, and a place that is given back can be taken."""
-    monkeypatch.setattr(listener, "MAX_CONNECTIONS", 2)
-    held = [await asyncio.open_unix_connection(str(stage.path)) for _ in range(2)]
-    await asyncio.sleep(0.05)
-    reader, writer = await asyncio.open_unix_connection(str(stage.path))
-    assert await _rest(reader) == b""
-    writer.close()
-    for _, other in held:
-        other.close()
-    await asyncio.sleep(0.05)
-    assert (await stage.request("GET", "/_ping")).text == "OK"
-
-
-async def test_requests_in_a_row_are_answered_in_a_row(stage: GatewayStage) -> None:
-    """Pipelined requests cannot be mistaken for a body or for each other."""
-    reader, writer = await asyncio.open_unix_connection(str(stage.path))
-    writer.write(
-        b"GET /_ping HTTP/1.1\r\nHost: x\r\n\r\n"
-        b"POST /v1.44/containers/lab/attach HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"
-        b"GET /_ping HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
-    )
+    stop = b"POST /v1.44/containers/jupyterlab-alice/stop HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"
+    writer.write(b"GET /_ping HTTP/1.1\r\nHost: x\r\n\r\n" + stop)
     text = (await _rest(reader)).decode()
-    assert re.findall(r"HTTP/1\.1 (\d+)", text) == ["200", "403", "200"]
+    assert re.findall(r"HTTP/1\.1 (\d+)", text) == ["200"]
+    assert "Connection: close" in text
+    assert fake.calls == []
+    writer.close()
+
+
+async def test_a_refusal_reaches_whoever_still_sends(stage: GatewayStage) -> None:
+    """A body that is far too large is not read, and its sender still learns why it was refused."""
+    size = 8 * app.MAX_BODY_BYTES
+    reader, writer = await asyncio.open_unix_connection(str(stage.path))
+    head = f"POST {CREATE} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {size}\r\n\r\n"
+    writer.write(head.encode() + bytes(app.MAX_BODY_BYTES))
+    await writer.drain()
+    assert (await reader.readline()).split()[1] == b"413"
     writer.close()
 
 

@@ -84,14 +84,11 @@ async def test_a_pull_that_fails(stage: GatewayStage, fake: FakeEngine) -> None:
     assert stage.audit.phases() == [("intent", None), ("outcome", Reason.INVALID_REQUEST)]
 
 
-async def test_a_pull(stage: GatewayStage, fake: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_pull(stage: GatewayStage, monkeypatch: pytest.MonkeyPatch) -> None:
     """What goes to the engine is the policy's own text; the answer is a line of JSON a step; it is on the record."""
     pulled: list[str] = []
 
-    async def pull_image(reference: str) -> None:
-        pulled.append(reference)
-
-    monkeypatch.setattr(fake, "pull_image", pull_image)
+    monkeypatch.setattr(stage.engine, "pull_image", pulled.append)
     reply = await stage.request("POST", PULL)
     assert reply.status == 200
     assert IMAGE in reply.text.splitlines()[-1]
@@ -100,13 +97,9 @@ async def test_a_pull(stage: GatewayStage, fake: FakeEngine, monkeypatch: pytest
     assert [(line.entry.operation, line.entry.object) for line in stage.audit.lines[:2]] == [("pull", IMAGE)] * 2
 
 
-async def test_pulls_are_bounded(stage: GatewayStage, fake: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_pulls_are_bounded(stage: GatewayStage, monkeypatch: pytest.MonkeyPatch) -> None:
     """By the rate of creates, but apart from it."""
-
-    async def pull_image(_: str) -> None:
-        return
-
-    monkeypatch.setattr(fake, "pull_image", pull_image)
+    monkeypatch.setattr(stage.engine, "pull_image", lambda _: None)
     assert [(await stage.request("POST", PULL)).status for _ in range(11)] == [200] * 10 + [429]
 
 

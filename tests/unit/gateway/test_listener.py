@@ -1,14 +1,48 @@
-"""The gateway's end: what runs is finished, and nothing new begins."""
+"""The threads that serve: how many at once, what becomes of a client that is not served, and the end."""
 
 from __future__ import annotations
 
-import asyncio
+import errno
 import socket
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from aiohttp import web
-from hubwarden_agent.gateway.listener import Handler, Listener
+from hubwarden_agent.clock import SystemClock
+from hubwarden_agent.gateway import listener as listening
+from hubwarden_agent.gateway.deeds import Answer
+from hubwarden_agent.gateway.http_request import Gone, Incoming
+from hubwarden_agent.gateway.listener import Listener
+
+PATIENCE = 30
+"""Seconds for what takes none."""
+REQUEST = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+class Slow:
+    """Answers "done" once it may."""
+
+    def __init__(self) -> None:
+        self.begun = threading.Semaphore(0)
+        self.may_end = threading.Event()
+
+    def answer(self, incoming: Incoming) -> Answer:
+        """As a handler does."""
+        incoming.head()
+        self.begun.release()
+        assert self.may_end.wait(PATIENCE)
+        return Answer(200, "done", "text/plain")
+
+
+@pytest.fixture
+def slow() -> Iterator[Slow]:
+    """It, which ends with the test."""
+    slow = Slow()
+    yield slow
+    slow.may_end.set()
 
 
 @pytest.fixture
@@ -19,49 +53,180 @@ def bound(tmp_path: Path) -> socket.socket:
     return made
 
 
-def slow_handler(begun: asyncio.Event, seconds: float) -> Handler:
-    """Answers "done" after a while."""
-
-    async def answer(_: web.BaseRequest) -> web.Response:
-        begun.set()
-        await asyncio.sleep(seconds)
-        return web.Response(text="done")
-
-    return answer
+def client(bound: socket.socket, data: bytes = b"") -> socket.socket:
+    """A connection on which that was sent."""
+    connection = socket.socket(socket.AF_UNIX)
+    connection.settimeout(PATIENCE)
+    connection.connect(bound.getsockname())
+    connection.sendall(data)
+    return connection
 
 
-async def test_a_running_request_is_finished(bound: socket.socket) -> None:
+def rest(connection: socket.socket) -> bytes:
+    """Everything until the end."""
+    with connection, connection.makefile("rb") as stream:
+        return stream.read()
+
+
+def listener(slow: Slow, threads: int = 2, drain_seconds: float = PATIENCE) -> Listener:
+    """One that answers so."""
+    return Listener(slow.answer, SystemClock(), threads, drain_seconds)
+
+
+def test_a_running_request_is_finished(bound: socket.socket, slow: Slow) -> None:
     """And its answer arrives; whoever comes later finds no listener."""
-    begun = asyncio.Event()
-    listener = Listener(slow_handler(begun, 0.2), drain_seconds=5)
-    path = bound.getsockname()
-    await listener.start(bound)
-    reader, writer = await asyncio.open_unix_connection(path)
-    writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-    await begun.wait()
-    stopping = asyncio.create_task(listener.stop())
-    await asyncio.sleep(0.05)
-    with pytest.raises(ConnectionRefusedError):
-        await asyncio.open_unix_connection(path)
-    assert (await reader.read()).endswith(b"done")
-    await stopping
-    writer.close()
+    serving = listener(slow)
+    serving.start(bound)
+    asking = client(bound, REQUEST)
+    assert slow.begun.acquire(timeout=PATIENCE)
+    with ThreadPoolExecutor(1) as threads:
+        stopping = threads.submit(serving.stop)
+        refused = False
+        for _ in range(3000):  # until it no longer listens
+            try:
+                client(bound).close()
+            except ConnectionRefusedError:
+                refused = True
+                break
+            time.sleep(0.01)
+        assert refused
+        assert not stopping.done()
+        slow.may_end.set()
+        assert rest(asking).endswith(b"done")
+        stopping.result(PATIENCE)
 
 
-async def test_a_request_that_does_not_end_is_given_up(bound: socket.socket) -> None:
+def test_a_request_that_does_not_end_is_given_up(bound: socket.socket, slow: Slow) -> None:
     """After the time that it may take."""
-    begun = asyncio.Event()
-    listener = Listener(slow_handler(begun, 60), drain_seconds=0.1)
-    path = bound.getsockname()
-    await listener.start(bound)
-    _, writer = await asyncio.open_unix_connection(path)
-    writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-    await begun.wait()
-    async with asyncio.timeout(5):
-        await listener.stop()
-    writer.close()
+    serving = listener(slow, drain_seconds=0.1)
+    serving.start(bound)
+    with client(bound, REQUEST):
+        assert slow.begun.acquire(timeout=PATIENCE)
+        serving.stop()
+        assert not slow.may_end.is_set()
 
 
-async def test_a_listener_that_never_started_can_be_stopped() -> None:
+@pytest.mark.parametrize("sent", [b"", REQUEST[:10]])
+def test_whoever_has_not_asked_by_then_is_not_waited_for(bound: socket.socket, slow: Slow, sent: bytes) -> None:
+    """A connection without a request ends with the listener, not at its deadline."""
+    serving = Listener(slow.answer, SystemClock(), 1, drain_seconds=PATIENCE)
+    serving.start(bound)
+    with client(bound, sent) as idle:
+        until_taken(serving)
+        serving.stop()
+        assert not any(thread.is_alive() for thread in serving._threads)
+        assert idle.recv(1) == b""
+
+
+def until_taken(serving: Listener) -> None:
+    """Until a thread has the connection."""
+    for _ in range(3000):
+        if serving._connections:
+            return
+        time.sleep(0.01)
+    raise AssertionError("nobody took it")
+
+
+def test_a_listener_that_never_started_can_be_stopped(slow: Slow) -> None:
     """The gateway is off by default."""
-    await Listener(slow_handler(asyncio.Event(), 0), drain_seconds=1).stop()
+    listener(slow).stop()
+
+
+def test_there_are_never_more_at_once_than_threads(bound: socket.socket, slow: Slow) -> None:
+    """The third waits in the queue, and is served when one of the first two is done."""
+    serving = listener(slow, threads=2)
+    serving.start(bound)
+    asking = [client(bound, REQUEST) for _ in range(3)]
+    for _ in range(2):
+        assert slow.begun.acquire(timeout=PATIENCE)
+    assert not slow.begun.acquire(timeout=0.2)
+    assert len(serving._connections) == 2
+    slow.may_end.set()
+    assert all(rest(one).endswith(b"done") for one in asking)
+    serving.stop()
+
+
+@pytest.mark.parametrize("failure", [Gone(), OSError(errno.EIO, "x"), RuntimeError("x"), MemoryError()])
+def test_whatever_happens_a_thread_serves_the_next(
+    bound: socket.socket, failure: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The connection is closed without an answer; what nobody foresaw is in the log."""
+    failures = [failure]
+
+    def answer(incoming: Incoming) -> Answer:
+        incoming.head()
+        if failures:
+            raise failures.pop()
+        return Answer(200, "done")
+
+    serving = Listener(answer, SystemClock(), 1, PATIENCE)
+    serving.start(bound)
+    assert rest(client(bound, REQUEST)) == b""
+    assert rest(client(bound, REQUEST)).endswith(b"done")
+    serving.stop()
+    assert ("unforeseen" in caplog.text) == (not isinstance(failure, Gone | OSError))
+
+
+def test_no_descriptor_to_be_had(
+    bound: socket.socket, slow: Slow, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is logged, tried again after a while, and does not take the processor meanwhile."""
+    monkeypatch.setattr(listening, "RETRY_SECONDS", 0.05)
+
+    class Scarce(socket.socket):
+        tries = 0
+
+        def accept(self) -> tuple[socket.socket, object]:
+            Scarce.tries += 1
+            if Scarce.tries <= 3:
+                raise OSError(errno.EMFILE, "too many open files")
+            return super().accept()
+
+    slow.may_end.set()
+    serving = listener(slow, threads=1)
+    serving.start(Scarce(fileno=bound.detach()))
+    asking = socket.socket(socket.AF_UNIX)
+    asking.connect(serving._bound.getsockname() if serving._bound else "")
+    asking.sendall(REQUEST)
+    assert rest(asking).endswith(b"done")
+    serving.stop()
+    assert caplog.text.count("cannot take a connection") == 3
+
+
+def test_a_client_that_never_takes_its_answer(bound: socket.socket, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Is let go of in time."""
+    monkeypatch.setattr(listening, "SEND_SECONDS", 0.1)
+
+    def answer(incoming: Incoming) -> Answer:
+        incoming.head()
+        return Answer(200, "x" * 10_000_000)
+
+    serving = Listener(answer, SystemClock(), 1, PATIENCE)
+    serving.start(bound)
+    with client(bound, REQUEST):
+        until_taken(serving)
+        for _ in range(3000):
+            if not serving._connections:
+                break
+            time.sleep(0.01)
+        assert not serving._connections
+    serving.stop()
+
+
+def test_what_follows_an_answer_follows_it_always(bound: socket.socket) -> None:
+    """Also when nobody is there to take it, or it could not be made."""
+    answered = list[int]()
+
+    def answer(incoming: Incoming) -> Answer:
+        if incoming.head().target == "/fail":
+            raise RuntimeError
+        return Answer(204)
+
+    serving = Listener(answer, SystemClock(), 1, PATIENCE, lambda: answered.append(1))
+    serving.start(bound)
+    rest(client(bound, REQUEST))
+    rest(client(bound, REQUEST.replace(b"/ ", b"/fail ")))
+    with client(bound, b"GET"):
+        until_taken(serving)
+    serving.stop()
+    assert len(answered) == 3

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 from hubwarden_agent.errors import Reason, Refusal
 from hubwarden_agent.gateway.room import Room
+
+PATIENCE = 30
+"""Seconds for what takes none."""
 
 
 class Engine:
@@ -15,100 +20,155 @@ class Engine:
     def __init__(self, existing: int = 0) -> None:
         self.existing = existing
         self.asked = 0
-        self.counting = asyncio.Event()
-        self.answer = asyncio.Event()
+        self.counting = threading.Event()
+        self.answer = threading.Event()
         self.answer.set()
 
-    async def count(self) -> int:
+    def count(self) -> int:
         """How many there are."""
         self.asked += 1
         seen = self.existing
         self.counting.set()
-        await self.answer.wait()
+        assert self.answer.wait(PATIENCE)
         return seen
 
 
-async def create(room: Room, engine: Engine, may_end: asyncio.Event | None = None) -> None:
-    """Create a container, which exists once `may_end` is set."""
-    async with room.for_more():
-        if may_end:
-            await may_end.wait()
+class Create:
+    """A create in a thread of its own, which goes on to its end once it `may_end`."""
+
+    def __init__(self, threads: ThreadPoolExecutor, room: Room, engine: Engine) -> None:
+        self.may_end = threading.Event()
+        self.begun = threading.Event()
+        self.end: Future[None] = threads.submit(self._run, room, engine)
+
+    def _run(self, room: Room, engine: Engine) -> None:
+        with room.for_more():
+            self.begun.set()
+            assert self.may_end.wait(PATIENCE)
+            engine.existing += 1
+
+
+@pytest.fixture
+def threads() -> Iterator[ThreadPoolExecutor]:
+    """For creates at the same time."""
+    with ThreadPoolExecutor(64) as threads:
+        yield threads
+
+
+def create(room: Room, engine: Engine) -> None:
+    """Create a container."""
+    with room.for_more():
         engine.existing += 1
 
 
-async def refused(room: Room, engine: Engine) -> None:
+def refused(room: Room, engine: Engine) -> None:
     """One more is too many."""
     with pytest.raises(Refusal) as refusal:
-        await create(room, engine)
+        create(room, engine)
     assert refusal.value.reason is Reason.TOO_BUSY
     assert refusal.value.retry_after
 
 
-async def test_no_room_from_the_beginning() -> None:
+def test_no_room_from_the_beginning() -> None:
     """What was there before the agent started counts."""
     engine = Engine(existing=3)
-    await refused(Room(engine.count, 3, "max_containers"), engine)
+    refused(Room(engine.count, 3, "max_containers"), engine)
 
 
-async def test_what_is_being_created_counts() -> None:
+def test_what_is_being_created_counts(threads: ThreadPoolExecutor) -> None:
     """Before the engine lists it."""
-    engine, may_end = Engine(), asyncio.Event()
+    engine = Engine()
     room = Room(engine.count, 1, "max_containers")
-    first = asyncio.create_task(create(room, engine, may_end))
-    await asyncio.sleep(0)
-    await refused(room, engine)
-    may_end.set()
-    await first
-    await refused(room, engine)
+    first = Create(threads, room, engine)
+    assert first.begun.wait(PATIENCE)
+    refused(room, engine)
+    first.may_end.set()
+    first.end.result(PATIENCE)
+    refused(room, engine)
 
 
-async def test_what_ends_while_the_engine_counts_is_counted() -> None:
+def test_what_ends_while_the_engine_counts_is_counted(threads: ThreadPoolExecutor) -> None:
     """A container that the count has just missed, and that is no longer being created when the answer comes."""
-    engine, may_end = Engine(), asyncio.Event()
+    engine = Engine()
     room = Room(engine.count, 1, "max_containers")
-    first = asyncio.create_task(create(room, engine, may_end))
-    await engine.counting.wait()
+    first = Create(threads, room, engine)
+    assert first.begun.wait(PATIENCE)
     engine.answer.clear()
     engine.counting.clear()
-    await asyncio.sleep(0)
-    second = asyncio.create_task(refused(room, engine))
-    await engine.counting.wait()
-    may_end.set()
-    await first
+    second = threads.submit(refused, room, engine)
+    assert engine.counting.wait(PATIENCE)
+    first.may_end.set()
+    first.end.result(PATIENCE)
     engine.answer.set()
-    await second
+    second.result(PATIENCE)
     assert engine.existing == 1
 
 
-async def test_far_from_the_maximum_the_engine_is_asked_once() -> None:
+def test_whoever_is_done_does_not_wait_for_a_count(threads: ThreadPoolExecutor) -> None:
+    """And whoever wants room meanwhile waits for that count, and makes none of its own."""
+    engine = Engine()
+    room = Room(engine.count, 1, "max_containers")
+    first = Create(threads, room, engine)
+    assert first.begun.wait(PATIENCE)
+    engine.answer.clear()
+    waiting = [threads.submit(refused, room, engine) for _ in range(2)]
+    first.may_end.set()
+    first.end.result(PATIENCE)
+    assert not any(one.done() for one in waiting)
+    engine.answer.set()
+    for one in waiting:
+        one.result(PATIENCE)
+
+
+def test_many_creates_at_once(threads: ThreadPoolExecutor) -> None:
+    """Fifty threads, room for seven: seven are made, whatever way they meet."""
+    for _ in range(20):
+        engine, meeting, made = Engine(), threading.Barrier(50), list[int]()
+        room = Room(engine.count, 7, "max_containers")
+
+        def attempt(
+            room: Room = room, engine: Engine = engine, meeting: threading.Barrier = meeting, made: list[int] = made
+        ) -> None:
+            meeting.wait(PATIENCE)
+            with room.for_more():
+                made.append(1)
+                engine.existing = len(made)
+
+        ends = [threads.submit(attempt) for _ in range(50)]
+        failures = [end.exception(PATIENCE) for end in ends]
+        assert len(made) == 7
+        assert sum(failure is None for failure in failures) == 7
+        assert {failure.reason for failure in failures if isinstance(failure, Refusal)} == {Reason.TOO_BUSY}
+
+
+def test_far_from_the_maximum_the_engine_is_asked_once() -> None:
     """A create does not wait for a count that cannot change anything."""
     engine = Engine()
     room = Room(engine.count, 100, "max_containers")
     for _ in range(50):
-        await create(room, engine)
+        create(room, engine)
     assert engine.asked == 1
 
 
-async def test_what_was_removed_makes_room() -> None:
+def test_what_was_removed_makes_room() -> None:
     """At the maximum the engine is asked again."""
     engine = Engine()
     room = Room(engine.count, 2, "max_containers")
-    await create(room, engine)
-    await create(room, engine)
-    await refused(room, engine)
+    create(room, engine)
+    create(room, engine)
+    refused(room, engine)
     engine.existing -= 1
-    await create(room, engine)
-    await refused(room, engine)
+    create(room, engine)
+    refused(room, engine)
     assert engine.existing == 2
 
 
-async def test_a_create_that_fails_gives_its_room_back() -> None:
+def test_a_create_that_fails_gives_its_room_back() -> None:
     """Failures do not use up room, however many there are."""
     engine = Engine()
     room = Room(engine.count, 1, "max_containers")
     for _ in range(5):
-        with pytest.raises(ConnectionError):
-            async with room.for_more():
-                raise ConnectionError
-    await create(room, engine)
-    await refused(room, engine)
+        with pytest.raises(ConnectionError), room.for_more():
+            raise ConnectionError
+    create(room, engine)
+    refused(room, engine)

@@ -5,14 +5,14 @@ The check of a specification is written anew here, from the policy alone, and tr
 
 from __future__ import annotations
 
-import asyncio
 import copy
 import json
 from collections import Counter
 from dataclasses import MISSING, asdict, fields, replace
 from typing import Any
 
-from fake_edges import FakeClock, MemoryAudit
+from fake_blocking_engine import FakeBlockingEngine
+from fake_edges import BlockingMemoryAudit, FakeClock, MemoryAudit
 from fake_engine import FakeEngine
 from gateway_stage import IMAGE, POLICY, result_or_refusal, spawner_body
 from hubwarden_agent.engine.options import DeviceRequest, HealthCheck, LogConfig, RestartPolicy, Tmpfs, Ulimit
@@ -118,17 +118,18 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
     return body
 
 
-class Recording(FakeEngine):
+class Recording(FakeBlockingEngine):
     """Keeps what it was asked to create."""
 
     def __init__(self) -> None:
-        super().__init__()
-        self.add_image(IMAGE)
+        self.fake = FakeEngine()
+        self.fake.add_image(IMAGE)
+        super().__init__(self.fake)
         self.specs: list[ContainerSpec] = []
 
-    async def create_container(self, spec: ContainerSpec) -> ContainerId:
+    def create_container(self, spec: ContainerSpec) -> ContainerId:
         self.specs.append(spec)
-        return await super().create_container(spec)
+        return super().create_container(spec)
 
 
 LIMIT = {"name": "nofile", "soft": 1024, "hard": 2048}
@@ -155,11 +156,11 @@ SEEN: Counter[bool] = Counter()
 @given(documents() | documents() | documents() | anything, st.sampled_from(("alice", "alice", "alice", "bob")))
 def test_what_reaches_the_engine_is_what_the_policy_allows(document: object, user: str) -> None:
     """Refused before the engine, or a specification that the policy's own words allow."""
-    engine = asyncio.run(_sent(document, user))
+    engine = _sent(document, user)
     SEEN[bool(engine.specs)] += 1
     for spec in engine.specs:
         _assert_allowed(spec, user)
-    assert {call for call, _ in engine.calls} <= {"create_container"}
+    assert {call for call, _ in engine.fake.calls} <= {"create_container"}
 
 
 def test_both_were_seen() -> None:
@@ -184,14 +185,19 @@ def test_what_was_accepted_is_accepted_again_and_equal(document: Any, ascii_only
         assert isinstance(second, Refusal)
 
 
-async def _sent(document: object, user: str) -> Recording:
+def _sent(document: object, user: str) -> Recording:
     engine = Recording()
     gateway = Gateway(
-        engine=engine, names=Names(Templates()), spawn=SPAWN, locks=UserLocks(), audit=MemoryAudit(), clock=FakeClock()
+        engine=engine,
+        names=Names(Templates()),
+        spawn=SPAWN,
+        locks=UserLocks(),
+        audit=BlockingMemoryAudit(MemoryAudit()),
+        clock=FakeClock(),
     )
     call = Call(Operation.CREATE, query={"name": f"jupyterlab-{user}"})
     try:
-        await gateway.answer(call, Deed("id"), json.dumps(document).encode())
+        gateway.answer(call, Deed("id"), json.dumps(document).encode())
     except Refusal:
         assert engine.specs == [] or len(engine.specs) == 1
     return engine

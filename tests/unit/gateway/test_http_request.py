@@ -1,0 +1,223 @@
+"""A request as it is read: one spelling, bounded, in time; whatever is not plainly one is refused as a whole."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+
+import pytest
+from fake_edges import FakeClock, TickingClock
+from gateway_stage import result_or_refusal
+from hubwarden_agent.clock import SystemClock
+from hubwarden_agent.errors import Refusal
+from hubwarden_agent.gateway import http_request
+from hubwarden_agent.gateway.http_request import Gone, Incoming, parse
+from hubwarden_agent.gateway.refusals import GatewayRefusal
+from hypothesis import given
+from hypothesis import strategies as st
+
+Ends = tuple[socket.socket, socket.socket]
+LINE = b"GET /_ping HTTP/1.1"
+
+
+@pytest.fixture
+def ends() -> Iterator[Ends]:
+    """A client's end of a connection, and ours."""
+    client, ours = socket.socketpair()
+    with client, ours:
+        yield client, ours
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"",
+        b"GET",
+        b"GET /",
+        b"GET / HTTP/1.0",
+        b"GET / HTTP/1.2",
+        b"GET / HTTP/2",
+        b"GET / HTTP/1.1 ",
+        b" GET / HTTP/1.1",
+        b"GET  / HTTP/1.1",
+        b"GET\t/ HTTP/1.1",
+        b"get / HTTP/1.1",
+        b"GET / http/1.1",
+        b"GET /a b HTTP/1.1",
+        b"GET /\x00 HTTP/1.1",
+        b"GET /\xe6\x9c\xa8 HTTP/1.1",
+        b"GET /\n HTTP/1.1",
+        b"GET /\r HTTP/1.1",
+        b"GET / HTTP/1.1\n",
+        b"GET / HTTP/1.1\nX: y",
+        b"G\xc3T / HTTP/1.1",
+        b"A" * 17 + b" / HTTP/1.1",
+        b"GET /" + b"a" * 4096 + b" HTTP/1.1",
+    ],
+)
+def test_request_lines_that_are_none(line: bytes) -> None:
+    """A method, a target and the version, each after one space; everything in printable ASCII."""
+    with pytest.raises(GatewayRefusal) as refused:
+        parse(line + b"\r\nHost: x")
+    assert (refused.value.status, refused.value.message.isascii()) == (400, True)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"",
+        b"X",
+        b": y",
+        b"X : y",
+        b" X: y",
+        b"X\t: y",
+        b"X: y\n",
+        b"X: y\nZ: y",
+        b"X: \ry",
+        b"X: y\x00",
+        b"X: y\x7f",
+        b"X: \xe6\x9c\xa8",
+        b"X\xe6: y",
+        b"(X): y",
+        b"X: " + b"y" * 8190,
+        b"X: y\r\n folded",
+        b"X: y\r\n\tfolded",
+    ],
+)
+def test_headers_that_are_none(header: bytes) -> None:
+    """A name that is a token, a colon right behind it, and a value in printable ASCII; on a line of its own."""
+    with pytest.raises(GatewayRefusal) as refused:
+        parse(LINE + b"\r\n" + header)
+    assert (refused.value.status, refused.value.message.isascii()) == (400, True)
+
+
+def test_too_many_headers() -> None:
+    """As many as there may be, and one more."""
+    most = b"\r\n".join([LINE, *[b"X: y"] * http_request.HEADERS])
+    assert parse(most).headers == {"x": ("y",) * http_request.HEADERS}
+    with pytest.raises(GatewayRefusal):
+        parse(most + b"\r\nX: y")
+
+
+def test_a_head() -> None:
+    """Names count in any case, values without the spaces around them, the target as it is."""
+    head = parse(b"POST /v1.44/a%2e?b=c%0a#d HTTP/1.1\r\nHost:x\r\nCONTENT-length: \t12 \r\nA: \r\na: b:c d")
+    assert (head.method, head.target) == ("POST", "/v1.44/a%2e?b=c%0a#d")
+    assert head.headers == {"host": ("x",), "content-length": ("12",), "a": ("", "b:c d")}
+    assert (head.length(), head.has_body, head.single("Host", "")) == (12, True, "x")
+    with pytest.raises(GatewayRefusal):
+        head.single("A", "")
+
+
+@pytest.mark.parametrize("length", ["", "-1", "+1", "01", "1 ", "1,1", "0x1", "1e1", "1" * 19, "\u0661"])
+def test_lengths_that_are_none(length: str) -> None:
+    """One spelling of each number."""
+    head = http_request.Head("POST", "/", {"content-length": (length,)})
+    with pytest.raises(GatewayRefusal):
+        head.length()
+
+
+@given(
+    st.binary(max_size=200)
+    | st.lists(st.sampled_from([LINE, b"X: y", b"\r\n", b"\n", b" ", b":", b"\x80"])).map(b"".join)
+)
+def test_whatever_is_sent_is_refused_or_read_back_the_same(sent: bytes) -> None:
+    """What is taken has one reading: written out again, it is taken again, as the same."""
+    head = result_or_refusal(lambda: parse(sent))
+    if isinstance(head, Refusal):
+        return
+    lines = [f"{name}: {value}" for name, values in head.headers.items() for value in values]
+    again = parse("\r\n".join([f"{head.method} {head.target} HTTP/1.1", *lines]).encode("ascii"))
+    assert again == head
+
+
+def test_in_pieces(ends: Ends) -> None:
+    """A byte at a time is as good as at once; what comes behind the body stays where it is."""
+    client, ours = ends
+    incoming = Incoming(ours, SystemClock())
+
+    def send() -> None:
+        for byte in b"POST /x HTTP/1.1\r\nContent-Length: 3\r\n\r\nabcGET /":
+            client.send(bytes([byte]))
+
+    sending = threading.Thread(target=send)
+    sending.start()
+    head = incoming.head()
+    assert (head.target, incoming.method, incoming.unread) == ("/x", "POST", True)
+    assert incoming.body(head.length()) == b"abc"
+    assert incoming.unread is False
+    sending.join()
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET", LINE + b"\r\n", LINE + b"\r\nHost: x\r\n\r"])
+def test_a_client_that_leaves_early(ends: Ends, sent: bytes) -> None:
+    """There is nobody to answer."""
+    client, ours = ends
+    client.sendall(sent)
+    client.close()
+    with pytest.raises(Gone):
+        Incoming(ours, SystemClock()).head()
+
+
+def test_a_client_that_leaves_within_its_body(ends: Ends) -> None:
+    """Half a body is none."""
+    client, ours = ends
+    client.sendall(b"POST /x HTTP/1.1\r\nContent-Length: 3\r\n\r\nab")
+    client.shutdown(socket.SHUT_WR)
+    incoming = Incoming(ours, SystemClock())
+    head = incoming.head()
+    with pytest.raises(GatewayRefusal) as refused:
+        incoming.body(head.length())
+    assert refused.value.status == 408
+
+
+def test_pieces_do_not_put_off_the_deadline() -> None:
+    """A second passes at each look at the clock: after ten pieces it is over, for the head and for the body."""
+
+    class Trickling:
+        sent = 0
+
+        def settimeout(self, _: float) -> None:
+            pass
+
+        def recv(self, _: int) -> bytes:
+            self.sent += 1
+            return b"X"
+
+    incoming = Incoming(trickling := Trickling(), TickingClock())  # type: ignore[arg-type] # all that is asked of it
+    with pytest.raises(Gone):
+        incoming.head()
+    assert trickling.sent == int(http_request.HEAD_SECONDS) - 1
+    with pytest.raises(GatewayRefusal):
+        incoming.body(1000)
+    assert trickling.sent == int(http_request.HEAD_SECONDS + http_request.BODY_SECONDS) - 2
+
+
+def test_a_head_that_does_not_end(ends: Ends) -> None:
+    """Is refused once it is too long, however fast it comes."""
+    client, ours = ends
+    sending = threading.Thread(target=_send, args=(client, b"X" * (http_request.HEAD_BYTES + http_request.PIECE_BYTES)))
+    sending.start()
+    with pytest.raises(GatewayRefusal, match="too long"):
+        Incoming(ours, SystemClock()).head()
+    ours.close()
+    sending.join()
+
+
+def test_what_is_not_read_is_bounded(ends: Ends) -> None:
+    """A client that never stops sending is let go of after so many bytes."""
+    client, ours = ends
+    sending = threading.Thread(target=_send, args=(client, bytes(3 * http_request.UNREAD_BYTES)))
+    sending.start()
+    Incoming(ours, FakeClock()).read_out()  # a clock that stands still: it is not the time that ends it
+    assert sending.is_alive()
+    ours.close()
+    sending.join()
+
+
+def _send(client: socket.socket, data: bytes) -> None:
+    try:
+        client.sendall(data)
+    except OSError:
+        return
