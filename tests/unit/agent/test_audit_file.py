@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 from agent_stage import SECRET, until
+from crowd import Meeting
 from fake_edges import FakeClock
 from hubwarden_agent.audit import AuditFile, Entry
 from hubwarden_agent.audit_segments import Segments
@@ -475,6 +476,27 @@ class TestThreads:
             await asyncio.gather(*tasks, *map(asyncio.wrap_future, (first, *others)))
         assert flushes == [1, 41]
         assert _whole(path)
+
+    def test_a_line_that_is_put_while_others_are_taken(self, make: Make, path: Path) -> None:
+        """It is among them, or among the next ones, and never between."""
+        file, meeting = make().file, Meeting()
+
+        class Slow(list[Any]):
+            def append(self, line: object) -> None:
+                meeting.wait()
+                super().append(line)
+
+        file._put = Slow()
+        with ThreadPoolExecutor(2) as threads:
+            putting = threads.submit(BlockingAudit(file).intent, ENTRY)
+
+            def take() -> None:
+                meeting.wait()
+                file.flush()
+
+            threads.submit(take).result(10)
+            putting.result(10)
+        assert len(_lines(path)) == 1
 
     async def test_many_at_once(self, make: Make, path: Path) -> None:
         """Intents, outcomes and refusals of threads and tasks: every line whole, every one there, one chain."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
+from crowd import at_once
 from fake_edges import FakeClock
 from hubwarden_agent.budgets import Window, check_together, spend_together
 from hubwarden_agent.errors import Reason, Refusal
@@ -158,3 +161,13 @@ def test_what_is_left_comes_back(clock: FakeClock) -> None:
     assert (window.left("alice"), window.left("bob")) == (1, 2)
     clock.advance(3600)
     assert window.left("alice") == 2
+
+
+def test_threads_never_spend_more_together(clock: FakeClock) -> None:
+    """However they meet: as much as there is, and what is given back is there again."""
+    for _ in range(100):
+        window, other = Window(parse_rate("3/hour"), clock), Window(parse_rate("5/hour"), clock)
+        refused = at_once(8, partial(spend_together, (window, "x"), (other, "")))
+        assert (refused.count(None), other.left("")) == (3, 2)
+        at_once(3, partial(window.give_back, "x"))
+        assert window.left("x") == 3

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
+from crowd import Meeting, at_once
 from hubwarden_agent.errors import Reason, Refusal
 from hubwarden_agent.locks import UserLocks
 from hubwarden_agent.names import Username
@@ -51,4 +54,30 @@ def test_whatever_ends_the_body_frees_the_lock(end: type[BaseException] | BaseEx
     locks = UserLocks()
     with pytest.raises(BaseException), locks.hold(ALICE):  # noqa: B017, PT011 - any end at all
         raise end
+    locks.check(ALICE)
+
+
+def test_never_two_threads_at_once() -> None:
+    """Two that look at the same moment: one holds it, and the other is refused."""
+    meeting = Meeting()
+
+    class Looked(Username):
+        def __hash__(self) -> int:
+            meeting.wait()
+            return 1
+
+    locks, holding = UserLocks(), threading.Semaphore(0)
+
+    def attempt() -> None:
+        with locks.hold(Looked("alice")):
+            holding.acquire(timeout=5)  # until the other was refused
+
+    def other() -> None:
+        try:
+            attempt()
+        except Refusal:
+            holding.release()
+            raise
+
+    assert sorted(map(str, at_once(2, other))) == ["None", Reason.OPERATION_IN_PROGRESS]
     locks.check(ALICE)

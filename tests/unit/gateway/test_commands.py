@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
+import threading
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +13,7 @@ from typing import Any
 
 import pytest
 from fake_engine import FakeEngine
-from gateway_stage import IMAGE, POLICY, GatewayStage, Reply, gateway, spawner_body
+from gateway_stage import IMAGE, POLICY, GatewayStage, Reply, gateway, spawner_body, until
 from hubwarden_agent.engine.port import EngineError
 from hubwarden_agent.errors import Reason
 from hubwarden_agent.gateway import commands
@@ -121,6 +123,18 @@ async def test_a_ticket_is_good_once_and_nothing_else_is_one(stage: GatewayStage
     assert (await post(stage, f"/exec/{identifier}/start", START)).status == 200
     assert (await post(stage, f"/exec/{identifier}/start", START)).status == 404
     assert [name for name, _ in fake.calls] == ["run_in_container"]
+
+
+async def test_a_ticket_is_good_once_however_many_use_it(stage: GatewayStage, fake: FakeEngine) -> None:
+    """At the same time: one runs, to the others there is no such exec."""
+    bought = await ticket(stage)
+    release = stage.engine.hold["run_in_container"] = threading.Event()
+    asked = [asyncio.create_task(post(stage, f"/exec/{bought}/start", START)) for _ in range(8)]
+    await until(lambda: sum(one.done() for one in asked) == 7)
+    release.set()
+    replies = [await one for one in asked]
+    assert sorted(reply.status for reply in replies) == [200] + [404] * 7
+    assert len(fake.commands) == 1
 
 
 async def test_the_oldest_tickets_are_forgotten(stage: GatewayStage) -> None:

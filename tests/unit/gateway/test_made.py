@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from crowd import at_once
 from fake_engine import FakeEngine
 from gateway_stage import POLICY, GatewayStage, gateway, spawner_body
 from hubwarden_agent.engine.port import Conflict, ContainerState
@@ -42,6 +44,21 @@ class TestMemory:
         for _ in range(2):
             made.forget(container.id)
         assert made.get(container.id.value) is None
+
+    def test_threads_note_and_forget_at_once(self) -> None:
+        """There are never more than there may be, and none is lost that was noted last."""
+        made, numbers = Made(3), itertools.count()
+
+        def attempt() -> None:
+            for _ in range(500):
+                container = owned(next(numbers))
+                made.note(container)
+                made.get(container.id.value)
+                made.forget(container.id)
+                made.note(container)
+
+        assert at_once(8, attempt) == [None] * 8
+        assert len(made._containers) == 3
 
 
 @pytest.fixture

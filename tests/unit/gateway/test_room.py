@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
+from crowd import Meeting, at_once
 from hubwarden_agent.errors import Reason, Refusal
 from hubwarden_agent.gateway.room import Room
 
@@ -51,7 +52,7 @@ class Create:
 @pytest.fixture
 def threads() -> Iterator[ThreadPoolExecutor]:
     """For creates at the same time."""
-    with ThreadPoolExecutor(64) as threads:
+    with ThreadPoolExecutor(4) as threads:
         yield threads
 
 
@@ -120,25 +121,42 @@ def test_whoever_is_done_does_not_wait_for_a_count(threads: ThreadPoolExecutor) 
         one.result(PATIENCE)
 
 
-def test_many_creates_at_once(threads: ThreadPoolExecutor) -> None:
-    """Fifty threads, room for seven: seven are made, whatever way they meet."""
-    for _ in range(20):
-        engine, meeting, made = Engine(), threading.Barrier(50), list[int]()
+def test_many_creates_at_once() -> None:
+    """Room for seven: seven are made, whatever way they meet; and what they held is free again when they failed."""
+    for _ in range(50):
+        engine, made = Engine(), list[int]()
         room = Room(engine.count, 7, "max_containers")
 
-        def attempt(
-            room: Room = room, engine: Engine = engine, meeting: threading.Barrier = meeting, made: list[int] = made
-        ) -> None:
-            meeting.wait(PATIENCE)
+        def attempt(room: Room = room, engine: Engine = engine, made: list[int] = made) -> None:
             with room.for_more():
                 made.append(1)
                 engine.existing = len(made)
 
-        ends = [threads.submit(attempt) for _ in range(50)]
-        failures = [end.exception(PATIENCE) for end in ends]
-        assert len(made) == 7
-        assert sum(failure is None for failure in failures) == 7
-        assert {failure.reason for failure in failures if isinstance(failure, Refusal)} == {Reason.TOO_BUSY}
+        refused = at_once(20, attempt)
+        assert (refused.count(None), len(made)) == (7, 7)
+        assert set(refused) == {None, Reason.TOO_BUSY}
+        assert room._reserved == 0
+
+
+@pytest.mark.parametrize("where", ["__radd__", "__rsub__"])
+def test_two_that_end_at_once(where: str) -> None:
+    """What each of them held is given back, and what each has made is counted."""
+    meeting = Meeting()
+
+    def met(self: int, other: int) -> int:
+        meeting.wait()
+        return other + int(self) if where == "__radd__" else other - int(self)
+
+    number = type("Number", (int,), {where: met})(1)
+    room = Room(lambda: 0, 10, "max_containers")
+    room._ceiling = 0
+
+    def attempt() -> None:
+        with room.for_more(number):
+            pass
+
+    assert at_once(2, attempt) == [None, None]
+    assert (room._reserved, room._ceiling) == (0, 2)
 
 
 def test_far_from_the_maximum_the_engine_is_asked_once() -> None:
