@@ -127,7 +127,7 @@ def main() -> None:
     socket = start()
     with workbench(socket, base_image("busybox", socket)) as bench, tempfile.TemporaryDirectory() as directory:
         engine = bench.client.version()["Version"]
-        names = ("grpcio", "docker", "protobuf", "prometheus-client", "aiohttp")
+        names = ("grpcio", "docker", "protobuf", "prometheus-client")
         versions = ", ".join(f"{name} {version(name)}" for name in names)
         print(f"Python {platform.python_version()}, Docker {engine}, {versions}")
         (Path(directory) / "calls").mkdir()

@@ -224,8 +224,8 @@ def main() -> None:
         workbench(socket, base_image("busybox", socket)) as bench,
         tempfile.TemporaryDirectory() as directory,
     ):
-        names = ", ".join(f"{name} {version(name)}" for name in ("docker", "aiohttp"))
-        print(f"Python {platform.python_version()}, Docker {bench.client.version()['Version']}, {names}")
+        engine = bench.client.version()["Version"]
+        print(f"Python {platform.python_version()}, Docker {engine}, docker-py {version('docker')}")
         extra = policy(bench.image, users.tag)
         bare = shell(bench.image)
         with (
