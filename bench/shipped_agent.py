@@ -24,7 +24,7 @@ BOUNDS: dict[str, Any] = {
     "security_opt": ["no-new-privileges"],
     "mem_limit": "512m",
     "memswap_limit": "512m",
-    "pids_limit": 256,
+    "pids_limit": 384,
     "tmpfs": {"/tmp": "mode=1777,size=16m,noexec,nosuid,nodev"},  # noqa: S108 - the container's own
 }
 

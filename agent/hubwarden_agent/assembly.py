@@ -85,6 +85,7 @@ class Agent:
             group = group_id(listen.socket_group)
             servers = [await serve_agent(self.service, listen.unix, listen.socket_mode, group)]
             if self.gateway is not None:
+                stack.push_async_callback(asyncio.to_thread, self.gateway.stop)
                 self.gateway.start(bound_socket(listen.gateway, listen.socket_mode, group))
             if listen.metrics:
                 stack.push_async_callback(asyncio.to_thread, self._serve_metrics(group).stop)
@@ -115,9 +116,9 @@ class Agent:
         async with asyncio.TaskGroup() as group:
             for server in servers:
                 group.create_task(server.stop(DRAIN_SECONDS))
-            if self.gateway is not None:
-                group.create_task(asyncio.to_thread(self.gateway.stop))
-        return await self.runner.drain(max(0.0, give_up - asyncio.get_running_loop().time()))
+            answered = group.create_task(asyncio.to_thread(self.gateway.stop)) if self.gateway is not None else None
+        drained = await self.runner.drain(max(0.0, give_up - asyncio.get_running_loop().time()))
+        return drained and (answered is None or answered.result())
 
 
 def assemble(

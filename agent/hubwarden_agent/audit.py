@@ -15,6 +15,7 @@ import datetime as dt
 import logging
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from contextvars import Context
 from dataclasses import dataclass, field, fields
 from typing import Any, Self
 
@@ -100,9 +101,11 @@ class AuditFile:
         self._unrecorded = 0
         self._owed: list[Line] = []
         self._put: list[Line] = []
+        self._numbered = 0  # lines that were put, over all
+        self._settled = 0  # of these, how many were written or refused
+        self._busy = False  # somebody writes
         self._closed = False
-        self._putting = threading.Lock()
-        self._writing = threading.Lock()
+        self._turn = threading.Condition()
 
     def history(self) -> Iterator[Past]:
         """What is on disk, the newest first. Only before anything is recorded: files change under it otherwise."""
@@ -123,7 +126,7 @@ class AuditFile:
 
     def denied(self, entry: Entry, reason: Reason) -> Line | None:
         """Put that something was refused, unless that was too often. A line says how many before it were left out."""
-        with self._putting:
+        with self._turn:
             try:
                 self._denials.spend("")
             except Refusal:
@@ -132,25 +135,44 @@ class AuditFile:
             unrecorded, self._unrecorded = self._unrecorded, 0
         return self._take(Line(self._line(entry, "denied", "denied", reason.value, unrecorded=unrecorded), "a refusal"))
 
-    def flush(self) -> None:
-        """Write what was put: all of it, or nothing. Whoever flushes at the same time waits, and may find it done."""
-        with self._writing:
-            with self._putting:
-                put, self._put = self._put, []
-            if put:
-                self._write(put)
+    @property
+    def numbered(self) -> int:
+        """How many lines were put by now: what to `flush` up to."""
+        return self._numbered
+
+    def flush(self, up_to: int | None = None) -> None:
+        """See that what was put is written: all of it, or nothing.
+
+        One thread writes at a time, for all; the others wait until their lines are among those that were written.
+
+        Args:
+            up_to: how many lines this is about, by default all that were put by now.
+        """
+        with self._turn:
+            wanted = self._numbered if up_to is None else up_to
+            while self._busy and self._settled < wanted:
+                self._turn.wait()
+            if self._settled >= wanted:
+                return
+            self._busy = True
+            put, self._put, settled = self._put, [], self._numbered
+        try:
+            self._write(put)
+        finally:
+            with self._turn:
+                self._busy, self._settled = False, settled
+                self._turn.notify_all()
 
     def close(self) -> None:
         """Write what was put and what is owed, then close the files: what comes later is not recorded."""
-        with self._putting:
+        with self._turn:
             self._closed = True
-        self.flush()
-        with self._writing:
-            if self._owed:
-                self._write([])
-            if self._owed:
-                _log.error("audit: %d outcomes are lost", len(self._owed))
-            self._segments.close()
+        self.flush()  # and from here on nobody else has anything to write
+        if self._owed:
+            self._write([])
+        if self._owed:
+            _log.error("audit: %d outcomes are lost", len(self._owed))
+        self._segments.close()
 
     def _line(
         self, entry: Entry, phase: str, result: str = "", reason: str = "", duration_ms: int | None = None, **more: Any
@@ -167,11 +189,12 @@ class AuditFile:
         return {"time": time, **first, **ended, **more}
 
     def _take(self, line: Line) -> Line:
-        with self._putting:
+        with self._turn:
             if not self._closed:
                 self._put.append(line)
+                self._numbered += 1
                 return line
-        _not_recorded([line], OSError("the audit is closed"))
+        _not_recorded([line], OSError("the audit is closed; the next start goes on from the intent"))
         return line
 
     def _write(self, put: Sequence[Line]) -> None:
@@ -179,7 +202,8 @@ class AuditFile:
         self._owed += [line for line in put if line.owed]
         lines = [*self._owed, *(line for line in put if not line.owed)]
         try:
-            self._segments.append(line.fields for line in lines)
+            # In nobody's context: what the files log is not about the request of whoever happens to write.
+            Context().run(self._segments.append, [line.fields for line in lines])
         except Exception as error:  # noqa: BLE001 - whatever it is, the lines are not there, and that is what counts
             _not_recorded(put, error)
             return

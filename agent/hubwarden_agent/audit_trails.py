@@ -95,7 +95,7 @@ class AsyncAudit:
     def _flushed(self) -> asyncio.Future[None]:
         loop = asyncio.get_running_loop()
         try:
-            return asyncio.shield(loop.run_in_executor(self._thread, self.file.flush))
+            return asyncio.shield(loop.run_in_executor(self._thread, self.file.flush, self.file.numbered))
         except RuntimeError:  # it was closed; so was the file, and nothing waits to be written
             closed = loop.create_future()
             closed.set_result(None)

@@ -49,4 +49,5 @@ class UserLocks:
         try:
             yield
         finally:
-            self._held.remove(username)
+            with self._taking:
+                self._held.remove(username)

@@ -11,11 +11,24 @@ import datetime as dt
 import json
 import logging
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
 request_id: ContextVar[str] = ContextVar("request_id", default="")
-"""Set by whoever begins an operation; tasks inherit it."""
+"""Set by whoever begins an operation; its tasks and its questions to Docker inherit it."""
+
+
+@contextmanager
+def request(identifier: str) -> Iterator[None]:
+    """What is logged in the body belongs to this request."""
+    token = request_id.set(identifier)
+    try:
+        yield
+    finally:
+        request_id.reset(token)
+
 
 anchors = logging.getLogger("hubwarden_agent.audit.anchors")
 """Where each segment of the audit ends."""

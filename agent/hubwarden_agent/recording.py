@@ -95,4 +95,5 @@ async def recorded(
         with ending(clock, lambda refusal, ms: written.append(audit.outcome(entry, refusal, ms, outcome.answer))):
             yield outcome
     finally:
-        await written[0]
+        for outcome_written in written:
+            await outcome_written

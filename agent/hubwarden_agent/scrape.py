@@ -18,6 +18,8 @@ from hubwarden_agent.server import bound_socket
 
 DRAIN_SECONDS = 1.0
 THREADS = 4
+HEAD_SECONDS = 2.0
+"""Prometheus sends its request at once, and by default waits ten seconds for the answer."""
 _CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -37,10 +39,10 @@ def serve_metrics(metrics: Measuring, clock: Clock, address: str, mode: int, gro
 
     def show(incoming: Incoming) -> Answer:
         try:
-            head = incoming.head()
+            head = incoming.head(HEAD_SECONDS)
         except GatewayRefusal as refusal:
             return Answer(refusal.status, content_type=_CONTENT_TYPE)
-        if (head.method, head.target) != ("GET", "/metrics"):
+        if (head.method, head.target.partition("?")[0]) != ("GET", "/metrics"):
             return Answer(404, content_type=_CONTENT_TYPE)
         return Answer(200, metrics.text().decode(), _CONTENT_TYPE)
 

@@ -143,7 +143,7 @@ async def test_the_agent_goes_away_while_a_server_runs(
     spawner = spawn()
     await spawner.start()
 
-    async def fail(_: object) -> None:
+    def fail(_: object) -> None:
         raise RuntimeError("a mistake")
 
     monkeypatch.setattr(spawn_stage.engine, "container", fail)

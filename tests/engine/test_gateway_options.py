@@ -128,7 +128,7 @@ async def test_images_are_pulled_by_tag_and_digest(
     """`pull_policy`: the engine is asked for the policy's own spelling. Here it has no registry, so the start fails."""
     pulled: list[str] = []
 
-    async def pull(reference: str) -> None:
+    def pull(reference: str) -> None:
         pulled.append(reference)
         raise PortNotFound("there is no registry")
 

@@ -16,7 +16,7 @@ from typing import TypeVar
 from hubwarden_agent.clock import Clock
 from hubwarden_agent.engine import docker_archive, docker_json
 from hubwarden_agent.engine.docker_http import DockerApi, lines, translated
-from hubwarden_agent.engine.port import Container, ContainerSpec, Image, NotFound, Volume, VolumeSize
+from hubwarden_agent.engine.port import Container, ContainerSpec, EngineUnavailable, Image, NotFound, Volume, VolumeSize
 from hubwarden_agent.names import ContainerId, ContainerName, VolumeName
 
 MAKING_AT_ONCE = 16
@@ -27,6 +27,8 @@ API_THAT_SIZES_VOLUMES = (1, 42)
 """Before it, Docker cannot count volumes without images, containers and build cache."""
 
 Result = TypeVar("Result")
+
+_NOBODY_WAITS = nullcontext()
 
 
 class DockerCalls:
@@ -54,7 +56,12 @@ class DockerCalls:
         self._timed = timed
         self._quick = DockerApi(socket, timeout, timeout)
         self.patient = DockerApi(socket, slow_timeout, timeout)
+        self._closed = False
         self._making = threading.BoundedSemaphore(MAKING_AT_ONCE)
+
+    def close(self) -> None:
+        """Ask nothing more, also for whoever waits for a turn. What Docker was asked for, Docker goes on with."""
+        self._closed = True
 
     def ping(self) -> None:
         """See `BlockingEngine.ping`."""
@@ -88,7 +95,7 @@ class DockerCalls:
 
     def start_container(self, container: ContainerId) -> None:
         """See `BlockingEngine.start_container`."""
-        with self._making, self._asking():
+        with self._asking(self._making):
             self.patient.post("containers", container.value, "start")
 
     def stop_container(self, container: ContainerId, stop_timeout: int) -> None:
@@ -104,7 +111,7 @@ class DockerCalls:
     def create_container(self, spec: ContainerSpec) -> ContainerId:
         """See `BlockingEngine.create_container`."""
         body = docker_json.create_body(spec)
-        with self._making, self._asking():
+        with self._asking(self._making):
             return ContainerId(self.patient.post("containers", "create", body=body, name=spec.name.value)["Id"])
 
     def run_in_container(self, container: ContainerId, command: tuple[str, ...], seconds: float) -> int | None:
@@ -169,8 +176,10 @@ class DockerCalls:
             return None if shown["Running"] else int(shown["ExitCode"])
 
     @contextmanager
-    def _asking(self) -> Iterator[None]:
-        with self._timed(), translated():
+    def _asking(self, turn: AbstractContextManager[object] = _NOBODY_WAITS) -> Iterator[None]:
+        with self._timed(), turn, translated():
+            if self._closed:
+                raise EngineUnavailable("the agent ends")
             yield
 
 

@@ -41,6 +41,7 @@ class DockerEngine:
 
     def close(self) -> None:
         """Ask nothing more. What Docker was asked for, Docker goes on with."""
+        self._calls.close()
         for threads in (self._quick, self._slow, self._counting):
             threads.shutdown(wait=False, cancel_futures=True)
         self._helpers.close()

@@ -89,7 +89,10 @@ class _Front:
             Gone: there is nobody to answer.
         """
         deed = Deed(str(uuid.uuid4()))
-        log_context.request_id.set(deed.request_id)
+        with log_context.request(deed.request_id):
+            return self._handle(incoming, deed)
+
+    def _handle(self, incoming: Incoming, deed: Deed) -> Answer:
         asked = "something that is no HTTP"
         try:
             head = incoming.head()

@@ -67,7 +67,7 @@ class Creation:
             new_volumes = volumes.check_plain(self._engine, plan.spec.mounts)
             with self._room.for_more(), self._volume_room.for_more(new_volumes), self._recorder.acting(deed):
                 identifier = self._created(plan.spec)
-        self._made.note(Owned(identifier, name.value, plan.username, plan.server_name, plan.spec.mounts))
+            self._made.note(Owned(identifier, name.value, plan.username, plan.server_name, plan.spec.mounts))
         return json_answer(201, {"Id": identifier.value, "Warnings": []})
 
     def _count_volumes(self) -> int:

@@ -94,27 +94,33 @@ class Incoming:
     def __init__(self, connection: socket.socket, clock: Clock) -> None:
         self._connection = connection
         self._clock = clock
-        self._received = b""
+        self._received = bytearray()
         self.method = ""
         self.unread = True
 
-    def head(self) -> Head:
+    def head(self, seconds: float | None = None) -> Head:
         """The request's line and headers.
+
+        Args:
+            seconds: how long they may take to arrive; by default `HEAD_SECONDS`.
 
         Raises:
             Gone: they did not arrive.
             GatewayRefusal: 400; they are not HTTP as it is spoken here.
         """
-        until = self._clock.monotonic() + HEAD_SECONDS
+        until = self._clock.monotonic() + (HEAD_SECONDS if seconds is None else seconds)
+        end = -1
         try:
-            while (end := self._received.find(_END)) < 0:
-                if len(self._received) > HEAD_BYTES:
-                    raise _malformed("is too long")
+            while end < 0 and len(self._received) <= HEAD_BYTES:
+                searched = max(0, len(self._received) - len(_END))
                 self._receive(until)
+                end = self._received.find(_END, searched)
         except OSError as error:
             raise Gone from error
-        head = parse(self._received[:end])
-        self._received = self._received[end + len(_END) :]
+        if not 0 <= end <= HEAD_BYTES:
+            raise _malformed("is too long")
+        head = parse(bytes(self._received[:end]))
+        del self._received[: end + len(_END)]
         self.method = head.method
         self.unread = head.has_body
         return head
@@ -132,14 +138,14 @@ class Incoming:
         except OSError as error:
             raise GatewayRefusal("hubwarden: the body did not arrive", status=refusals.TIMED_OUT) from error
         self.unread = False
-        return self._received[:length]
+        return bytes(self._received[:length])
 
     def read_out(self) -> None:
         """Take what the client still sends, and forget it: closed before it has been read, its answer may be lost."""
         until, left = self._clock.monotonic() + UNREAD_SECONDS, UNREAD_BYTES
         try:
             while left > 0:
-                self._received = b""
+                self._received.clear()
                 self._receive(until)
                 left -= len(self._received)
         except OSError:

@@ -21,7 +21,7 @@ from hubwarden_agent.gateway.deeds import Answer
 from hubwarden_agent.gateway.http_request import Gone, Incoming
 
 Handler = Callable[[Incoming], Answer]
-"""Answers a request; may raise `Gone`, and nothing else."""
+"""Answers a request. It may raise `Gone`; whatever else it raises is logged, and nobody is answered."""
 
 SEND_SECONDS = 10.0
 """How long a client may take to take its answer."""
@@ -69,43 +69,53 @@ class Listener:
         """Begin to listen.
 
         Raises:
-            OSError: the socket cannot listen.
-            RuntimeError: there are not so many threads to be had.
+            OSError: the socket cannot listen, or there are not so many threads to be had.
         """
         self._bound = bound
         bound.settimeout(None)
         bound.listen(QUEUE)
         for number in range(self._number):
             thread = threading.Thread(target=self._serve, args=(bound,), name=f"http-{number}", daemon=True)
-            thread.start()
+            try:
+                thread.start()
+            except RuntimeError as error:
+                raise OSError(f"{error}: {number} of {self._number}") from error
             self._threads.append(thread)
 
-    def stop(self) -> None:
-        """Take no more connections, finish what runs, and let go of the rest. Blocks."""
-        if self._bound is None:
-            return
+    def stop(self) -> bool:
+        """Take no more connections, finish what runs, and let go of the rest. Blocks.
+
+        Returns:
+            whether all that ran has ended.
+        """
+        if self._bound is None or self._stopping.is_set():
+            return not any(thread.is_alive() for thread in self._threads)
         self._stopping.set()
         self._bound.shutdown(socket.SHUT_RDWR)  # which ends every accept
+        self._bound.close()  # and lets go of whoever waits in its queue
         with self._changing:
             for connection in self._connections:  # whoever has not sent a request by now will not
                 _shut(connection)
         give_up_at = self._clock.monotonic() + self._drain_seconds
         for thread in self._threads:
             thread.join(max(0.0, give_up_at - self._clock.monotonic()))
-        self._bound.close()
+        return not any(thread.is_alive() for thread in self._threads)
 
     def _serve(self, bound: socket.socket) -> None:
         """What every thread does."""
         while not self._stopping.is_set():
             try:
                 connection, _ = bound.accept()
-            except OSError as error:
+            except Exception as error:  # noqa: BLE001 - a thread that ends serves nobody any more
                 if not self._stopping.is_set():
-                    _log.error("cannot take a connection: %s", error)
+                    _log.error("cannot take a connection: %r", error)
                     self._stopping.wait(RETRY_SECONDS)
                 continue
-            with connection, self._kept(connection):
-                self._answer(connection)
+            try:
+                with connection, self._kept(connection):
+                    self._answer(connection)
+            except Exception:  # noqa: BLE001 - as above
+                _log.exception("a connection failed unforeseen")
 
     @contextmanager
     def _kept(self, connection: socket.socket) -> Iterator[None]:
@@ -132,8 +142,6 @@ class Listener:
                 incoming.read_out()
         except (Gone, OSError):
             pass  # there is nobody to answer
-        except Exception:  # noqa: BLE001 - a thread that ends serves nobody any more
-            _log.exception("a connection failed unforeseen")
         finally:
             self._answered()
 

@@ -4,7 +4,7 @@ What holds here: what is counted is made through the gateway, so `ceiling` (what
 tried since) plus `reserved` (what is being created) is never below what came of it. (What is adopted is counted with
 the others; it only becomes more while an old Hub still holds the raw socket, until the next count.) Only when that
 reaches the maximum is the engine asked again: a count can take a call a container, and no create should wait for 200.
-Whoever wants room while another counts waits for that count; whoever is done does not.
+Whoever has no room while another counts waits for that count; whoever has, or is done, does not.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ class Room:
         self._key = key
         self._ceiling = maximum
         self._reserved = 0
+        self._ended = 0
         self._counting = threading.Lock()
         self._changing = threading.Lock()
 
@@ -44,14 +45,8 @@ class Room:
         Raises:
             GatewayRefusal: 429; there would be more than there may be.
         """
-        with self._counting:
-            if self._too_many(number):
-                self._count_again()
-            if self._too_many(number):
-                message = f"hubwarden: there are as many as the policy allows (spawn.{self._key})"
-                raise GatewayRefusal(message, Reason.TOO_BUSY, retry_after=RETRY_SECONDS)
-            with self._changing:
-                self._reserved += number
+        if not self._reserve(number):
+            self._reserve_after_a_count(number)
         try:
             yield
         finally:
@@ -59,14 +54,24 @@ class Room:
             with self._changing:
                 self._reserved -= number
                 self._ceiling += number
+                self._ended += number
 
-    def _too_many(self, number: int) -> bool:
+    def _reserve(self, number: int) -> bool:
         with self._changing:
-            return number > 0 and self._ceiling + self._reserved + number > self._maximum
+            if number > 0 and self._ceiling + self._reserved + number > self._maximum:
+                return False
+            self._reserved += number
+            return True
 
-    def _count_again(self) -> None:
-        """What ended while the engine counted is counted by us as well: the engine may not have seen it yet."""
-        reserved = self._reserved
-        counted = self._count()
-        with self._changing:
-            self._ceiling = counted + reserved - self._reserved
+    def _reserve_after_a_count(self, number: int) -> None:
+        with self._counting:
+            if self._reserve(number):  # another has counted meanwhile
+                return
+            # What ends while the engine counts is counted by us as well: the engine may not have seen it yet.
+            ended = self._ended
+            counted = self._count()
+            with self._changing:
+                self._ceiling = counted + self._ended - ended
+            if not self._reserve(number):
+                message = f"hubwarden: there are as many as the policy allows (spawn.{self._key})"
+                raise GatewayRefusal(message, Reason.TOO_BUSY, retry_after=RETRY_SECONDS)

@@ -19,6 +19,7 @@ import pytest
 from agent_stage import SECRET, until
 from crowd import Meeting
 from fake_edges import FakeClock
+from hubwarden_agent import log_context
 from hubwarden_agent.audit import AuditFile, Entry
 from hubwarden_agent.audit_segments import Segments
 from hubwarden_agent.audit_trails import AsyncAudit, BlockingAudit
@@ -469,13 +470,53 @@ class TestThreads:
             await until(lambda: flushes == [1])
             others = [threads.submit(blocking.intent, ENTRY) for _ in range(20)]
             tasks = [asyncio.create_task(audit.intent(ENTRY)) for _ in range(20)]
-            await until(lambda: len(audit.file._put) == 40)
+            await until(lambda: audit.file.numbered == 41)
             assert not any(one.done() for one in others)
             assert not any(task.done() for task in tasks)
             flushing.set()
             await asyncio.gather(*tasks, *map(asyncio.wrap_future, (first, *others)))
         assert flushes == [1, 41]
         assert _whole(path)
+
+    async def test_a_crowd_that_never_ends_shares_flushes(self, make: Make) -> None:
+        """Sixteen threads and sixteen tasks, deed after deed: nobody flushes for lines that are on disk already."""
+        flushes = list[int]()
+
+        def fsync(descriptor: int) -> None:
+            flushes.append(descriptor)
+            time.sleep(0.005)  # a disk
+
+        audit = make(fsync=fsync)
+        blocking, deeds = BlockingAudit(audit.file), 10
+
+        def in_a_thread() -> None:
+            for _ in range(deeds):
+                blocking.intent(ENTRY)
+                blocking.outcome(ENTRY, None, 1)
+                blocking.flush()
+
+        async def on_the_loop() -> None:
+            for _ in range(deeds):
+                await audit.intent(ENTRY)
+                await audit.outcome(ENTRY, None, 1)
+
+        with ThreadPoolExecutor(16) as threads:
+            ends = [threads.submit(in_a_thread) for _ in range(16)]
+            await asyncio.gather(*(on_the_loop() for _ in range(16)), *map(asyncio.wrap_future, ends))
+        lines = 32 * deeds * 2
+        assert lines / len(flushes) > 5, len(flushes)
+
+    def test_what_the_files_log_is_nobodys(self, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+        """An anchor says nothing of the request in whose thread it happens to be written."""
+        seen = list[str]()
+        audit = make(max_bytes=1)
+        monkeypatch.setattr(anchors, "info", lambda *_, **__: seen.append(log_context.request_id.get()))
+        with log_context.request("an-id"):
+            for _ in range(3):
+                BlockingAudit(audit.file).intent(ENTRY)
+            assert log_context.request_id.get() == "an-id"
+        assert seen == ["", ""]
+        assert log_context.request_id.get() == ""
 
     def test_a_line_that_is_put_while_others_are_taken(self, make: Make, path: Path) -> None:
         """It is among them, or among the next ones, and never between."""

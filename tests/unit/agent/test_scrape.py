@@ -35,6 +35,7 @@ def test_over_a_unix_socket(tmp_path: Path) -> None:
         assert stat.S_IMODE(path.stat().st_mode) == 0o660
         status, text = _asked(_unix(path), "/metrics")
         assert (status, "hubwarden_docker_up" in text) == (200, True)
+        assert _asked(_unix(path), "/metrics?module=x")[0] == 200
         assert _asked(_unix(path), "/") == (404, "")
         assert _asked(_unix(path), "/metrics", method="POST") == (404, "")
         assert _asked(_unix(path), "/metrics HTTP/1.0 ") == (400, "")

@@ -205,6 +205,25 @@ def test_a_head_that_does_not_end(ends: Ends) -> None:
     sending.join()
 
 
+@pytest.mark.parametrize("pieces", [1, 3])
+def test_a_head_is_too_long_however_it_comes(pieces: int) -> None:
+    """At once or in pieces: the bound is the same, and what fits it is read."""
+    for size, fits in ((http_request.HEAD_BYTES, True), (http_request.HEAD_BYTES + 1, False)):
+        client, ours = socket.socketpair()
+        with client, ours:
+            lines = [LINE, *[b"X: " + b"y" * 5000] * 6]
+            lines.append(b"X: " + b"y" * (size - len(b"\r\n".join(lines)) - 5))
+            data = b"\r\n".join(lines) + b"\r\n\r\n"
+            assert len(data) == size + 4
+            for start in range(0, len(data), -(-len(data) // pieces)):
+                client.sendall(data[start : start + -(-len(data) // pieces)])
+            if fits:
+                assert len(Incoming(ours, SystemClock()).head().headers["x"]) == 7
+            else:
+                with pytest.raises(GatewayRefusal, match="too long"):
+                    Incoming(ours, SystemClock()).head()
+
+
 def test_what_is_not_read_is_bounded(ends: Ends) -> None:
     """A client that never stops sending is let go of after so many bytes."""
     client, ours = ends

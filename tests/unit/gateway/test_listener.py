@@ -75,25 +75,25 @@ def listener(slow: Slow, threads: int = 2, drain_seconds: float = PATIENCE) -> L
 
 def test_a_running_request_is_finished(bound: socket.socket, slow: Slow) -> None:
     """And its answer arrives; whoever comes later finds no listener."""
-    serving = listener(slow)
+    serving, path = listener(slow), bound.getsockname()
     serving.start(bound)
     asking = client(bound, REQUEST)
     assert slow.begun.acquire(timeout=PATIENCE)
     with ThreadPoolExecutor(1) as threads:
         stopping = threads.submit(serving.stop)
-        refused = False
+        refused = 0
         for _ in range(3000):  # until it no longer listens
-            try:
-                client(bound).close()
-            except ConnectionRefusedError:
-                refused = True
+            with socket.socket(socket.AF_UNIX) as late:
+                refused = late.connect_ex(path)
+            if refused:
                 break
             time.sleep(0.01)
-        assert refused
+        assert refused == errno.ECONNREFUSED
         assert not stopping.done()
         slow.may_end.set()
         assert rest(asking).endswith(b"done")
-        stopping.result(PATIENCE)
+        assert stopping.result(PATIENCE) is True
+        assert serving.stop() is True  # once more changes nothing
 
 
 def test_a_request_that_does_not_end_is_given_up(bound: socket.socket, slow: Slow) -> None:
@@ -102,7 +102,7 @@ def test_a_request_that_does_not_end_is_given_up(bound: socket.socket, slow: Slo
     serving.start(bound)
     with client(bound, REQUEST):
         assert slow.begun.acquire(timeout=PATIENCE)
-        serving.stop()
+        assert serving.stop() is False
         assert not slow.may_end.is_set()
 
 
@@ -129,7 +129,7 @@ def until_taken(serving: Listener) -> None:
 
 def test_a_listener_that_never_started_can_be_stopped(slow: Slow) -> None:
     """The gateway is off by default."""
-    listener(slow).stop()
+    assert listener(slow).stop() is True
 
 
 def test_there_are_never_more_at_once_than_threads(bound: socket.socket, slow: Slow) -> None:
@@ -211,6 +211,58 @@ def test_a_client_that_never_takes_its_answer(bound: socket.socket, monkeypatch:
             time.sleep(0.01)
         assert not serving._connections
     serving.stop()
+
+
+def test_whoever_waits_in_the_queue_at_the_end_is_told_at_once(bound: socket.socket, slow: Slow) -> None:
+    """Not only once the running requests are done."""
+    serving = listener(slow, threads=1)
+    serving.start(bound)
+    first, queued = client(bound, REQUEST), client(bound, REQUEST)
+    assert slow.begun.acquire(timeout=PATIENCE)
+    with ThreadPoolExecutor(1) as threads:
+        stopping = threads.submit(serving.stop)
+        with queued, pytest.raises(ConnectionResetError):
+            queued.recv(1)
+        assert not stopping.done()
+        slow.may_end.set()
+        assert rest(first).endswith(b"done")
+        assert stopping.result(PATIENCE)
+
+
+def test_no_thread_to_be_had(bound: socket.socket, slow: Slow, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The start fails, and those that were started end with the listener."""
+    started, start = list[threading.Thread](), threading.Thread.start
+
+    def refuse(thread: threading.Thread) -> None:
+        if len(started) == 2:
+            raise RuntimeError("can't start new thread")
+        started.append(thread)
+        start(thread)
+
+    serving = listener(slow, threads=3)
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(OSError, match="2 of 3"):
+            serving.start(bound)
+    assert serving.stop() is True
+    assert not any(thread.is_alive() for thread in started)
+
+
+def test_whatever_follows_an_answer_a_thread_serves_the_next(
+    bound: socket.socket, slow: Slow, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Also when that fails in a way that nobody foresaw."""
+
+    def fail() -> None:
+        raise MemoryError
+
+    slow.may_end.set()
+    serving = Listener(slow.answer, SystemClock(), 1, PATIENCE, fail)
+    serving.start(bound)
+    for _ in range(3):
+        assert rest(client(bound, REQUEST)).endswith(b"done")
+    serving.stop()
+    assert caplog.text.count("unforeseen") == 3
 
 
 def test_what_follows_an_answer_follows_it_always(bound: socket.socket) -> None:

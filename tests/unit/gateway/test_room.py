@@ -105,32 +105,62 @@ def test_what_ends_while_the_engine_counts_is_counted(threads: ThreadPoolExecuto
     assert engine.existing == 1
 
 
-def test_whoever_is_done_does_not_wait_for_a_count(threads: ThreadPoolExecutor) -> None:
-    """And whoever wants room meanwhile waits for that count, and makes none of its own."""
+def test_a_count_holds_up_whoever_has_no_room(threads: ThreadPoolExecutor) -> None:
+    """They wait for it, and make none of their own that it has made needless. Who is done, or needs none, goes on."""
     engine = Engine()
-    room = Room(engine.count, 1, "max_containers")
+    room = Room(engine.count, 4, "max_volumes")
     first = Create(threads, room, engine)
     assert first.begun.wait(PATIENCE)
+    for _ in range(3):
+        create(room, engine)
+    engine.existing = 0  # they were removed
     engine.answer.clear()
-    waiting = [threads.submit(refused, room, engine) for _ in range(2)]
+    engine.counting.clear()
+    waiting = [threads.submit(create, room, engine) for _ in range(2)]
+    assert engine.counting.wait(PATIENCE)
+    with room.for_more(0):
+        pass
     first.may_end.set()
     first.end.result(PATIENCE)
     assert not any(one.done() for one in waiting)
+    asked = engine.asked
     engine.answer.set()
     for one in waiting:
         one.result(PATIENCE)
+    assert engine.asked == asked
+
+
+def test_a_smaller_one_that_fits_during_a_count_is_counted(threads: ThreadPoolExecutor) -> None:
+    """Three volumes do not fit without a count, one does: what was made of it meanwhile is not forgotten."""
+    engine = Engine()
+    room = Room(engine.count, 4, "max_volumes")
+    create(room, engine)
+    create(room, engine)
+    engine.existing = 1  # one was removed
+    engine.answer.clear()
+    engine.counting.clear()
+    three = threads.submit(_three, room, engine)
+    assert engine.counting.wait(PATIENCE)
+    create(room, engine)
+    engine.answer.set()
+    assert isinstance(three.exception(PATIENCE), Refusal)
+    assert engine.existing == 2
+
+
+def _three(room: Room, engine: Engine) -> None:
+    with room.for_more(3):
+        engine.existing += 3
 
 
 def test_many_creates_at_once() -> None:
     """Room for seven: seven are made, whatever way they meet; and what they held is free again when they failed."""
     for _ in range(50):
-        engine, made = Engine(), list[int]()
-        room = Room(engine.count, 7, "max_containers")
+        made = list[int]()
+        room = Room(made.__len__, 7, "max_containers")
 
-        def attempt(room: Room = room, engine: Engine = engine, made: list[int] = made) -> None:
+        def attempt(room: Room = room, made: list[int] = made) -> None:
             with room.for_more():
                 made.append(1)
-                engine.existing = len(made)
 
         refused = at_once(20, attempt)
         assert (refused.count(None), len(made)) == (7, 7)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 from gateway_stage import result_or_refusal
@@ -38,6 +41,8 @@ from hypothesis import strategies as st
         pytest.param(b'{"a": 1,}', id="trailing comma"),
         pytest.param(b"[" * 9 + b"]" * 9, id="nine deep"),
         pytest.param(b"[" * 100_000, id="very deep"),
+        pytest.param(b"[" + b"1," * strict_json.MAX_VALUES + b"1]", id="too many items"),
+        pytest.param(b"[" + b"{}," * (strict_json.MAX_VALUES // 2) + b"1]", id="too many objects"),
         pytest.param(b'{"a":' * 50_000, id="very deep objects"),
     ],
 )
@@ -52,6 +57,34 @@ def test_refused(data: bytes) -> None:
 def test_brackets_in_text_are_no_depth() -> None:
     """Only structure counts as depth."""
     assert strict_json.loads(b'["' + b"[{" * 100 + b'\\"["]') == ["[{" * 100 + '"[']
+
+
+def test_as_many_values_as_there_may_be() -> None:
+    """The bound itself is allowed, and what is in a text does not count."""
+    assert len(strict_json.loads(b"[" + b"1," * (strict_json.MAX_VALUES - 1) + b"1]")) == strict_json.MAX_VALUES
+    assert strict_json.loads(b'["' + b"[,{" * strict_json.MAX_VALUES + b'"]')
+
+
+def test_one_document_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many threads have one: what parsing takes does not add up. A refused one gives its turn back."""
+    inside, most = list[int](), list[int]()
+    parse = json.loads
+
+    def parsed(*data: Any, **how: Any) -> Any:
+        inside.append(1)
+        most.append(len(inside))
+        time.sleep(0.001)
+        inside.pop()
+        return parse(*data, **how)
+
+    monkeypatch.setattr(json, "loads", parsed)
+    with ThreadPoolExecutor(8) as threads:
+        ends = list(
+            threads.map(lambda data: result_or_refusal(lambda: strict_json.loads(data)), [b"[1]", b"[1", b"x"] * 8)
+        )
+    assert ends[0] == [1]
+    assert [type(end) for end in ends] == [list, GatewayRefusal, GatewayRefusal] * 8
+    assert max(most) == 1
 
 
 def test_eight_deep_is_fine() -> None:
