@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
+import select
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -72,7 +73,7 @@ class Listener:
             OSError: the socket cannot listen, or there are not so many threads to be had.
         """
         self._bound = bound
-        bound.settimeout(None)
+        bound.settimeout(0)
         bound.listen(QUEUE)
         for number in range(self._number):
             thread = threading.Thread(target=self._serve, args=(bound,), name=f"http-{number}", daemon=True)
@@ -91,31 +92,44 @@ class Listener:
         if self._bound is None or self._stopping.is_set():
             return not any(thread.is_alive() for thread in self._threads)
         self._stopping.set()
-        self._bound.shutdown(socket.SHUT_RDWR)  # which ends every accept
-        self._bound.close()  # and lets go of whoever waits in its queue
+        self._bound.shutdown(socket.SHUT_RDWR)  # which wakes every thread that waits
+        _let_go(self._bound)
         with self._changing:
             for connection in self._connections:  # whoever has not sent a request by now will not
                 _shut(connection)
         give_up_at = self._clock.monotonic() + self._drain_seconds
         for thread in self._threads:
             thread.join(max(0.0, give_up_at - self._clock.monotonic()))
+        self._bound.close()
         return not any(thread.is_alive() for thread in self._threads)
 
     def _serve(self, bound: socket.socket) -> None:
-        """What every thread does."""
-        while not self._stopping.is_set():
-            try:
-                connection, _ = bound.accept()
-            except Exception as error:  # noqa: BLE001 - a thread that ends serves nobody any more
-                if not self._stopping.is_set():
-                    _log.error("cannot take a connection: %r", error)
-                    self._stopping.wait(RETRY_SECONDS)
-                continue
-            try:
-                with connection, self._kept(connection):
-                    self._answer(connection)
-            except Exception:  # noqa: BLE001 - as above
-                _log.exception("a connection failed unforeseen")
+        """What every thread does.
+
+        Each waits for connections in an epoll of its own, exclusively: the kernel wakes the first that is idle, so that
+        the same few threads do nearly all the work, and do it warm. An accept that blocks would wake them in turns.
+        """
+        with select.epoll() as ready:
+            ready.register(bound, select.EPOLLIN | select.EPOLLEXCLUSIVE)
+            while not self._stopping.is_set():
+                ready.poll()
+                try:
+                    self._take(bound)
+                except Exception:  # noqa: BLE001 - a thread that ends serves nobody any more
+                    _log.exception("a connection failed unforeseen")
+
+    def _take(self, bound: socket.socket) -> None:
+        try:
+            connection, _ = bound.accept()
+        except BlockingIOError:  # another thread was sooner
+            return
+        except OSError as error:
+            if not self._stopping.is_set():
+                _log.error("cannot take a connection: %s", error)
+                self._stopping.wait(RETRY_SECONDS)
+            return
+        with connection, self._kept(connection):
+            self._answer(connection)
 
     @contextmanager
     def _kept(self, connection: socket.socket) -> Iterator[None]:
@@ -161,6 +175,13 @@ def encoded(answer: Answer, date: dt.datetime, *, without_text: bool = False) ->
     lines = [f"HTTP/1.1 {answer.status} {HTTPStatus(answer.status).phrase}"]
     lines += (f"{name}: {value}" for name, value in (headers | dict(answer.headers)).items())
     return "\r\n".join([*lines, "", ""]).encode("ascii") + (b"" if without_text else text)
+
+
+def _let_go(bound: socket.socket) -> None:
+    """Close whoever waits in the queue of a socket that takes no more."""
+    with suppress(OSError):
+        while True:
+            bound.accept()[0].close()
 
 
 def _shut(connection: socket.socket) -> None:
