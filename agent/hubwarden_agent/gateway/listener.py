@@ -69,14 +69,19 @@ class Listener:
     def start(self, bound: socket.socket) -> None:
         """Begin to listen.
 
+        Each thread waits for connections in an epoll of its own, exclusively: the kernel wakes the first that is idle,
+        so that the same few do nearly all the work, and do it warm. An accept that blocks would wake them in turns.
+
         Raises:
-            OSError: the socket cannot listen, or there are not so many threads to be had.
+            OSError: the socket cannot listen, or there are not so many threads or descriptors to be had.
         """
         self._bound = bound
         bound.settimeout(0)
         bound.listen(QUEUE)
         for number in range(self._number):
-            thread = threading.Thread(target=self._serve, args=(bound,), name=f"http-{number}", daemon=True)
+            ready = select.epoll()
+            ready.register(bound, select.EPOLLIN | select.EPOLLEXCLUSIVE)
+            thread = threading.Thread(target=self._serve, args=(bound, ready), name=f"http-{number}", daemon=True)
             try:
                 thread.start()
             except RuntimeError as error:
@@ -103,14 +108,9 @@ class Listener:
         self._bound.close()
         return not any(thread.is_alive() for thread in self._threads)
 
-    def _serve(self, bound: socket.socket) -> None:
-        """What every thread does.
-
-        Each waits for connections in an epoll of its own, exclusively: the kernel wakes the first that is idle, so that
-        the same few threads do nearly all the work, and do it warm. An accept that blocks would wake them in turns.
-        """
-        with select.epoll() as ready:
-            ready.register(bound, select.EPOLLIN | select.EPOLLEXCLUSIVE)
+    def _serve(self, bound: socket.socket, ready: select.epoll) -> None:
+        """What every thread does."""
+        with ready:
             while not self._stopping.is_set():
                 ready.poll()
                 try:
