@@ -127,3 +127,24 @@ async def test_so_many_creates_and_starts_at_once_and_no_more(tmp_path: Path, si
         await asyncio.gather(stopping, starting, creating)
     assert len(silent.asked) == 2 * at_once + 1
     engine.close()
+
+
+async def test_nothing_is_asked_after_the_end(tmp_path: Path, silent: Silent) -> None:
+    """Not even by who waited for a turn by then: the agent ends, and nobody would record what comes of it."""
+    engine = WholeDockerEngine(f"unix://{tmp_path}/docker.sock", timeout=600, slow_timeout=600, slow_threads=1)
+    silent.answering.set()
+    await engine.start_container(CONTAINER)
+    silent.asked.clear()
+    silent.answering.clear()
+    under_way = asyncio.gather(*(engine.start_container(CONTAINER) for _ in range(MAKING_AT_ONCE)))
+    await until(lambda: len(silent.asked) == MAKING_AT_ONCE)
+    waiting = asyncio.ensure_future(engine.create_container(SPEC))
+    engine.close()
+    silent.answering.set()
+    async with asyncio.timeout(BOUND):
+        await under_way
+        with pytest.raises(EngineUnavailable, match="ends"):
+            await waiting
+        with pytest.raises(EngineUnavailable, match="ends"):
+            await engine.start_container(CONTAINER)
+    assert len(silent.asked) == MAKING_AT_ONCE

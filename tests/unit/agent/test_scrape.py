@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 from fake_edges import FakeClock
-from hubwarden_agent import config
+from hubwarden_agent import config, scrape
 from hubwarden_agent.clock import SystemClock
+from hubwarden_agent.gateway import http_request
 from hubwarden_agent.metrics import Metrics
 from hubwarden_agent.scrape import serve_metrics
 
@@ -39,6 +40,22 @@ def test_over_a_unix_socket(tmp_path: Path) -> None:
         assert _asked(_unix(path), "/") == (404, "")
         assert _asked(_unix(path), "/metrics", method="POST") == (404, "")
         assert _asked(_unix(path), "/metrics HTTP/1.0 ") == (400, "")
+    finally:
+        listener.stop()
+
+
+def test_whoever_says_nothing_is_let_go_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Soon: there are few threads, and Prometheus does not wait for long. As many as there are, and then a scrape."""
+    monkeypatch.setattr(scrape, "HEAD_SECONDS", 0.05)
+    path = tmp_path / "metrics.sock"
+    listener = scrape.serve_metrics(Metrics(FakeClock()), SystemClock(), f"unix://{path}", 0o660, None)
+    silent = [_unix(path) for _ in range(scrape.THREADS)]
+    try:
+        for one in silent:
+            one.settimeout(http_request.HEAD_SECONDS / 2)
+            with one:
+                assert one.recv(1) == b""
+        assert _asked(_unix(path), "/metrics")[0] == 200
     finally:
         listener.stop()
 
