@@ -28,7 +28,7 @@ from hubwarden_agent.server import SERVICE, AlreadyRunning, locked
 HEALTHCHECK_SECONDS = 5.0
 MAX_SLOW_THREADS = 128
 """Changes that the RPCs ask Docker for at once; the rest wait. All threads together, the gateway's too, stay below
-compose.yml's pids_limit: 223 of ours, and gRPC's, of which there are 20 at most here and 20 in a healthcheck."""
+compose.yml's pids_limit: 287 of ours, and gRPC's, of which there are 20 at most here and 20 in a healthcheck."""
 
 _log = logging.getLogger(__name__)
 

@@ -30,8 +30,8 @@ from hubwarden_agent.measuring import Measuring
 from hubwarden_agent.names import Names
 from hubwarden_agent.spawn_policy import SpawnPolicy
 
-THREADS = 64
-"""Requests at once, slow stops and pulls among them. DockerSpawner has one worker thread, and so one request."""
+THREADS = 128
+"""Requests at once; `deeds.CHANGES_AT_ONCE` of them may change something. DockerSpawner has one worker thread."""
 
 MAX_BODY_BYTES = 256 * 1024
 """DockerSpawner's create is about 4 KiB; the environment is what could make it large."""

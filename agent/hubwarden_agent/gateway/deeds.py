@@ -7,6 +7,7 @@ a refusal is recorded exactly once, as the outcome of an intent or else as denie
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -21,6 +22,11 @@ from hubwarden_agent.names import ServerName, Username
 from hubwarden_agent.recording import ending
 
 CLIENT = "gateway"
+
+CHANGES_AT_ONCE = 112
+"""Fewer than there are threads: however many servers ignore their stop, there is one for whoever only looks."""
+
+BUSY_RETRY_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,19 +88,25 @@ class Recorder:
     def __init__(self, audit: BlockingAuditTrail, clock: Clock) -> None:
         self._audit = audit
         self._clock = clock
+        self._free = threading.BoundedSemaphore(CHANGES_AT_ONCE)
 
     @contextmanager
     def acting(self, deed: Deed) -> Iterator[None]:
         """Run the body between an intent and an outcome, which no answer waits for: none of the gateway's is repeated.
 
         Raises:
-            Refusal: `AUDIT_UNAVAILABLE` before the body ran, or as `recording.ending`.
+            Refusal: `TOO_BUSY` or `AUDIT_UNAVAILABLE` before the body ran, or as `recording.ending`.
         """
-        deed.acted = True
-        entry = deed.entry()
-        self._audit.intent(entry)
-        with ending(self._clock, partial(self._audit.outcome, entry)):
-            yield
+        if not self._free.acquire(blocking=False):
+            raise Refusal(Reason.TOO_BUSY, retry_after=BUSY_RETRY_SECONDS)
+        try:
+            deed.acted = True
+            entry = deed.entry()
+            self._audit.intent(entry)
+            with ending(self._clock, partial(self._audit.outcome, entry)):
+                yield
+        finally:
+            self._free.release()
 
     def denied(self, deed: Deed, refusal: Refusal, *, reading: bool) -> None:
         """Record a refusal, unless it is an outcome already, or a look at what may be looked at but is not there.

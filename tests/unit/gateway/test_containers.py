@@ -6,12 +6,15 @@ import asyncio
 import datetime as dt
 import threading
 from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
 from fake_engine import FakeEngine
-from gateway_stage import GatewayStage, until
+from gateway_stage import GatewayStage, gateway, until
+from hubwarden_agent.engine import docker_engine
 from hubwarden_agent.engine.port import Conflict, Container, ContainerState, EngineError, NotFound, PublishedPort
 from hubwarden_agent.errors import Reason
+from hubwarden_agent.gateway import app, deeds
 from hubwarden_agent.gateway.refusals import LOCKED_MESSAGE
 from hubwarden_agent.names import Username
 
@@ -187,6 +190,33 @@ async def test_a_stop_holds_the_lock_until_it_ends(stage: GatewayStage, fake: Fa
     release.set()
     await until(lambda: stage.audit.phases()[-1] == ("outcome", None))
     assert (await stage.request("POST", target)).status == 204
+
+
+async def test_there_is_always_a_thread_for_whoever_only_looks(
+    fake: FakeEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As many stops as there may be, none of which ends: one more is refused and may come back, an inspect answers."""
+    monkeypatch.setattr(deeds, "CHANGES_AT_ONCE", 3)
+    users = ("a", "b", "c", "d")
+    containers = [fake.add_container(f"jupyterlab-{user}", labels=labels(user)) for user in users]
+    async with gateway(fake, tmp_path) as stage:
+        release = stage.engine.hold["stop_container"] = threading.Event()
+        stops = [
+            asyncio.create_task(stage.request("POST", f"/v1.44/containers/{one.id}/stop")) for one in containers[:3]
+        ]
+        await until(lambda: len(fake.calls) == 3)
+        refused = await stage.request("POST", f"/v1.44/containers/{containers[3].id}/stop")
+        assert (refused.status, refused.headers["retry-after"]) == (429, "1")
+        assert (await stage.request("GET", f"/v1.44/containers/{containers[3].id}/json")).status == 200
+        release.set()
+        assert [(await stop).status for stop in stops] == [204] * 3
+        assert (await stage.request("POST", f"/v1.44/containers/{containers[3].id}/stop")).status == 204
+        assert ("denied", Reason.TOO_BUSY) in stage.audit.phases()
+
+
+def test_fewer_may_change_something_than_there_are_threads() -> None:
+    """By as many as Docker has ever been asked with at once by those who only look."""
+    assert app.THREADS - deeds.CHANGES_AT_ONCE >= docker_engine.QUICK_THREADS
 
 
 async def test_changes_act_on_the_id_and_leave_a_record(
