@@ -138,7 +138,9 @@ class Incoming:
         except OSError as error:
             raise GatewayRefusal("hubwarden: the body did not arrive", status=refusals.TIMED_OUT) from error
         self.unread = False
-        return bytes(self._received[:length])
+        del self._received[length:]
+        body, self._received = bytes(self._received), bytearray()  # or it would be there twice while it is answered
+        return body
 
     def read_out(self) -> None:
         """Take what the client still sends, and forget it: closed before it has been read, its answer may be lost."""
