@@ -21,9 +21,17 @@ def test_no_tool_is_imported_by_what_serves() -> None:
 
 
 def test_what_is_turned_off_is_not_loaded() -> None:
-    """No HTTP server, Prometheus or compressor unless it is turned on; never what only the tests have."""
-    unused = {"aiohttp", "prometheus_client", "wsgiref", "http.server", "zstandard", "importlib.metadata"}
-    never = {"docker", "requests", "urllib3", "certifi", "charset_normalizer", "limits"}
+    """No gateway, Prometheus or compressor but when it is on; never an HTTP library, or what only tests have."""
+    unused = {
+        "hubwarden_agent.gateway",
+        "hubwarden_agent.scrape",
+        "prometheus_client",
+        "wsgiref",
+        "http.server",
+        "zstandard",
+        "importlib.metadata",
+    }
+    never = {"aiohttp", "multidict", "yarl", "docker", "requests", "urllib3", "certifi", "charset_normalizer", "limits"}
     for served, absent in (("", unused | never), (", hubwarden_agent.gateway.app, hubwarden_agent.metrics", never)):
         script = (
             f"import sys, hubwarden_agent.cli, hubwarden_agent.serving{served}; print({absent!r} & set(sys.modules))"
