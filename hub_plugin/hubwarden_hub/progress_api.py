@@ -51,8 +51,12 @@ class ProgressHandler(OperationHandler):
     """A stream of events about one operation."""
 
     async def tell(self, operation: Operation[Any], at_end: dict[str, Any]) -> None:
-        """Send every phase from the present one to the end; `at_end` is added to the event of a success."""
+        """Send every phase from the present one to the end, each once; `at_end` is added to the event of a success."""
+        told: Phase | None = None
         async for _phase in self._with_pauses(operation.phases()):
+            if operation.phase is told:  # it had moved on before it was told, and so was told then
+                continue
+            told = operation.phase
             event = standing(operation, for_admin=self.acts_for_everybody)
             await self.send(event | at_end if "ready" in event else event)
 

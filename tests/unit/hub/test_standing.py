@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 from hubwarden_hub.commands import Home, RequestId, Restarted
 from hubwarden_hub.errors import AgentError, Reason
 from hubwarden_hub.operations import Operation, Phase
-from hubwarden_hub.progress_api import standing
+from hubwarden_hub.progress_api import ProgressHandler, standing
 from hubwarden_hub.restart import RestartOutcome
 
 MOMENT = datetime(2026, 1, 1, tzinfo=UTC)
@@ -50,3 +51,35 @@ async def test_what_was_done_is_ready_if_the_server_answers(outcome: RestartOutc
     told = standing(operation, for_admin=False)
     assert (told["phase"], told["ready"]) == ("done", ready)
     assert "failed" not in told
+
+
+class _Hasty(Operation[None]):
+    """Has moved on, each time, before anybody was told of the phase that began."""
+
+    async def phases(self) -> AsyncIterator[Phase]:
+        following = iter([Phase.CHECKING, Phase.STOPPING])
+        async for phase in super().phases():
+            if phase is not Phase.DONE:
+                moved_to = next(following, None)
+                self.enter(moved_to) if moved_to else self.succeed(None)
+            yield phase
+
+
+class _Told(ProgressHandler):
+    """Keeps the events."""
+
+    acts_for_everybody = False
+
+    def __init__(self) -> None:
+        self.events: list[dict[str, Any]] = []
+
+    async def send(self, event: dict[str, Any]) -> None:
+        self.events.append(event)
+
+
+async def test_a_phase_is_told_once() -> None:
+    """Also when the next one begins between a phase's beginning and its telling."""
+    told = _Told()
+    await told.tell(_Hasty(RequestId.new()), {"url": "/"})
+    assert [event["phase"] for event in told.events] == ["checking", "stopping", "done"]
+    assert [event.get("url") for event in told.events] == [None, None, "/"]
