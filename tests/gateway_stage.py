@@ -16,6 +16,7 @@ from fake_edges import BlockingMemoryAudit, FakeClock, MemoryAudit
 from fake_engine import FakeEngine
 from hubwarden_agent.errors import Refusal
 from hubwarden_agent.gateway.app import build_listener
+from hubwarden_agent.gateway.gateway import Gateway
 from hubwarden_agent.locks import UserLocks
 from hubwarden_agent.metrics import Metrics
 from hubwarden_agent.names import Names, Templates
@@ -75,6 +76,17 @@ class GatewayStage:
     def __post_init__(self) -> None:
         self.blocking_audit = BlockingMemoryAudit(self.audit)
 
+    def gateway(self) -> Gateway:
+        """What answers calls, over this stage's parts."""
+        return Gateway(
+            engine=self.engine,
+            names=self.names,
+            spawn=self.spawn,
+            locks=self.locks,
+            audit=self.blocking_audit,
+            clock=self.clock,
+        )
+
     @property
     def url(self) -> str:
         """What goes into DOCKER_HOST."""
@@ -122,16 +134,7 @@ async def gateway(engine: FakeEngine | WholeDockerEngine, directory: Path, **par
     """Serve a gateway for the body."""
     blocking = FakeBlockingEngine(engine) if isinstance(engine, FakeEngine) else engine.blocking
     stage = GatewayStage(blocking, directory / "docker.sock", **parts)
-    listener = build_listener(
-        engine=stage.engine,
-        names=stage.names,
-        spawn=stage.spawn,
-        locks=stage.locks,
-        audit=stage.blocking_audit,
-        clock=stage.clock,
-        metrics=stage.metrics,
-        drain_seconds=5,
-    )
+    listener = build_listener(stage.gateway(), stage.blocking_audit, stage.clock, stage.metrics, drain_seconds=5)
     bound = socket.socket(socket.AF_UNIX)
     bound.bind(str(stage.path))
     listener.start(bound)

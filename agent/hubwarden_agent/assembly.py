@@ -177,14 +177,7 @@ def _gateway(
     metrics: Measuring,
 ) -> Listener:
     from hubwarden_agent.gateway.app import build_listener  # noqa: PLC0415 - see the top
+    from hubwarden_agent.gateway.gateway import Gateway  # noqa: PLC0415 - as above
 
-    return build_listener(
-        engine=engine,
-        names=names,
-        spawn=settings.spawn,
-        locks=locks,
-        audit=audit,
-        clock=clock,
-        metrics=metrics,
-        drain_seconds=DRAIN_SECONDS,
-    )
+    gateway = Gateway(engine=engine, names=names, spawn=settings.spawn, locks=locks, audit=audit, clock=clock)
+    return build_listener(gateway, audit, clock, metrics, DRAIN_SECONDS)

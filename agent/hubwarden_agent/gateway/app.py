@@ -16,7 +16,6 @@ import uuid
 from hubwarden_agent import log_context
 from hubwarden_agent.audit_trails import BlockingAuditTrail
 from hubwarden_agent.clock import Clock
-from hubwarden_agent.engine.port import BlockingEngine
 from hubwarden_agent.errors import Reason, Refusal
 from hubwarden_agent.gateway import refusals, routes
 from hubwarden_agent.gateway.deeds import Answer, Deed
@@ -25,10 +24,7 @@ from hubwarden_agent.gateway.http_request import Gone, Head, Incoming
 from hubwarden_agent.gateway.listener import Listener
 from hubwarden_agent.gateway.refusals import GatewayRefusal
 from hubwarden_agent.gateway.routes import Call, Operation
-from hubwarden_agent.locks import UserLocks
 from hubwarden_agent.measuring import Measuring
-from hubwarden_agent.names import Names
-from hubwarden_agent.spawn_policy import SpawnPolicy
 
 THREADS = 128
 """Requests at once; `deeds.CHANGES_AT_ONCE` of them may change something. DockerSpawner has one worker thread."""
@@ -48,29 +44,17 @@ _log = logging.getLogger(__name__)
 
 
 def build_listener(
-    *,
-    engine: BlockingEngine,
-    names: Names,
-    spawn: SpawnPolicy,
-    locks: UserLocks,
-    audit: BlockingAuditTrail,
-    clock: Clock,
-    metrics: Measuring,
-    drain_seconds: float,
+    gateway: Gateway, audit: BlockingAuditTrail, clock: Clock, metrics: Measuring, drain_seconds: float
 ) -> Listener:
-    """The gateway, ready to serve.
+    """What serves a gateway.
 
     Args:
-        engine: the container engine.
-        names: shared with the RPCs.
-        spawn: the operator's policy.
-        locks: the users' locks, shared with the RPCs.
-        audit: the same file as the RPCs'.
-        clock: for budgets, durations and deadlines.
+        gateway: answers calls.
+        audit: the gateway's.
+        clock: for deadlines.
         metrics: measures every request.
         drain_seconds: how long running requests may take once it is stopped.
     """
-    gateway = Gateway(engine=engine, names=names, spawn=spawn, locks=locks, audit=audit, clock=clock)
     # An outcome is written once its answer is on its way: it is the audit's already, and the client need not wait.
     return Listener(_Front(gateway, metrics).handle, clock, THREADS, drain_seconds, answered=audit.flush)
 

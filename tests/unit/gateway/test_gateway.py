@@ -3,26 +3,17 @@
 from __future__ import annotations
 
 import pytest
-from fake_edges import BlockingMemoryAudit
 from fake_engine import FakeEngine
 from gateway_stage import GatewayStage, spawner_body
 from hubwarden_agent.errors import Reason, Refusal
 from hubwarden_agent.gateway.deeds import Deed
-from hubwarden_agent.gateway.gateway import Gateway
 from hubwarden_agent.gateway.refusals import STATUS, status_and_message
 from hubwarden_agent.gateway.routes import ROUTES, Call, Operation
 
 
 def test_every_operation_is_answered(stage: GatewayStage) -> None:
     """Each operation is in one of the two tables of who answers: those that take a body, and the others."""
-    gateway = Gateway(
-        engine=stage.engine,
-        names=stage.names,
-        spawn=stage.spawn,
-        locks=stage.locks,
-        audit=BlockingMemoryAudit(stage.audit),
-        clock=stage.clock,
-    )
+    gateway = stage.gateway()
     assert {*gateway._simple, *gateway._with_body} == set(Operation)
     assert {operation for operation in Operation if Call(operation).takes_body} == set(gateway._with_body)
     assert not set(gateway._simple) & set(gateway._with_body)
