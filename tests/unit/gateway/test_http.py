@@ -238,3 +238,13 @@ async def _rest(reader: asyncio.StreamReader) -> bytes:
         return await reader.read()
     except ConnectionResetError:
         return b""
+
+
+async def test_an_answer_to_head_has_no_text(stage: GatewayStage) -> None:
+    """As HTTP has it: the length that a text would have, and nothing behind the headers."""
+    reader, writer = await asyncio.open_unix_connection(str(stage.path))
+    writer.write(b"HEAD /_ping HTTP/1.1\r\nHost: x\r\n\r\n")
+    head, end, text = (await _rest(reader)).partition(b"\r\n\r\n")
+    assert (head.split()[1], end, text) == (b"403", b"\r\n\r\n", b"")
+    assert b"Content-Length: " in head
+    writer.close()
