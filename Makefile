@@ -18,7 +18,7 @@ PYTEST := $(BIN)/python -m pytest
 UV     := $(BIN)/uv
 COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--no-annotate --no-header
-SHELL_FILES := $(wildcard deploy/*.sh deploy/lib/*.sh .ci/run)
+SHELL_FILES := $(wildcard deploy/*.sh deploy/*/*.sh deploy/*/*/*.sh .ci/run)
 PROTO  := hubwarden/v1/agent.proto
 PROTOC = $(BIN)/python -m grpc_tools.protoc -I proto --plugin=protoc-gen-mypy=$(BIN)/protoc-gen-mypy \
 	--plugin=protoc-gen-mypy_grpc=$(BIN)/protoc-gen-mypy_grpc
@@ -30,10 +30,10 @@ help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: ## build and start everything on this machine, and say how to log in
-	deploy/demo.sh up
+	deploy/demo/demo.sh up
 
 demo-down: ## remove exactly what the demo made
-	deploy/demo.sh down
+	deploy/demo/demo.sh down
 
 setup: $(STAMP) ## make .venv with what development and the tests need
 
@@ -73,18 +73,19 @@ test-hub: setup engine $(HUBS:=/setup.stamp) $(NODE)/setup.stamp ## real Jupyter
 # The demo's script, which brings the stack up, stops at what others left on the engine under its users' names.
 test-browser: setup engine .venv-hub4/setup.stamp $(NODE)/setup.stamp ## Chromium against the compose stack, and JupyterHub 4.1
 	deploy/need.sh chromium=chromium
-	deploy/engine.sh empty $(HUBWARDEN_TEST_ENGINE)
+	deploy/offline/engine.sh empty $(HUBWARDEN_TEST_ENGINE)
 	$(PYTEST) tests/browser
 
 engine-empty: engine
-	deploy/engine.sh empty $(HUBWARDEN_TEST_ENGINE)
+	deploy/offline/engine.sh empty $(HUBWARDEN_TEST_ENGINE)
 
 fuzz: setup ## 100,000 requests of every kind against the fake engine, some minutes
 	HUBWARDEN_FUZZ_REQUESTS=100000 $(PYTEST) --timeout 3600 -s tests/unit/agent/test_fuzz.py
 
 engine: ## start the private engine of the tests and load its images
-	deploy/engine.sh start $(HUBWARDEN_TEST_ENGINE)
-	eval "$$(deploy/engine.sh env $(HUBWARDEN_TEST_ENGINE))"; deploy/base-images.sh busybox; deploy/base-images.sh python
+	deploy/offline/engine.sh start $(HUBWARDEN_TEST_ENGINE)
+	eval "$$(deploy/offline/engine.sh env $(HUBWARDEN_TEST_ENGINE))"; \
+		deploy/offline/base-images.sh busybox; deploy/offline/base-images.sh python
 
 lint: setup proto-check ## style, types, shell scripts, generated code
 	$(BIN)/ruff check .
@@ -107,8 +108,8 @@ lock: setup ## lock the dependencies anew, with hashes
 	$(COMPILE) requirements-hub4.in -o requirements-hub4.lock
 	$(COMPILE) requirements-hub5.in -o requirements-hub5.lock
 	$(COMPILE) -c requirements-dev.lock agent/requirements.in -o agent/requirements.lock
-	$(COMPILE) -c requirements-dev.lock deploy/hub/requirements.in -o deploy/hub/requirements.lock
-	$(COMPILE) deploy/user/requirements.in -o deploy/user/requirements.lock
+	$(COMPILE) -c requirements-dev.lock deploy/demo/hub/requirements.in -o deploy/demo/hub/requirements.lock
+	$(COMPILE) deploy/demo/user/requirements.in -o deploy/demo/user/requirements.lock
 
 bench: setup engine $(NODE)/setup.stamp ## measure, against what is measured beside it in the same run
 	$(BIN)/python bench/agent.py

@@ -31,8 +31,8 @@ trap 'exit 130' INT TERM
 # $1: an environment, $2: its engine, $3: its log.
 run() {
   {
-    "$here/engine.sh" start "$2"
-    if [[ $2 != "$first_engine" ]]; then "$here/engine.sh" empty "$2"; fi
+    "$here/offline/engine.sh" start "$2"
+    if [[ $2 != "$first_engine" ]]; then "$here/offline/engine.sh" empty "$2"; fi
     HUBWARDEN_TEST_ENGINE=$2 "$1/bin/python" -m pytest tests/hub -p no:cacheprovider
   } >"$3" 2>&1
 }

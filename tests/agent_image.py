@@ -75,4 +75,4 @@ def built(socket: str, tag: str = TAG, dockerfile: str = "Dockerfile.agent") -> 
 
 def built_user_image(socket: str) -> AbstractContextManager[Image]:
     """The image with the demo's JupyterLab, as `built` has the agent's."""
-    return built(socket, USER_TAG, "deploy/user/Dockerfile")
+    return built(socket, USER_TAG, "deploy/demo/user/Dockerfile")

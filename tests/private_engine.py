@@ -1,6 +1,6 @@
 """The suite's own Docker engine, and what tests need to put things on it.
 
-What holds here: never the machine's own engine, only a private one that `deploy/engine.sh start test` makes (or
+What holds here: never the machine's own engine, only a private one that `deploy/offline/engine.sh start test` makes (or
 `test-1` to `test-9`, by HUBWARDEN_TEST_ENGINE, for suites beside each other): these tests delete volumes. Whatever a
 test makes carries a name of its own and is taken away again.
 """
@@ -19,8 +19,8 @@ import docker  # noqa: TID251 - tests look at the engine behind the agent's back
 from docker.errors import NotFound  # noqa: TID251 - as above
 
 ROOT = Path(__file__).resolve().parent.parent
-ENGINE = ROOT / "deploy" / "engine.sh"
-BASE_IMAGES = ROOT / "deploy" / "base-images.sh"
+ENGINE = ROOT / "deploy" / "offline" / "engine.sh"
+BASE_IMAGES = ROOT / "deploy" / "offline" / "base-images.sh"
 NAME = os.environ.get("HUBWARDEN_TEST_ENGINE", "test")
 
 

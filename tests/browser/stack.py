@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-DEMO = ROOT / "deploy" / "demo.sh"
-ENGINE = ROOT / "deploy" / "engine.sh"
-DEMO_POLICY = ROOT / "deploy" / "agent.toml"
+DEMO = ROOT / "deploy" / "demo" / "demo.sh"
+ENGINE = ROOT / "deploy" / "offline" / "engine.sh"
+DEMO_POLICY = ROOT / "deploy" / "demo" / "agent.toml"
 DEMO_NETWORK = "hubwarden-demo"
 # Of this clone alone: what another clone's killed run left behind is that clone's to remove.
 PROJECT = f"hubwarden-browser-{hashlib.sha256(str(ROOT).encode()).hexdigest()[:8]}"

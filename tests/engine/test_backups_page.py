@@ -55,7 +55,7 @@ class Operator:
 def operator(agent_image: Image, bench: Workbench, tmp_path: Path) -> Iterator[Operator]:
     """The agent of compose.yml, up, with the page's policy; a home with a thesis in it."""
     policy = tmp_path / "agent.toml"
-    policy.write_text((ROOT / "deploy" / "agent.toml").read_text(encoding="utf-8") + POLICY, encoding="utf-8")
+    policy.write_text((ROOT / "deploy" / "demo" / "agent.toml").read_text(encoding="utf-8") + POLICY, encoding="utf-8")
     project = f"hwpage{uuid.uuid4().hex[:8]}"
     environment = {
         "COMPOSE_PROJECT_NAME": project,

@@ -14,5 +14,5 @@ DOCKERS_OWN_WEIGHT = 1024
 def test_the_hub_outweighs_all_servers_that_the_policy_allows() -> None:
     """The Hub has more of the processors than all servers together, so that their boot keeps nobody waiting for it."""
     hub = yaml.safe_load((ROOT / "compose.yml").read_text(encoding="utf-8"))["services"]["hub"]
-    policy = tomllib.loads((ROOT / "deploy" / "agent.toml").read_text(encoding="utf-8"))["spawn"]
+    policy = tomllib.loads((ROOT / "deploy" / "demo" / "agent.toml").read_text(encoding="utf-8"))["spawn"]
     assert hub["cpu_shares"] > DOCKERS_OWN_WEIGHT * policy["max_containers"]

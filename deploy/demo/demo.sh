@@ -12,11 +12,12 @@
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-root=$(dirname "$here")
-# shellcheck source=lib/common.sh
-. "$here/lib/common.sh"
-# shellcheck source=lib/stack.sh
-. "$here/lib/stack.sh"
+root=$(dirname "$(dirname "$here")")
+offline=$root/deploy/offline
+# shellcheck source=../lib/common.sh
+. "$here/../lib/common.sh"
+# shellcheck source=stack.sh
+. "$here/stack.sh"
 
 export COMPOSE_PROJECT_NAME=${COMPOSE_PROJECT_NAME:-hubwarden-demo}
 export HUB_PORT=${HUB_PORT:-8000}
@@ -33,7 +34,7 @@ up() {
   choose_engine
   connect_engine
   refuse_foreign
-  BASE_IMAGE=$("$here/base-images.sh" python)
+  BASE_IMAGE=$("$offline/base-images.sh" python)
   export BASE_IMAGE
   find_socket
   PASSWORD=${HUBWARDEN_DEMO_PASSWORD:-${PASSWORD:-$(new_password)}}
@@ -64,7 +65,7 @@ build() {
     step "building the $service's image (minutes the first time, a second after that)" compose build "$service"
   done
   step "building the users' image (the same)" docker build --network host --build-arg "BASE_IMAGE=$BASE_IMAGE" \
-    --label "hubwarden-demo.project=$COMPOSE_PROJECT_NAME" --file "$root/deploy/user/Dockerfile" --tag "$HUBWARDEN_USER_IMAGE" "$root"
+    --label "hubwarden-demo.project=$COMPOSE_PROJECT_NAME" --file "$root/deploy/demo/user/Dockerfile" --tag "$HUBWARDEN_USER_IMAGE" "$root"
 }
 
 wait_for_hub() {
@@ -93,7 +94,7 @@ answers_http() {
 
 print_login() {
   local hint=''
-  if [[ $ENGINE != machine ]]; then hint="   (to look at it: eval \"\$(deploy/engine.sh env $ENGINE)\")"; fi
+  if [[ $ENGINE != machine ]]; then hint="   (to look at it: eval \"\$(deploy/offline/engine.sh env $ENGINE)\")"; fi
   cat <<EOT
 
 Hubwarden's demo runs:  http://127.0.0.1:$HUB_PORT
@@ -116,7 +117,7 @@ down() {
   remove_users
   step "removing agent, Hub, their volumes and their network" compose down --volumes --remove-orphans
   remove_images
-  if [[ $ENGINE == demo ]]; then "$here/engine.sh" stop demo; fi
+  if [[ $ENGINE == demo ]]; then "$offline/engine.sh" stop demo; fi
   rm -f "$(state_file)"
   say "kept for the next time: programs, base image and build cache (in $(cache_dir) and the engine's own build cache)"
 }

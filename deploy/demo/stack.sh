@@ -8,8 +8,8 @@ set -euo pipefail
 
 PROJECT_LABEL=com.docker.compose.project
 
-# From the script that sources this: its folder, and the repository.
-: "${here:?}" "${root:?}"
+# From the script that sources this: its folder, the repository, and the folder of the private engine.
+: "${here:?}" "${root:?}" "${offline:?}"
 
 # What `up` notes for later runs and for `down`: the engine, the password, and which clone it was.
 state_file() { printf '%s/stacks/%s.env\n' "$(cache_dir)" "$COMPOSE_PROJECT_NAME"; }
@@ -60,8 +60,8 @@ connect_engine() {
     machine_engine_answers || die "this machine's Docker engine does not answer" "start it and try again"
     return 0
   fi
-  "$here/engine.sh" start "$ENGINE"
-  eval "$("$here/engine.sh" env "$ENGINE")"
+  "$offline/engine.sh" start "$ENGINE"
+  eval "$("$offline/engine.sh" env "$ENGINE")"
 }
 
 # Where the engine finds its own socket, for the agent's mount, and the group that the socket has inside a container.
@@ -106,7 +106,7 @@ hub_users_volumes() {
   local data="${COMPOSE_PROJECT_NAME}_hub"
   if docker volume inspect "$data" >/dev/null 2>&1 && docker image inspect "$HUBWARDEN_HUB_IMAGE" >/dev/null 2>&1; then
     docker run --rm --interactive --network none --volume "$data:/srv/jupyterhub" --entrypoint python3 \
-      "$HUBWARDEN_HUB_IMAGE" - <"$here/lib/users_volumes.py"
+      "$HUBWARDEN_HUB_IMAGE" - <"$here/users_volumes.py"
   fi
 }
 

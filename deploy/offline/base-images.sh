@@ -11,8 +11,8 @@
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-# shellcheck source=lib/common.sh
-. "$here/lib/common.sh"
+# shellcheck source=../lib/common.sh
+. "$here/../lib/common.sh"
 
 OFFICIAL=${HUBWARDEN_BASE_IMAGE:-python:3.13-slim-trixie}
 STANDIN=hubwarden-standin/python:3.13-trixie

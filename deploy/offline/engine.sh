@@ -6,7 +6,7 @@
 #   engine.sh stop NAME     stop it, and take its networks down
 #   engine.sh empty NAME    remove every container and volume on a tests' engine, and nothing else
 #   engine.sh socket NAME   print the path of its socket
-#   engine.sh env NAME      print export lines: eval "$(deploy/engine.sh env test)"
+#   engine.sh env NAME      print export lines: eval "$(deploy/offline/engine.sh env test)"
 #
 # NAME: demo, test, or test-1 to test-9; each test also with -hub4 or -hub5 at its end.
 #
@@ -16,8 +16,8 @@
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-# shellcheck source=lib/common.sh
-. "$here/lib/common.sh"
+# shellcheck source=../lib/common.sh
+. "$here/../lib/common.sh"
 # shellcheck source=lib/unpack.sh
 . "$here/lib/unpack.sh"
 # shellcheck source=lib/leftovers.sh
