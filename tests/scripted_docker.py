@@ -17,12 +17,17 @@ VERSION = b'{"ApiVersion": "1.45"}'
 
 
 def answer(content: bytes = b"", status: int = 200, *, chunks: int = 0) -> bytes:
-    """A whole answer; with `chunks`, in pieces of that many bytes."""
+    """A whole answer, as dockerd gives it to a request with `Connection: close`; with `chunks`, in such pieces."""
+    head = b"HTTP/1.1 %d Said\r\nConnection: close\r\n" % status
     if not chunks:
-        return b"HTTP/1.1 %d Said\r\nContent-Length: %d\r\n\r\n%b" % (status, len(content), content)
+        return b"HTTP/1.1 %d Said\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%b" % (
+            status,
+            len(content),
+            content,
+        )
     pieces = [content[begin : begin + chunks] for begin in range(0, len(content), chunks)]
     body = b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in (*pieces, b""))
-    return b"HTTP/1.1 %d Said\r\nTransfer-Encoding: chunked\r\n\r\n%b" % (status, body)
+    return b"%bTransfer-Encoding: chunked\r\n\r\n%b" % (head, body)
 
 
 @dataclass

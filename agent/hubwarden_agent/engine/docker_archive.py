@@ -10,8 +10,8 @@ has a thread of its own; any other may end it early.
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
+import os
 import re
 import secrets
 import socket
@@ -21,7 +21,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
 
-from hubwarden_agent.engine.docker_http import DockerApi, translated
+from docker import APIClient
+
+from hubwarden_agent.engine.docker_client import DockerClients, map_errors
 from hubwarden_agent.engine.port import HELPER_LABEL, HELPER_NAME, HELPERS, EngineError, EngineUnavailable, TooLarge
 from hubwarden_agent.helper import OVER_LIMIT
 from hubwarden_agent.names import VolumeName
@@ -123,11 +125,11 @@ class HelperRun:
     """One helper container, from its making to its removal.
 
     Args:
-        api: the engine's, with the time that the helper has to take or give something.
+        clients: the engine's; the timeout for changes is how long the helper may take or give nothing.
     """
 
-    def __init__(self, api: DockerApi) -> None:
-        self._api = api
+    def __init__(self, clients: DockerClients) -> None:
+        self._clients = clients
         self._ending = threading.Lock()
         self._ended_early = False
         self._connection: socket.socket | None = None
@@ -140,22 +142,23 @@ class HelperRun:
         Raises:
             EngineError: not well, or it was ended early.
         """
-        with translated():
-            remove_helpers(self._api, body["Labels"][HELPER_LABEL], volume)
+        with map_errors():
+            client = self._clients.changing
+            remove_helpers(client, body["Labels"][HELPER_LABEL], volume)
             name = f"hubwarden-helper-{secrets.token_hex(8)}"
-            made = self._api.post("containers", "create", body=body, name=name)["Id"]
+            made = client.create_container_from_config(body, name)["Id"]
         try:
-            with translated():
-                connection = self._attached(made, body["Image"])
+            with map_errors():
+                connection = self._attached(client, made, body["Image"])
             with connection:
-                with translated():
-                    self._api.post("containers", made, "start")
+                with map_errors():
+                    client.start(made)
                 streams = Streams(connection)
                 total = work(streams)
             if self._ended_early:  # its tar may be held up by what nobody reads any more, and not end
                 raise EngineError("a helper was ended early")
-            with translated():
-                status = self._api.post("containers", made, "wait")["StatusCode"]
+            with map_errors():
+                status = client.wait(made)["StatusCode"]
             return judge(status, streams.stderr, total, totals)
         finally:
             self._remove(made)
@@ -168,22 +171,20 @@ class HelperRun:
                 with suppress(OSError):  # it has ended meanwhile
                     self._connection.shutdown(socket.SHUT_RDWR)
 
-    def _attached(self, container: str, image: str) -> socket.socket:
+    def _attached(self, client: APIClient, container: str, image: str) -> socket.socket:
         """Before it starts, or its first bytes are lost."""
-        if self._api.get("containers", container, "json")["Image"] != image:
+        if client.inspect_container(container)["Image"] != image:
             raise EngineError("the helper is of another image than was asked for")
         with self._ending:
             if self._ended_early:
                 raise EngineError("a helper was ended early")
-            self._connection = self._api.upgraded(
-                "containers", container, "attach", stream=1, stdin=1, stdout=1, stderr=1
-            )
+            self._connection = _attach(client, container)
         return self._connection
 
     def _remove(self, container: str) -> None:
         try:
-            with translated():
-                self._api.delete("containers", container, v=1, force=1)
+            with map_errors():
+                self._clients.changing.remove_container(container, v=True, force=True)
         except EngineError as error:
             # It still holds the volume, so nobody removes that; the next run on the volume takes it away.
             _log.warning("a helper stays behind: %s", error)
@@ -210,11 +211,11 @@ class Helpers:
     """Runs helpers, a few at a time.
 
     Args:
-        api: as for `HelperRun`.
+        clients: as for `HelperRun`.
     """
 
-    def __init__(self, api: DockerApi) -> None:
-        self._api = api
+    def __init__(self, clients: DockerClients) -> None:
+        self._clients = clients
         self._threads = ThreadPoolExecutor(HELPERS, "docker-helper")
 
     def close(self) -> None:
@@ -223,7 +224,7 @@ class Helpers:
 
     async def run(self, body: Mapping[str, Any], volume: VolumeName, work: Work, totals: re.Pattern[bytes]) -> int:
         """Run one, in a thread of its own. Cancelled, this ends when the helper is gone."""
-        run = HelperRun(self._api)
+        run = HelperRun(self._clients)
         ended = asyncio.get_running_loop().run_in_executor(self._threads, run.run, body, volume, work, totals)
         try:
             return await asyncio.shield(ended)
@@ -233,9 +234,22 @@ class Helpers:
             raise
 
 
-def remove_helpers(api: DockerApi, scheme: str, volume: VolumeName | None) -> None:
+def _attach(client: APIClient, container: str) -> socket.socket:
+    """A connection that Docker has turned into a container's streams.
+
+    The SDK returns a file that only reads, hence the duplicate. The file has buffered nothing: a container that has not
+    started has no output.
+    """
+    stream = client.attach_socket(container, {"stream": 1, "stdin": 1, "stdout": 1, "stderr": 1})
+    connection = socket.socket(fileno=os.dup(stream.fileno()))
+    connection.settimeout(client.timeout)
+    stream._response.close()  # noqa: SLF001 - or the SDK's own descriptor is left to the garbage collector
+    return connection
+
+
+def remove_helpers(client: APIClient, scheme: str, volume: VolumeName | None) -> None:
     """See `Engine.remove_helpers`. The name is looked at, too: an image can give its containers any label."""
     filters = {"label": [f"{HELPER_LABEL}={scheme}"]} | ({"volume": [volume.value]} if volume else {})
-    for summary in api.get("containers", "json", all=1, filters=json.dumps(filters)):
+    for summary in client.containers(all=True, filters=filters):
         if any(HELPER_NAME.fullmatch(name.removeprefix("/")) for name in summary["Names"]):
-            api.delete("containers", summary["Id"], v=1, force=1)
+            client.remove_container(summary["Id"], v=True, force=True)

@@ -37,7 +37,7 @@ class DockerEngine:
         self._quick = ThreadPoolExecutor(QUICK_THREADS, "docker")
         self._slow = ThreadPoolExecutor(slow_threads, "docker-slow")
         self._counting = ThreadPoolExecutor(1, "docker-sizes")
-        self._helpers = Helpers(calls.patient)
+        self._helpers = Helpers(calls.clients)
 
     def close(self) -> None:
         """Ask nothing more. What Docker was asked for, Docker goes on with."""

@@ -116,7 +116,7 @@ async def test_the_kernels_own_paths(stage: GatewayStage, bench: Workbench, old:
     bodies = ((host, 200), ({**host, key: []}, 404))
     for asked, status in bodies:
         body = {"Image": bench.image, "Env": [f"JUPYTERHUB_USER={old.user}"], "HostConfig": asked}
-        made = api.create_container_from_config(body, old.name)  # type: ignore[no-untyped-call] # the stubs leave it out
+        made = api.create_container_from_config(body, old.name)
         assert (await stage.request("GET", f"/v1.44/containers/{old.name}/json")).status == status
         api.remove_container(made["Id"])
 

@@ -8,33 +8,17 @@ from pathlib import Path
 
 import pytest
 from agent_stage import until
-from hubwarden_agent.engine.docker_calls import MAKING_AT_ONCE
-from hubwarden_agent.engine.port import ContainerSpec, EngineUnavailable
-from hubwarden_agent.names import ContainerId, ContainerName
+from hubwarden_agent.engine.port import EngineUnavailable
+from hubwarden_agent.names import ContainerId
 from whole_engine import WholeDockerEngine
 
 CONTAINER = ContainerId(f"{1:064x}")
-SPEC = ContainerSpec(
-    name=ContainerName("alice"),
-    image="image",
-    labels={},
-    environment=(),
-    command=(),
-    network="bridge",
-    mounts=(),
-    memory=2**26,
-    cpus=1.0,
-    pids=100,
-    auto_remove=False,
-)
 BOUND = 30
 """Seconds for what takes a second or two: far below the patience with a change."""
 ANSWERS = {
     "GET /version": b'{"ApiVersion": "1.45"}',
     "GET /v1.45/volumes": b'{"Volumes": []}',
-    "POST /v1.45/containers/create?name=alice": b'{"Id": "%064x"}' % 1,
     f"POST /v1.45/containers/{CONTAINER.value}/start": b"",
-    f"POST /v1.45/containers/{CONTAINER.value}/stop?t=1": b"",
 }
 
 
@@ -108,43 +92,15 @@ async def test_a_change_has_its_own_patience_once_connected(tmp_path: Path, sile
     engine.close()
 
 
-async def test_so_many_creates_and_starts_at_once_and_no_more(tmp_path: Path, silent: Silent) -> None:
-    """The rest wait for those before them, and a stop waits for none."""
-    engine = WholeDockerEngine(f"unix://{tmp_path}/docker.sock", timeout=600, slow_timeout=600, slow_threads=1)
-    at_once = MAKING_AT_ONCE
-    silent.answering.set()
-    await engine.start_container(CONTAINER)
-    silent.asked.clear()
-    silent.answering.clear()
-    starting = asyncio.gather(*(engine.start_container(CONTAINER) for _ in range(at_once)))
-    creating = asyncio.gather(*(engine.create_container(SPEC) for _ in range(at_once)))
-    await until(lambda: len(silent.asked) == at_once)
-    stopping = asyncio.ensure_future(engine.stop_container(CONTAINER, 1))
-    await until(lambda: any(request.endswith("/stop?t=1") for request in silent.asked))
-    assert len(silent.asked) == at_once + 1
-    silent.answering.set()
-    async with asyncio.timeout(BOUND):
-        await asyncio.gather(stopping, starting, creating)
-    assert len(silent.asked) == 2 * at_once + 1
-    engine.close()
-
-
 async def test_nothing_is_asked_after_the_end(tmp_path: Path, silent: Silent) -> None:
-    """Not even by who waited for a turn by then: the agent ends, and nobody would record what comes of it."""
+    """When the engine is closed, a request under way ends, and each further one is refused without a connection."""
     engine = WholeDockerEngine(f"unix://{tmp_path}/docker.sock", timeout=600, slow_timeout=600, slow_threads=1)
-    silent.answering.set()
-    await engine.start_container(CONTAINER)
-    silent.asked.clear()
-    silent.answering.clear()
-    under_way = asyncio.gather(*(engine.start_container(CONTAINER) for _ in range(MAKING_AT_ONCE)))
-    await until(lambda: len(silent.asked) == MAKING_AT_ONCE)
-    waiting = asyncio.ensure_future(engine.create_container(SPEC))
+    starting = asyncio.ensure_future(engine.start_container(CONTAINER))
+    await until(lambda: silent.asked == ["GET /version"])
     engine.close()
     silent.answering.set()
     async with asyncio.timeout(BOUND):
-        await under_way
-        with pytest.raises(EngineUnavailable, match="ends"):
-            await waiting
-        with pytest.raises(EngineUnavailable, match="ends"):
+        await starting
+        with pytest.raises(EngineUnavailable, match="shutting down"):
             await engine.start_container(CONTAINER)
-    assert len(silent.asked) == MAKING_AT_ONCE
+    assert silent.asked == ["GET /version", f"POST /v1.45/containers/{CONTAINER.value}/start"]

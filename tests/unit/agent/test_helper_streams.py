@@ -17,7 +17,7 @@ from hubwarden_agent.engine.docker_archive import (
     Streams,
     judge,
 )
-from hubwarden_agent.engine.docker_http import DockerApi
+from hubwarden_agent.engine.docker_client import DockerClients
 from hubwarden_agent.engine.port import HELPER_LABEL, EngineError, EngineUnavailable, TooLarge
 from hubwarden_agent.helper import OVER_LIMIT
 from hubwarden_agent.names import VolumeName
@@ -112,7 +112,7 @@ def test_a_helper_that_is_ended_early_is_not_waited_for(tmp_path: Path) -> None:
             f"DELETE {containers}/made": answer(status=204),
         }
     )
-    run = HelperRun(DockerApi(str(tmp_path / "docker.sock"), 30, 30))
+    run = HelperRun(DockerClients(str(tmp_path / "docker.sock"), 30, 30))
 
     def work(_: Streams) -> int:
         run.end_early()
@@ -120,7 +120,10 @@ def test_a_helper_that_is_ended_early_is_not_waited_for(tmp_path: Path) -> None:
 
     with scripted(docker, tmp_path / "docker.sock"), pytest.raises(EngineError, match="ended early"):
         run.run({"Image": image, "Labels": {HELPER_LABEL: "scheme"}}, VolumeName("home"), work, ARCHIVED)
-    assert docker.lines[-2:] == [f"POST {containers}/made/start", f"DELETE {containers}/made?v=1&force=1"]
+    assert docker.lines[-2:] == [
+        f"POST {containers}/made/start",
+        f"DELETE {containers}/made?v=True&link=False&force=True",
+    ]
 
 
 @pytest.mark.parametrize(
