@@ -21,8 +21,8 @@ export function failureNotice(error, context) {
   if (error instanceof SessionEnded) return loginNotice(context, sessionEndedInWords(error));
   if (error instanceof HubRefusal) return refusalNotice(error, context);
   if (!(error instanceof HubUnreachable)) console.error(error);
-  const sentence = error instanceof HubUnreachable ? words.unreachable : words.unforeseen;
-  return failure([context.failedSentence, sentence, reference(context)], { label: words.tryAgain, run: context.retry });
+  const sentences = error instanceof HubUnreachable ? [words.unreachable, words.againIsSafe] : [words.unforeseen];
+  return failure([context.failedSentence, ...sentences, reference(context)], { label: words.tryAgain, run: context.retry });
 }
 
 /** The notice that the login has ended, without an operation. */

@@ -36,7 +36,7 @@ function start(root) {
   const restarts = new Map(); // by server name, made when first needed
   const typeName = "typeName" in root.dataset;
   const reset = resetOperation({ ...page, typeName, lastUsed, surfaces: surfacesOf("reset") });
-  const elsewhere = new Elsewhere(notice, addresses.startUrlOf, (kind, name) => (kind === "reset" ? reset : restarts.get(name))?.running);
+  const elsewhere = new Elsewhere(notice, addresses.startUrlOf, (kind, name) => (kind === "reset" ? reset : restarts.get(name)));
 
   function restartOf(name) {
     if (!restarts.has(name)) restarts.set(name, restartOperation({ ...page, surfaces: restartSurfaces }, name));
@@ -54,6 +54,8 @@ function start(root) {
     if (state.kind === "signed-out" && !busy() && notice.topic !== LOGIN) notice.show(signedOutNotice(addresses));
     if ("mayReset" in root.dataset) home.follow(serverIn(state, DEFAULT_SERVER));
     elsewhere.follow(state);
+    for (const [name, restart] of restarts) restart.learn(serverIn(state, name).restart);
+    reset.learn(state.reset);
     render();
     rows.follow(state, isFree());
   }

@@ -1,12 +1,13 @@
 // One operation from the question to its end: dialog, request, progress, and the notice that says how it ended.
 //
-// Always: one operation per confirmation, however often it is clicked; the same request id until the Hub has given a
-// definite answer, so that asking again, by itself or by "Try again", cannot do the work twice; "Try again" opens the dialog
-// first, because the world may have changed.
-// Never: leaves a person who closes the dialog without a word: the notice in the page says the same as the dialog.
+// Invariants: one operation per confirmation, however often it is clicked. A click on the operation's button gets a new
+// request id. Only automatic retries and "Try again" repeat an id, and "Try again" only while the outcome of that request is
+// unknown. When the Hub's state shows that the request has ended, the page shows how, and drops its id. "Try again" opens the
+// dialog first, because the situation may have changed.
+// Must not: leave a person who closes the dialog without a result: the notice in the page says the same as the dialog.
 
 import { failureNotice } from "./failure.js";
-import { HubUnreachable, SessionEnded } from "./hub-api.js";
+import { HubRefusal, HubUnreachable, SessionEnded } from "./hub-api.js";
 import { newRequestId } from "./request-id.js";
 import { words } from "./words.js";
 
@@ -16,7 +17,8 @@ const PAUSES_MILLISECONDS = [500, 2_000, 5_000];
 /** What restart and reset have in common. */
 export class Operation {
   running = false;
-  #requestId = null;
+  #repeats = null; // the request id that the next confirmation repeats; null: it gets a new one
+  #unanswered = null; // the id of the request that the Hub has not answered, until its state shows how that ended
   #dialog;
   #notice;
   #steps;
@@ -29,6 +31,7 @@ export class Operation {
    *   progress(): the sentence while it begins; progressPath: where the Hub tells how it stands;
    *   send(requestId, ended): does it, resolves to the answer; `ended` resolves when the progress tells of its end;
    *   succeeded(answer, report): ends it, and returns the notice to show, or null when the page is being left;
+   *   endedUnanswered(outcome): the notice for a success that only the Hub's state tells;
    *   failedSentence, startUrl: for the failure notice; changed(): called when `running` changes.
    */
   constructor({ dialog, notice }, steps) {
@@ -37,8 +40,13 @@ export class Operation {
     this.#steps = steps;
   }
 
-  /** Opens the dialog; nothing happens before it is confirmed. */
+  /** Opens the dialog for a new request; nothing happens before it is confirmed. */
   ask() {
+    this.#ask(null);
+  }
+
+  #ask(repeats) {
+    this.#repeats = repeats;
     const { toType = null, facts, obstacle } = this.#steps;
     this.#dialog.ask({ owner: this, facts: facts(), obstacle: obstacle(), toType, confirmed: () => this.#confirmed() });
   }
@@ -53,31 +61,50 @@ export class Operation {
     return this.#dialog.isOpenFor(this);
   }
 
+  /** Whether the Hub has not answered the request that `outcome`, a part of its state, is about. */
+  awaits(outcome) {
+    return this.#unanswered !== null && outcome?.request_id === this.#unanswered;
+  }
+
+  /** Shows the end of an unanswered request, once the Hub's state tells it. A question that would repeat it is closed. */
+  learn(outcome) {
+    if (this.running || !this.awaits(outcome) || outcome.phase !== "done") return;
+    this.#unanswered = null;
+    const { request_id: requestId } = outcome;
+    const refusal = outcome.failed ? new HubRefusal(null, outcome, null) : null;
+    this.#notice.show(refusal ? this.#failed(refusal, requestId) : this.#steps.endedUnanswered(outcome));
+    if (refusal?.outcomeUnknown || this.#repeats !== requestId) return;
+    this.#repeats = null;
+    if (!this.isShown) return;
+    this.#dialog.close(this);
+    this.#notice.focus(); // "Try again" had it, and is gone
+  }
+
   async #confirmed() {
     if (this.running) return;
     this.#setRunning(true);
-    const isRepeated = this.#requestId !== null;
-    this.#requestId ??= newRequestId();
+    this.#unanswered = null;
+    const isRepeated = this.#repeats !== null;
+    const requestId = this.#repeats ?? newRequestId();
     const report = (standing) => this.#report(standing);
     report({ sentence: this.#steps.progress() });
-    const following = this.#follow(report);
+    const following = this.#follow(requestId, report);
     try {
-      const send = () => this.#steps.send(this.#requestId, following.ended);
+      const send = () => this.#steps.send(requestId, following.ended);
       const again = () => report({ sentence: words.askingAgain });
       const answer = await untilAnswered(isRepeated ? () => onceSent(send) : send, again);
-      this.#requestId = null;
       following.stop();
       this.#end(this.#steps.succeeded(answer, report));
     } catch (error) {
       following.stop();
-      this.#fail(error);
+      if (error instanceof HubUnreachable) this.#unanswered = requestId;
+      this.#end(this.#failed(error, requestId));
     }
   }
 
   // The phases are told on a stream of their own, which knows the operation as soon as the Hub has begun it; what is told
   // about another request is another operation's.
-  #follow(report) {
-    const requestId = this.#requestId;
+  #follow(requestId, report) {
     let ended;
     const following = { ended: new Promise((resolve) => (ended = resolve)) };
     following.stop = this.#steps.hub.follow(this.#steps.progressPath, ({ request_id: told, phase, progress }) => {
@@ -90,10 +117,9 @@ export class Operation {
     return following;
   }
 
-  #fail(error) {
-    const requestId = error.requestId ?? this.#requestId;
-    if (error.outcomeUnknown === false) this.#requestId = null;
-    this.#end(failureNotice(error, { ...this.#steps, requestId, retry: () => this.ask() }));
+  #failed(error, requestId) {
+    const repeats = error.outcomeUnknown === false ? null : requestId;
+    return failureNotice(error, { ...this.#steps, requestId, retry: () => this.#ask(repeats) });
   }
 
   #report(standing) {

@@ -31,10 +31,8 @@ export function restartOfOther({ hubOf, startUrlOf, loginUrl, surfaces, changed 
     obstacle: () => null, // what is in the way on another's page, only the Hub knows: it refuses
     progress: () => text.progress,
     send: (requestId) => restartUntilReady(hub, server, requestId),
-    succeeded: (answers) => {
-      if (answers) return doneNotice(surfaces.restart, [phrase(text.done, { user })]);
-      return { ...doneNotice(surfaces.restart, [phrase(text.silent, { user }), text.silentNext]), kind: "failure" };
-    },
+    succeeded: (answers) => restartedNotice(surfaces.restart, user, answers),
+    endedUnanswered: ({ ready }) => restartedNotice(surfaces.restart, user, ready),
   });
 }
 
@@ -58,6 +56,7 @@ export function resetOfOther({ hubOf, loginUrl, surfaces, changed }, user, homeO
       const done = phrase(text.done, { user, volume: answer.volume });
       return doneNotice(surfaces.reset, [done, ...backupNote(answer)]);
     },
+    endedUnanswered: () => doneNotice(surfaces.reset, [phrase(text.doneElsewhere, { user })]),
   });
 }
 
@@ -83,6 +82,12 @@ export async function restartUntilReady(hub, server, requestId) {
 /** A server's name for people. */
 export function nameInWords(server) {
   return server === DEFAULT_SERVER ? words.others.defaultServer : server;
+}
+
+function restartedNotice(surfaces, user, answers) {
+  const text = words.others.restart;
+  if (answers) return doneNotice(surfaces, [phrase(text.done, { user })]);
+  return { ...doneNotice(surfaces, [phrase(text.silent, { user }), text.silentNext]), kind: "failure" };
 }
 
 // It stays in sight while the page scrolls, so it can be put away; the focus stays where it was, and is not lost with the button.

@@ -31,6 +31,10 @@ export function resetOperation({ hub, home, user, addresses, surfaces, changed, 
       home.forget();
       return doneNotice(answer);
     },
+    endedUnanswered: () => {
+      home.forget();
+      return doneElsewhereNotice();
+    },
   });
 }
 
@@ -52,6 +56,11 @@ function factsAbout(user, volume, sizeBytes, lastUsed) {
 
 function doneNotice(answer) {
   return { kind: "success", sentences: [phrase(text.done, { volume: answer.volume }), text.doneNext, ...backupNote(answer)] };
+}
+
+/** The notice for a reset of which only the Hub's state tells, without the names that its answer has. */
+export function doneElsewhereNotice() {
+  return { kind: "success", sentences: [text.doneElsewhere, text.doneNext] };
 }
 
 /** What to say about the backup that a reset made: a sentence, or nothing where there is none. */

@@ -31,6 +31,7 @@ export function restartOperation({ hub, user, addresses, surfaces, changed, know
       window.location.assign(url);
       return null;
     },
+    endedUnanswered: ({ ready }) => endNotice(serverIn(known.state, name).url, ready),
   });
   return operation;
 }

@@ -72,8 +72,8 @@ function start(root) {
   const watch = new ServerWatch(() => readListing(hub, query.current), () => (many.running ? BUSY_MILLISECONDS : INTERVAL_MILLISECONDS));
 
   function busyWith(user) {
-    const restarts = [...restartOf.known()].filter(([key]) => JSON.parse(key)[0] === user);
-    return [...restarts, ...[...resetOf.known()].filter(([key]) => key === user)].some(([, { running }]) => running);
+    const restarts = [...restartOf.all()].filter(([key]) => JSON.parse(key)[0] === user).map(([, restart]) => restart);
+    return [...restarts, resetOf.known(user)].some((operation) => operation?.running);
   }
 
   function startUrlOf(user, server) {
@@ -94,7 +94,13 @@ function start(root) {
     if (listing.kind === "signed-out" && notice.topic !== LOGIN) notice.show(signedOutNotice({ loginUrl }));
     if (listing.kind !== "known") return;
     list.show(listing);
+    for (const row of listing.users) tellUnanswered(row);
     query.keepWithin(listing.total);
+  }
+
+  function tellUnanswered({ name, servers, reset }) {
+    for (const [server, { restart }] of Object.entries(servers)) restartOf.known(keyOf({ user: name, server }))?.learn(restart);
+    resetOf.known(name)?.learn(reset);
   }
 
   function showSelection() {
@@ -157,7 +163,8 @@ async function matching(hub, filter) {
 function remembered(make) {
   const made = new Map();
   const get = (key) => made.get(key) ?? made.set(key, make(key)).get(key);
-  get.known = () => made.entries();
+  get.all = () => made.entries();
+  get.known = (key) => made.get(key);
   return get;
 }
 

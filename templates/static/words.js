@@ -253,6 +253,7 @@ export const words = {
       ],
       progressNote: "You can close this: the deletion goes on, and this page shows how it ends.",
       done: "The home volume {volume} of {user} was deleted.",
+      doneElsewhere: "The home volume of {user} was deleted.",
       failed: "The home volume of {user} could not be reset.",
     },
     many: {
@@ -296,7 +297,8 @@ export const words = {
   sessionEnded: "Your login at the Hub has ended, so nothing was done. Log in again, then repeat what you wanted to do.",
   sessionEndedMeanwhile: "Your login at the Hub has ended in the middle, so this page does not know how it went on. Log in again to see.",
   signedOut: "Your login at the Hub has ended. Log in again to see your server and its buttons.",
-  unreachable: "The Hub cannot be reached, so it is not known whether this was done. Trying again is safe: it is never done twice.",
+  unreachable: "The Hub cannot be reached, so it is not known whether this was done.",
+  againIsSafe: "Trying again is safe: it is never done twice.",
   askingAgain: "The Hub cannot be reached. Asking it again how this stands…",
   offline: "The Hub cannot be reached right now. This page keeps trying.",
   unforeseen: "Something went wrong in this page. Reload it to see where things stand.",

@@ -107,32 +107,69 @@ def test_a_server_that_does_not_come_back_is_said_and_can_be_started(stack: Stac
     person.expect_server()
 
 
-def test_a_hub_out_of_reach_in_the_middle_of_a_restart(person_with_server: Person) -> None:
-    """The page says that the end is not known; once it reaches the Hub, trying again finds out, and does no more."""
-    person = person_with_server
-    _, started_before = person.identity()
-    confirm = person.ask_to_restart()
+@contextmanager
+def hub_out_of_reach(person: Person, operation: str) -> Iterator[None]:
+    """The Hub gets the first request for the operation and carries it out; no answer of the Hub reaches the page."""
 
     def cut(route: Route) -> None:
         if len(person.operations) == 1:
-            route.fetch()  # the Hub gets the first request, and does it; no answer comes through
+            route.fetch()
         route.abort()
 
-    stubs.hold(person, "restart-server", cut)
+    stubs.hold(person, operation, cut)
     stubs.hold(person, "hubwarden-state", lambda route: route.abort())
-    confirm.click()
-    expect(person.alert).to_contain_text("Trying again is safe", timeout=SLOW_MACHINE)
-    expect(person.hint).to_contain_text("This page keeps trying")
-    container_id, started_at = person.identity()
-    assert started_at > started_before
-    for path in ("restart-server", "hubwarden-state"):
+    yield
+    for path in (operation, "hubwarden-state"):
         person.page.unroute(f"**/{path}")
+
+
+def test_a_restart_whose_answer_is_lost_is_told_once_the_hub_is_back(person_with_server: Person) -> None:
+    """When all answers are lost, the page says that the outcome is unknown; when it reaches the Hub, it shows the end."""
+    person = person_with_server
+    _, started_before = person.identity()
+    confirm = person.ask_to_restart()
+    with hub_out_of_reach(person, "restart-server"):
+        confirm.click()
+        expect(person.alert).to_contain_text("Trying again is safe", timeout=SLOW_MACHINE)
+        expect(person.hint).to_contain_text("This page keeps trying")
+        person.try_again()
+        assert person.identity()[1] > started_before
+        asked = len(person.operations)
+    expect(person.status).to_contain_text("was restarted and is ready", timeout=SLOW_MACHINE)
+    expect(person.dialog).to_be_hidden()
+    expect(person.page.get_by_role("button", name="Try again")).to_be_hidden()
+    assert len(person.operations) == asked
+
+
+def test_a_new_click_after_a_lost_answer_restarts_again(person_with_server: Person) -> None:
+    """When the first restart's answer is lost and the person clicks Restart anew, the server restarts a second time."""
+    person = person_with_server
+    confirm = person.ask_to_restart()
+    with hub_out_of_reach(person, "restart-server"):
+        confirm.click()
+        expect(person.alert).to_contain_text("Trying again is safe", timeout=SLOW_MACHINE)
+        started_first = person.identity()[1]
     expect(person.restart_button).to_be_enabled(timeout=SLOW_MACHINE)
-    person.try_again()
-    person.dialog.get_by_role("button", name="Restart server").click()
+    person.ask_to_restart().click()
     person.expect_server()
-    assert person.identity() == (container_id, started_at)
-    assert len({request.headers["x-request-id"] for request in person.operations}) == 1
+    assert person.identity()[1] > started_first
+    ids = [request.headers["x-request-id"] for request in person.operations]
+    assert ids[-1] != ids[0]
+
+
+def test_a_new_click_after_a_lost_answer_deletes_the_new_home(stack: Stack, person_with_home: Person) -> None:
+    """When the first reset's answer is lost and the home exists anew, a click on Reset deletes the new home."""
+    person = person_with_home
+    confirm = person.ask_to_reset()
+    with hub_out_of_reach(person, "reset-home-volume"):
+        confirm.click()
+        expect(person.alert).to_contain_text("Trying again is safe", timeout=SLOW_MACHINE)
+        assert not stack.volume_exists(person.volume("home"))
+        stack.docker("volume", "create", person.volume("home"))
+    expect(person.reset_button).to_be_enabled(timeout=SLOW_MACHINE)
+    person.ask_to_reset().click()
+    expect(person.status).to_contain_text(f"{person.volume('home')} was deleted")
+    assert not stack.volume_exists(person.volume("home"))
 
 
 def test_nothing_is_asked_while_the_page_is_hidden(person: Person) -> None:

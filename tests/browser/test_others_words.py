@@ -21,18 +21,22 @@ def admin(make_person: PersonFactory) -> Admin:
     return Admin(make_person)
 
 
-def list_user(admin: Admin, server: dict[str, Any]) -> None:
-    """Open the page, and have it believe in one user with one server."""
+def listing_of(server: dict[str, Any], reset: dict[str, Any] | None = None) -> dict[str, Any]:
+    """A listing of one user with one server."""
     user = {
         "name": NAME,
         "last_activity": None,
         "may_reset": True,
-        "reset": None,
+        "reset": reset,
         "servers": {"": {**server, "may_restart": True}},
         "last_operation": None,
     }
-    listing = {"total": 1, "offset": 0, "limit": 50, "history_readable": True, "users": [user]}
-    stubs.answer(admin.person, "hubwarden/users?*", listing)
+    return {"total": 1, "offset": 0, "limit": 50, "history_readable": True, "users": [user]}
+
+
+def list_user(admin: Admin, server: dict[str, Any]) -> None:
+    """Open the page, and have it believe in one user with one server."""
+    stubs.answer(admin.person, "hubwarden/users?*", listing_of(server))
     stubs.show_home(admin.person)
     admin.open()
     expect(admin.row(NAME)).to_be_visible()
@@ -91,6 +95,29 @@ def test_the_end_of_a_restart_is_told_and_not_that_the_hub_has_the_server(
     stubs.hold(admin.person, "hubwarden-state", state)
     restart(admin)
     expect(admin.page.get_by_role("alert")).to_contain_text(told)
+
+
+def test_a_lost_answer_is_told_from_the_list_and_a_new_click_is_a_new_request(admin: Admin) -> None:
+    """When a reset's answer is lost and the list shows its end, the page says so; the next click has another id."""
+    list_user(admin, stubs.STOPPED)
+    stubs.hold(admin.person, "reset-home-volume", lambda route: route.abort())
+
+    def reset_home() -> None:
+        admin.row(NAME).get_by_role("button", name="Reset the home").click()
+        admin.dialog.get_by_label(f"Type {NAME} to confirm").fill(NAME)
+        admin.dialog.get_by_role("button", name="Delete this home volume").click()
+
+    reset_home()
+    expect(admin.page.get_by_role("alert")).to_contain_text("Trying again is safe")
+    first = admin.person.operations[0].headers["x-request-id"]
+    ended = {"progress": 100, "phase": "done", "message": "Done", "request_id": first, "ready": True}
+    stubs.answer(admin.person, "hubwarden/users?*", listing_of(stubs.STOPPED, ended))
+    expect(admin.notice).to_contain_text(f"The home volume of {NAME} was deleted")
+    expect(admin.page.get_by_role("button", name="Try again")).to_be_hidden()
+    stubs.answer(admin.person, "reset-home-volume", stubs.RESET)
+    reset_home()
+    expect(admin.notice).to_contain_text(f"{stubs.HOME['volume']} of {NAME} was deleted")
+    assert admin.person.operations[-1].headers["x-request-id"] != first
 
 
 def test_a_home_that_cannot_be_reset_now_says_why_and_is_asked_about_again(admin: Admin) -> None:
