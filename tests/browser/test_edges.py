@@ -124,7 +124,7 @@ def hub_out_of_reach(person: Person, operation: str) -> Iterator[None]:
 
 
 def test_a_restart_whose_answer_is_lost_is_told_once_the_hub_is_back(person_with_server: Person) -> None:
-    """When all answers are lost, the page says that the outcome is unknown; when it reaches the Hub, it shows the end."""
+    """When all answers are lost, the page says so; when it reaches the Hub again, it shows the end."""
     person = person_with_server
     _, started_before = person.identity()
     confirm = person.ask_to_restart()
