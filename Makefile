@@ -14,16 +14,18 @@ HUBS   := .venv-hub4 .venv-hub5
 NODE   := .node
 # Suites beside each other need an engine each: test, or test-1 to test-9.
 export HUBWARDEN_TEST_ENGINE ?= test
-PYTEST := $(BIN)/python -m pytest
+# $(call pytest,NAME,ARGUMENTS): leaves test-results/NAME.xml and a line in test-results/timings.txt.
+pytest = .ci/timed $(1) $(BIN)/python -m pytest --durations=25 --junitxml=test-results/$(1).xml $(SELECT) $(PYTEST_OPTIONS) $(2)
+SELECT := -m "not full"
 UV     := $(BIN)/uv
 COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--no-annotate --no-header
-SHELL_FILES := $(wildcard deploy/*.sh deploy/*/*.sh deploy/*/*/*.sh .ci/run)
+SHELL_FILES := $(wildcard deploy/*.sh deploy/*/*.sh deploy/*/*/*.sh .ci/*)
 PROTO  := hubwarden/v1/agent.proto
 PROTOC = $(BIN)/python -m grpc_tools.protoc -I proto --plugin=protoc-gen-mypy=$(BIN)/protoc-gen-mypy \
 	--plugin=protoc-gen-mypy_grpc=$(BIN)/protoc-gen-mypy_grpc
 
-.PHONY: help demo demo-down setup test test-unit test-engine test-hub test-browser fuzz soak lint proto proto-check lock bench \
+.PHONY: help demo demo-down setup test test-full test-unit test-engine test-hub test-browser fuzz soak lint proto proto-check lock bench \
 	engine engine-empty clean
 
 help: ## list the targets
@@ -58,29 +60,33 @@ $(NODE)/setup.stamp: package.json package-lock.json
 	touch $@
 
 # What an earlier run left on the tests' own engine when it was killed goes first.
-test: lint test-unit engine-empty test-engine test-hub test-browser ## lint, and every test
+SUITES := lint test-unit engine-empty test-engine test-hub test-browser
+test: $(SUITES) ## lint, and every test but those marked `full`
+
+test-full: SELECT :=
+test-full: $(SUITES) ## lint, and every test with all counts, on every JupyterHub
 
 test-unit: setup ## no engine, no Hub
-	$(PYTEST) tests/unit
+	$(call pytest,unit,-n 2 tests/unit)
 
 # These delete volumes, so they get an engine of their own, never the machine's.
 test-engine: setup engine ## a real, private Docker engine
-	$(PYTEST) tests/engine
+	$(call pytest,engine,tests/engine)
 
 test-hub: setup engine $(HUBS:=/setup.stamp) $(NODE)/setup.stamp ## real JupyterHubs: 6.1, 5.5 and 4.1, all at once
-	deploy/every-hub.sh $(HUBWARDEN_TEST_ENGINE) .venv $(HUBS)
+	.ci/timed hub deploy/every-hub.sh $(if $(SELECT),,--full) $(HUBWARDEN_TEST_ENGINE) .venv $(HUBS)
 
 # The demo's script, which brings the stack up, stops at what others left on the engine under its users' names.
 test-browser: setup engine .venv-hub4/setup.stamp $(NODE)/setup.stamp ## Chromium against the compose stack, and JupyterHub 4.1
 	deploy/need.sh chromium=chromium
 	deploy/offline/engine.sh empty $(HUBWARDEN_TEST_ENGINE)
-	$(PYTEST) tests/browser
+	$(call pytest,browser,tests/browser)
 
 engine-empty: engine
 	deploy/offline/engine.sh empty $(HUBWARDEN_TEST_ENGINE)
 
 fuzz: setup ## 100,000 requests of every kind against the fake engine, some minutes
-	HUBWARDEN_FUZZ_REQUESTS=100000 $(PYTEST) --timeout 3600 -s tests/unit/agent/test_fuzz.py
+	HUBWARDEN_FUZZ_REQUESTS=100000 $(BIN)/python -m pytest --timeout 3600 -s tests/unit/agent/test_fuzz.py
 
 engine: ## start the private engine of the tests and load its images
 	deploy/offline/engine.sh start $(HUBWARDEN_TEST_ENGINE)
@@ -90,7 +96,7 @@ engine: ## start the private engine of the tests and load its images
 lint: setup proto-check ## style, types, shell scripts, generated code
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+	.ci/timed mypy $(BIN)/mypy
 	$(BIN)/shellcheck -x $(SHELL_FILES)
 
 proto: setup ## generate the gRPC code again from the contract

@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
-# Run the Hub tests on every supported JupyterHub, at once:  every-hub.sh ENGINE ENVIRONMENT...
+# Run the Hub tests on every supported JupyterHub, at once:  every-hub.sh [--full] ENGINE ENVIRONMENT...
 #
+# The first environment runs all but the tests marked `full`, each other one only those marked `every_hub` as well.
+# With --full each runs all.
 # The first environment gets the engine ENGINE, each other one an engine of its own, called after both.
 # Always: whatever one version says is shown at its end, in one piece; every version runs to its end; any failure is the
 # script's, which names the version.
@@ -11,7 +13,12 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=lib/common.sh
 . "$here/lib/common.sh"
 
-(($# >= 2)) || die "usage: every-hub.sh ENGINE ENVIRONMENT..."
+full=
+if [[ ${1:-} == --full ]]; then
+  full=1
+  shift
+fi
+(($# >= 2)) || die "usage: every-hub.sh [--full] ENGINE ENVIRONMENT..."
 first_engine=$1
 shift
 
@@ -28,13 +35,17 @@ end() {
 trap end EXIT
 trap 'exit 130' INT TERM
 
-# $1: an environment, $2: its engine, $3: its log.
+# $1: an environment, $2: its engine, $3: its JupyterHub's version.
 run() {
+  local select=(-m "not full")
+  if [[ $2 != "$first_engine" ]]; then select=(-m "every_hub and not full"); fi
+  if [[ -n $full ]]; then select=(); fi
   {
     "$here/offline/engine.sh" start "$2"
     if [[ $2 != "$first_engine" ]]; then "$here/offline/engine.sh" empty "$2"; fi
-    HUBWARDEN_TEST_ENGINE=$2 "$1/bin/python" -m pytest tests/hub -p no:cacheprovider
-  } >"$3" 2>&1
+    HUBWARDEN_TEST_ENGINE=$2 "$here/../.ci/timed" "hub-$3" "$1/bin/python" -m pytest tests/hub -p no:cacheprovider \
+      --durations=25 --junitxml="test-results/hub-$3.xml" "${select[@]}"
+  } >"$logs/$3" 2>&1
 }
 
 set -m # a process group a job
@@ -43,7 +54,7 @@ for environment in "$@"; do
   version=$("$environment/bin/python" -c 'import jupyterhub; print(jupyterhub.__version__)')
   if [[ $environment != "$1" ]]; then engine=$first_engine-hub${version%%.*}; fi
   say "JupyterHub $version on the engine $engine"
-  run "$environment" "$engine" "$logs/$version" &
+  run "$environment" "$engine" "$version" &
   jobs[$!]=$version
 done
 

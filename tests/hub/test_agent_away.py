@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import newer_agent
+import pytest
 from hub.people import Person
 from hub.stack import Agent, Hub, wait_for
 
@@ -47,6 +48,7 @@ def test_without_the_agent_requests_are_503_and_servers_run_on(
     assert stopped.reset().status_code == 200
 
 
+@pytest.mark.every_hub
 def test_a_hub_that_starts_without_the_agent_keeps_its_servers(
     own_agent: Agent, make_hub: Callable[..., Hub], make_person: Callable[..., Person]
 ) -> None:

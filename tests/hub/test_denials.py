@@ -9,6 +9,8 @@ import pytest
 from hub.people import Person
 from hub.stack import TOKEN, Hub
 
+pytestmark = pytest.mark.every_hub
+
 ENDPOINTS = (("POST", "restart-server"), ("GET", "home-volume"), ("DELETE", "reset-home-volume"))
 DENIED = {403, 404}
 

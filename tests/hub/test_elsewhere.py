@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import httpx
+import pytest
 from hub.people import Person, escaped
 from hub.stack import Agent, Hub, wait_for
 from private_engine import Workbench
@@ -51,6 +52,7 @@ def test_a_slow_server_is_answered_for_with_202(
     assert person.visit().json()["user"] == person.name
 
 
+@pytest.mark.every_hub
 def test_a_named_server_is_restarted_by_its_name(hub: Hub, person: Person) -> None:
     """Only the named server restarts, and the route below its name leads to it."""
     named = f"{person.path}/servers/lab"
@@ -79,6 +81,7 @@ def test_a_home_is_kept_while_a_named_server_runs(hub: Hub, person: Person) -> N
     assert person.reset().status_code == 200
 
 
+@pytest.mark.every_hub
 def test_an_operators_own_roles_and_settings_are_kept(
     agent: Agent, make_hub: Callable[..., Hub], make_person: Callable[..., Person]
 ) -> None:

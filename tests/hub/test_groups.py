@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import httpx
+import pytest
 from hub.people import Person
 from hub.stack import TOKEN, Hub
+
+pytestmark = pytest.mark.every_hub
 
 
 def test_one_groups_token_acts_on_its_members_only(hub: Hub, make_person: Callable[..., Person]) -> None:

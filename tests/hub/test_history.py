@@ -9,6 +9,8 @@ import pytest
 from hub.people import Person
 from hub.stack import Hub
 
+pytestmark = pytest.mark.every_hub
+
 
 def test_a_user_sees_their_own_history_and_nobody_elses(hub: Hub, make_person: Callable[..., Person]) -> None:
     """Everybody's is for who may reset everybody's home; without the scope there is none at all."""

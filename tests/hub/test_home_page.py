@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import re
 
+import pytest
 from hub.people import Person
 from hub.stack import Hub
+
+pytestmark = pytest.mark.every_hub
 
 
 def test_the_home_page_has_our_part_and_what_it_needs(hub: Hub, person: Person) -> None:

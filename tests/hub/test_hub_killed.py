@@ -12,7 +12,9 @@ from hub.rows import notes
 from hub.stack import Agent, Hub, wait_for
 
 
-@pytest.mark.parametrize("internal", [True, False], ids=["internal", "published"])
+@pytest.mark.parametrize(
+    "internal", [pytest.param(True, marks=pytest.mark.every_hub, id="internal"), pytest.param(False, id="published")]
+)
 def test_a_killed_hub_finds_the_restarted_server(
     own_agent: Agent, make_hub: Callable[..., Hub], make_person: Callable[..., Person], *, internal: bool
 ) -> None:

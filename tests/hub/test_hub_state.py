@@ -13,6 +13,8 @@ from hub.people import Person
 from hub.rows import ONE_RUNNING, orphans, own_rows
 from hub.stack import Agent, Hub, running, wait_for
 
+pytestmark = pytest.mark.every_hub
+
 VARIANTS = [(remove, internal) for remove in (False, True) for internal in (True, False)]
 
 

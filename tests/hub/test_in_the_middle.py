@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import httpx
+import pytest
 from hub.gate import Gated, gated_stack
 from hub.people import Person
 from hub.rows import notes
@@ -42,6 +43,7 @@ def last_entry(person: Person) -> dict[str, str]:
     return dict(person.operator.get(f"{person.path}/hubwarden-history").json()["entries"][0])
 
 
+@pytest.mark.every_hub
 def test_route_check_and_new_proxy_during_a_restart(gated: Gated, make_person: Callable[..., Person]) -> None:
     """Neither brings the old route back: it is the restart that gives the route, to the server's present address."""
     hub, person = gated.hub, make_person(gated.hub)
@@ -123,6 +125,7 @@ def thief(person: Person, address: httpx.URL, *, internal: bool) -> None:
     raise AssertionError(f"no container got the address {address}")
 
 
+@pytest.mark.every_hub
 def test_a_hub_killed_during_a_reset_learns_its_end(gated: Gated, make_person: Callable[..., Person]) -> None:
     """The next Hub asks under the same id and says how it stands; a start waits; then history and note are closed."""
     hub, person, request_id = gated.hub, make_person(gated.hub), str(uuid.uuid4())

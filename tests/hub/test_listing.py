@@ -11,6 +11,8 @@ import pytest
 from hub.people import Person
 from hub.stack import TOKEN, Hub
 
+pytestmark = pytest.mark.every_hub
+
 PATH = "hubwarden/users"
 
 

@@ -147,6 +147,7 @@ def made_ready_for(person: Person, operation: str) -> None:
         person.stop()
 
 
+@pytest.mark.every_hub
 @pytest.mark.parametrize(("situation", "meetings"), TABLE.items(), ids=lambda part: "-".join(map(str, part))[:20])
 def test_what_comes_meanwhile(
     gated: Gated,
@@ -181,6 +182,7 @@ def test_what_comes_meanwhile(
     check_end(person, under_way, ends)
 
 
+@pytest.mark.every_hub
 def test_what_comes_while_a_named_server_restarts(gated: Gated, make_person: Callable[..., Person]) -> None:
     """Each gets what the table says, the restart goes on, and the default server's home is as it was."""
     person = make_person(gated.hub)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import httpx
+import pytest
 from hub.people import Person
 from hub.stack import Agent, Hub, wait_for
 
@@ -25,6 +26,7 @@ def state(person: Person, client: httpx.Client | None = None, **options: Any) ->
     return (client or person.operator).get(f"{person.path}/hubwarden-state", **options)
 
 
+@pytest.mark.every_hub
 def test_strangers_see_neither_progress_nor_state(hub: Hub, make_person: Callable[..., Person]) -> None:
     """Another user gets 403 or 404 from each of the endpoints, and so does a token without the scope."""
     alice, bob = make_person(hub), make_person(hub)
@@ -44,6 +46,7 @@ def test_progress_without_anything_under_way(person: Person) -> None:
     assert event["url"].endswith(f"/user/{person.name}/")
 
 
+@pytest.mark.every_hub
 def test_a_restart_is_told_to_its_end(person: Person) -> None:
     """Percentages only grow, phases come once each, and the last event says ready, with the restart's request id."""
     person.start()

@@ -7,9 +7,12 @@ import uuid
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hub.people import Person
 from hub.stack import Agent, Hub, wait_for
 from prometheus_client.parser import text_string_to_metric_families
+
+pytestmark = pytest.mark.every_hub
 
 
 def count(hub: Hub, name: str, **labels: str) -> float:

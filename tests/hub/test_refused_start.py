@@ -7,8 +7,11 @@ import re
 from collections.abc import Callable
 
 import jupyterhub
+import pytest
 from hub.people import Person
 from hub.stack import Agent, Hub
+
+pytestmark = pytest.mark.every_hub
 
 SENTENCE = "This server cannot be started with these settings. Ask an administrator for help. (Request "
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
+import pytest
 from hub.people import Person
 from hub.stack import Hub
+
+pytestmark = pytest.mark.every_hub
 
 
 def environment(person: Person) -> dict[str, str]:

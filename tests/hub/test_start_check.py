@@ -7,6 +7,8 @@ from collections.abc import Callable
 import pytest
 from hub.stack import Agent, Hub, wait_for
 
+pytestmark = pytest.mark.every_hub
+
 UNDONE = {
     "another Spawner class on the command line": (
         ["--JupyterHub.spawner_class=docker"],
