@@ -20,6 +20,7 @@ class Served:
 
     stage: AgentStage
     stub: agent_pb2_grpc.DockerAgentServiceAsyncStub
+    path: Path
 
     def restart(self, username: str = "alice", **fields: Any) -> Any:
         """A call of RestartContainer with a deadline."""
@@ -37,6 +38,6 @@ async def serving(stage: AgentStage, directory: Path) -> AsyncIterator[Served]:
     server = await serve_agent(stage.service, [f"unix://{path}"], 0o600, None)
     try:
         async with client(path) as stub:
-            yield Served(stage, stub)
+            yield Served(stage, stub, path)
     finally:
         await server.stop(None)

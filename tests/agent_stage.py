@@ -10,9 +10,11 @@ from typing import Any
 
 from fake_edges import FakeClock, MemoryAudit
 from fake_engine import FakeEngine
+from hubwarden_agent.assembly import DENIALS_LOGGED
 from hubwarden_agent.budgets import Window
 from hubwarden_agent.callers import SocketCallers
 from hubwarden_agent.config import ResetPolicy
+from hubwarden_agent.denials import DenialLimiter
 from hubwarden_agent.errors import Reason
 from hubwarden_agent.locks import UserLocks
 from hubwarden_agent.metrics import Metrics
@@ -73,7 +75,10 @@ class AgentStage:
             self.backups,
             self.sizes,
         )
-        self.service = AgentService(self.restarter, self.resetter, Bounds(60, 600), self.metrics, SocketCallers())
+        self.logged = DenialLimiter(Window(parse_rate(DENIALS_LOGGED), self.clock))
+        self.service = AgentService(
+            self.restarter, self.resetter, Bounds(60, 600), self.metrics, SocketCallers(), self.logged
+        )
 
     @property
     def touched(self) -> list[tuple[str, str]]:

@@ -14,6 +14,9 @@ from typing import Any, TypeVar
 from fake_blocking_engine import FakeBlockingEngine
 from fake_edges import BlockingMemoryAudit, FakeClock, MemoryAudit
 from fake_engine import FakeEngine
+from hubwarden_agent.assembly import DENIALS_LOGGED
+from hubwarden_agent.budgets import Window
+from hubwarden_agent.denials import DenialLimiter
 from hubwarden_agent.errors import Refusal
 from hubwarden_agent.gateway.app import build_listener
 from hubwarden_agent.gateway.gateway import Gateway
@@ -75,6 +78,7 @@ class GatewayStage:
 
     def __post_init__(self) -> None:
         self.blocking_audit = BlockingMemoryAudit(self.audit)
+        self.logged = DenialLimiter(Window(parse_rate(DENIALS_LOGGED), self.clock))
 
     def gateway(self) -> Gateway:
         """What answers calls, over this stage's parts."""
@@ -134,7 +138,9 @@ async def gateway(engine: FakeEngine | WholeDockerEngine, directory: Path, **par
     """Serve a gateway for the body."""
     blocking = FakeBlockingEngine(engine) if isinstance(engine, FakeEngine) else engine.blocking
     stage = GatewayStage(blocking, directory / "docker.sock", **parts)
-    listener = build_listener(stage.gateway(), stage.blocking_audit, stage.clock, stage.metrics, drain_seconds=5)
+    listener = build_listener(
+        stage.gateway(), stage.blocking_audit, stage.clock, stage.metrics, stage.logged, drain_seconds=5
+    )
     bound = socket.socket(socket.AF_UNIX)
     bound.bind(str(stage.path))
     listener.start(bound)

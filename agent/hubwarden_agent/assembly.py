@@ -24,6 +24,7 @@ from hubwarden_agent.budgets import Window
 from hubwarden_agent.callers import SocketCallers, TlsCallers
 from hubwarden_agent.clock import Clock
 from hubwarden_agent.config import Config
+from hubwarden_agent.denials import DenialLimiter
 from hubwarden_agent.engine.port import BlockingEngine, Engine
 from hubwarden_agent.errors import Reason
 from hubwarden_agent.locks import UserLocks
@@ -47,6 +48,8 @@ DRAIN_SECONDS = 90.0
 """How long running operations get after SIGTERM. compose.yml's stop_grace_period is longer."""
 DENIALS_RECORDED = "60/minute"
 """How many refusals the audit records, over all callers."""
+DENIALS_LOGGED = "60/minute"
+"""How many refusals of one listener are logged."""
 
 _log = logging.getLogger(__name__)
 
@@ -158,12 +161,14 @@ def assemble(
     if keyring:
         callers = TlsCallers(lambda: keyring.current.clients, audit)
         metrics.certificates(lambda: keyring.current.not_after, lambda: bool(keyring.problem))
-        remote = Remote(settings.listen.tcp, keyring, serving(callers), RemoteHealth(health.servicer, callers))
+        remote = Remote(
+            settings.listen.tcp, keyring, serving(callers, _logged(clock)), RemoteHealth(health.servicer, callers)
+        )
     gateway = None
     if settings.listen.gateway:
         gateway = _gateway(settings, blocking_engine, names, locks, BlockingAudit(file), clock, metrics)
     recovery = Recovery(engine, audit, runner, locks, clock)
-    service = serving(SocketCallers())
+    service = serving(SocketCallers(), _logged(clock))
     return Agent(settings, clock, health, audit, runner, recovery, backups, sizes, service, metrics, gateway, remote)
 
 
@@ -180,4 +185,8 @@ def _gateway(
     from hubwarden_agent.gateway.gateway import Gateway  # noqa: PLC0415 - as above
 
     gateway = Gateway(engine=engine, names=names, spawn=settings.spawn, locks=locks, audit=audit, clock=clock)
-    return build_listener(gateway, audit, clock, metrics, DRAIN_SECONDS)
+    return build_listener(gateway, audit, clock, metrics, _logged(clock), DRAIN_SECONDS)
+
+
+def _logged(clock: Clock) -> DenialLimiter:
+    return DenialLimiter(Window(parse_rate(DENIALS_LOGGED), clock))

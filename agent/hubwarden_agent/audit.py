@@ -22,6 +22,7 @@ from typing import Any, Self
 from hubwarden_agent.audit_segments import Segments
 from hubwarden_agent.budgets import Window
 from hubwarden_agent.clock import Clock
+from hubwarden_agent.denials import DenialLimiter
 from hubwarden_agent.errors import Reason, Refusal
 
 _log = logging.getLogger(__name__)
@@ -97,8 +98,7 @@ class AuditFile:
     def __init__(self, segments: Segments, clock: Clock, denials: Window) -> None:
         self._segments = segments
         self._clock = clock
-        self._denials = denials
-        self._unrecorded = 0
+        self._denials = DenialLimiter(denials)
         self._owed: list[Line] = []
         self._put: list[Line] = []
         self._numbered = 0  # lines that were put, over all
@@ -126,13 +126,9 @@ class AuditFile:
 
     def denied(self, entry: Entry, reason: Reason) -> Line | None:
         """Put that something was refused, unless that was too often. A line says how many before it were left out."""
-        with self._turn:
-            try:
-                self._denials.spend("")
-            except Refusal:
-                self._unrecorded += 1
-                return None
-            unrecorded, self._unrecorded = self._unrecorded, 0
+        unrecorded = self._denials.admit()
+        if unrecorded is None:
+            return None
         return self._take(Line(self._line(entry, "denied", "denied", reason.value, unrecorded=unrecorded), "a refusal"))
 
     @property

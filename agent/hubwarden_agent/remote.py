@@ -15,12 +15,12 @@ from typing import Any
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from hubwarden.v1 import agent_pb2_grpc
 
 from hubwarden_agent.callers import Callers, Context
 from hubwarden_agent.config import ConfigurationError
 from hubwarden_agent.errors import Refusal
-from hubwarden_agent.server import MAX_CALLS, OPTIONS, listening
+from hubwarden_agent.messages import Received, add_service
+from hubwarden_agent.server import AGENT_SERVICE, MAX_CALLS, OPTIONS, listening
 from hubwarden_agent.service import AgentService, abort
 from hubwarden_agent.tls import Material
 
@@ -81,31 +81,32 @@ class Keyring:
         )
 
 
-class RemoteHealth(health_pb2_grpc.HealthServicer):  # type: ignore[misc] # its package is not typed
-    """The standard health service for admitted callers only."""
+class RemoteHealth:
+    """The standard health service for admitted callers only, for `messages.add_service`."""
 
     def __init__(self, health: health_pb2_grpc.HealthServicer, callers: Callers) -> None:
         self._health: Any = health
         self._callers = callers
 
     async def Check(  # noqa: N802 - the contract's name
-        self, request: health_pb2.HealthCheckRequest, context: Context
+        self, received: Received[health_pb2.HealthCheckRequest], context: Context
     ) -> health_pb2.HealthCheckResponse:
         """See the health service."""
-        await self._admit(context)
-        answer: health_pb2.HealthCheckResponse = await self._health.Check(request, context)
+        await self._admit(received, context)
+        answer: health_pb2.HealthCheckResponse = await self._health.Check(received.message, context)
         return answer
 
     async def Watch(  # noqa: N802 - as above
-        self, request: health_pb2.HealthCheckRequest, context: Context
+        self, received: Received[health_pb2.HealthCheckRequest], context: Context
     ) -> None:
         """See the health service."""
-        await self._admit(context)
-        await self._health.Watch(request, context)
+        await self._admit(received, context)
+        await self._health.Watch(received.message, context)
 
-    async def _admit(self, context: Context) -> None:
+    async def _admit(self, received: Received[health_pb2.HealthCheckRequest], context: Context) -> None:
         try:
             await self._callers.admit(context, "health", "")
+            received.check()
         except Refusal as refusal:
             await abort(context, refusal, "")
 
@@ -127,8 +128,8 @@ class Remote:
         """
         options = [*OPTIONS, ("grpc.server_handshake_timeout_ms", HANDSHAKE_MS)]
         server = grpc.aio.server(options=options, maximum_concurrent_rpcs=MAX_CALLS)
-        agent_pb2_grpc.add_DockerAgentServiceServicer_to_server(self.service, server)
-        health_pb2_grpc.add_HealthServicer_to_server(self.health, server)
+        add_service(server, AGENT_SERVICE, self.service)
+        add_service(server, health_pb2.DESCRIPTOR.services_by_name["Health"], self.health)
         for address in self.addresses:
             with listening(address):
                 server.add_secure_port(address, self.keyring.credentials())

@@ -21,10 +21,11 @@ from typing import IO
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from hubwarden.v1 import agent_pb2, agent_pb2_grpc
+from hubwarden.v1 import agent_pb2
 
 from hubwarden_agent.config import HEALTH_SOCKET
 from hubwarden_agent.engine.port import Engine, EngineError
+from hubwarden_agent.messages import add_service
 from hubwarden_agent.service import AgentService
 
 MAX_MESSAGE_BYTES = 16 * 1024
@@ -32,7 +33,8 @@ MAX_CALLS = 1024
 """Calls at once, validations and waiting repetitions included; gRPC itself refuses more."""
 HEALTH_INTERVAL = 5.0
 """Seconds between two looks at Docker."""
-SERVICE = agent_pb2.DESCRIPTOR.services_by_name["DockerAgentService"].full_name
+AGENT_SERVICE = agent_pb2.DESCRIPTOR.services_by_name["DockerAgentService"]
+SERVICE = AGENT_SERVICE.full_name
 
 OPTIONS: Sequence[tuple[str, int]] = (
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
@@ -141,7 +143,7 @@ async def serve_agent(service: AgentService, addresses: Sequence[str], mode: int
         OSError: a socket cannot be made.
     """
     server = grpc.aio.server(options=OPTIONS, maximum_concurrent_rpcs=MAX_CALLS)
-    agent_pb2_grpc.add_DockerAgentServiceServicer_to_server(service, server)
+    add_service(server, AGENT_SERVICE, service)
     for address in addresses:
         with listening(address), socket_place(Path(address.removeprefix("unix://")), mode, group):
             server.add_insecure_port(address)

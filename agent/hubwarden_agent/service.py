@@ -18,18 +18,21 @@ from typing import NoReturn, Protocol, TypeVar
 import grpc
 from google.protobuf import any_pb2, duration_pb2, timestamp_pb2
 from google.rpc import error_details_pb2, status_pb2
-from hubwarden.v1 import agent_pb2, agent_pb2_grpc
+from hubwarden.v1 import agent_pb2
 
 from hubwarden_agent import log_context
 from hubwarden_agent.callers import Callers, Context
+from hubwarden_agent.denials import DenialLimiter
 from hubwarden_agent.errors import DOMAIN, Reason, Refusal
 from hubwarden_agent.measuring import Measuring
+from hubwarden_agent.messages import Received
 from hubwarden_agent.names import Actor, RequestId, ServerName, Username
 from hubwarden_agent.operations.commands import DEFAULT_STOP_TIMEOUT, Reset, Restart, Restarted, WasReset
 
 STATUS_METADATA = "grpc-status-details-bin"
 """Where gRPC carries a `google.rpc.Status`."""
 
+Request = TypeVar("Request", agent_pb2.RestartContainerRequest, agent_pb2.ResetHomeVolumeRequest)
 Result = TypeVar("Result")
 Answer = TypeVar("Answer")
 _log = logging.getLogger(__name__)
@@ -51,8 +54,8 @@ class Bounds:
     max_deadline: int
 
 
-class AgentService(agent_pb2_grpc.DockerAgentServiceServicer):
-    """`hubwarden.v1.DockerAgentService`.
+class AgentService:
+    """`hubwarden.v1.DockerAgentService`, for `messages.add_service`.
 
     Args:
         restarter: does restarts.
@@ -60,6 +63,7 @@ class AgentService(agent_pb2_grpc.DockerAgentServiceServicer):
         bounds: on deadlines and stop timeouts.
         metrics: measures every call.
         callers: of the listener that this serves.
+        logged: limits how many of that listener's refusals are logged.
     """
 
     def __init__(
@@ -69,53 +73,57 @@ class AgentService(agent_pb2_grpc.DockerAgentServiceServicer):
         bounds: Bounds,
         metrics: Measuring,
         callers: Callers,
+        logged: DenialLimiter,
     ) -> None:
         self._restarter = restarter
         self._resetter = resetter
         self._bounds = bounds
         self._metrics = metrics
         self._callers = callers
+        self._logged = logged
 
     async def RestartContainer(  # noqa: N802 - the contract's name
-        self, request: agent_pb2.RestartContainerRequest, context: Context
+        self, received: Received[agent_pb2.RestartContainerRequest], context: Context
     ) -> agent_pb2.RestartContainerResponse:
         """See the contract."""
         return await self._answer(
             "restart",
-            request,
+            received,
             context,
-            lambda client: self._restarter.restart(self._restart(request, client)),
+            lambda request, client: self._restarter.restart(self._restart(request, client)),
             restarted_message,
         )
 
     async def ResetHomeVolume(  # noqa: N802 - as above
-        self, request: agent_pb2.ResetHomeVolumeRequest, context: Context
+        self, received: Received[agent_pb2.ResetHomeVolumeRequest], context: Context
     ) -> agent_pb2.ResetHomeVolumeResponse:
         """See the contract."""
         return await self._answer(
             "reset",
-            request,
+            received,
             context,
-            lambda client: self._resetter.reset(_reset(request, client)),
+            lambda request, client: self._resetter.reset(_reset(request, client)),
             reset_message,
         )
 
     async def _answer(
         self,
         operation: str,
-        request: agent_pb2.RestartContainerRequest | agent_pb2.ResetHomeVolumeRequest,
+        received: Received[Request],
         context: Context,
-        work: Callable[[str], Awaitable[Result]],
+        work: Callable[[Request, str], Awaitable[Result]],
         message: Callable[[Result], Answer],
     ) -> Answer:
+        request = received.message
         # An id that is not a UUID4 could be any text: it is neither logged nor echoed.
         known = request.request_id if RequestId.pattern.fullmatch(request.request_id) else ""
         log_context.request_id.set(known or str(uuid.uuid4()))
         try:
             with self._metrics.operation(f"validate_{operation}" if request.validate_only else operation):
                 client = await self._callers.admit(context, operation, known)
+                received.check()
                 async with asyncio.timeout(self._allowed_time(context)):
-                    return message(await work(client))
+                    return message(await work(request, client))
         except Refusal as raised:
             refusal = raised
         except TimeoutError:
@@ -123,8 +131,14 @@ class AgentService(agent_pb2_grpc.DockerAgentServiceServicer):
         except Exception:  # noqa: BLE001 - gRPC would send an uncaught exception's text to the client
             _log.exception("a call failed unforeseen")
             refusal = Refusal(Reason.DOCKER_ERROR)
-        _log.info("refused: %s", refusal, extra={"cause": str(refusal.__cause__ or "")})
+        self._log_refusal(refusal)
         return await abort(context, refusal, known)
+
+    def _log_refusal(self, refusal: Refusal) -> None:
+        suppressed = self._logged.admit()
+        if suppressed is not None:
+            cause = str(refusal.__cause__ or "")
+            _log.info("refused: %s", refusal, extra={"cause": cause, "suppressed": suppressed})
 
     def _allowed_time(self, context: Context) -> float:
         remaining = context.time_remaining()

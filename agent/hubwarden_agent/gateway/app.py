@@ -16,6 +16,7 @@ import uuid
 from hubwarden_agent import log_context
 from hubwarden_agent.audit_trails import BlockingAuditTrail
 from hubwarden_agent.clock import Clock
+from hubwarden_agent.denials import DenialLimiter
 from hubwarden_agent.errors import Reason, Refusal
 from hubwarden_agent.gateway import refusals, routes
 from hubwarden_agent.gateway.deeds import Answer, Deed
@@ -44,7 +45,12 @@ _log = logging.getLogger(__name__)
 
 
 def build_listener(
-    gateway: Gateway, audit: BlockingAuditTrail, clock: Clock, metrics: Measuring, drain_seconds: float
+    gateway: Gateway,
+    audit: BlockingAuditTrail,
+    clock: Clock,
+    metrics: Measuring,
+    logged: DenialLimiter,
+    drain_seconds: float,
 ) -> Listener:
     """What serves a gateway.
 
@@ -53,18 +59,20 @@ def build_listener(
         audit: the gateway's.
         clock: for deadlines.
         metrics: measures every request.
+        logged: limits how many refusals are logged.
         drain_seconds: how long running requests may take once it is stopped.
     """
     # An outcome is written once its answer is on its way: it is the audit's already, and the client need not wait.
-    return Listener(_Front(gateway, metrics).handle, clock, THREADS, drain_seconds, answered=audit.flush)
+    return Listener(_Front(gateway, metrics, logged).handle, clock, THREADS, drain_seconds, answered=audit.flush)
 
 
 class _Front:
     """What stands between HTTP and the gateway."""
 
-    def __init__(self, gateway: Gateway, metrics: Measuring) -> None:
+    def __init__(self, gateway: Gateway, metrics: Measuring, logged: DenialLimiter) -> None:
         self._gateway = gateway
         self._metrics = metrics
+        self._logged = logged
 
     def handle(self, incoming: Incoming) -> Answer:
         """Answer one request.
@@ -85,7 +93,8 @@ class _Front:
         except Gone:
             raise
         except Refusal as refusal:
-            _log_refusal(asked, deed, refusal)
+            if (suppressed := self._logged.admit()) is not None:
+                _log_refusal(asked, deed, refusal, suppressed)
             self._gateway.denied(deed, refusal, reading=_reads(incoming))
             return _refused(refusal, deed.request_id, reading=_reads(incoming))
         except Exception:  # noqa: BLE001 - whatever it is, it goes to the log and not to the client
@@ -131,7 +140,7 @@ def _refused(refusal: Refusal, request_id: str, *, reading: bool) -> Answer:
     return Answer(status, json.dumps({"message": message}) + "\n", headers=headers)
 
 
-def _log_refusal(asked: str, deed: Deed, refusal: Refusal) -> None:
+def _log_refusal(asked: str, deed: Deed, refusal: Refusal, suppressed: int) -> None:
     """The answer says little; here is what was asked, what was said, and what lies behind it."""
     _log.info(
         "refused: %s",
@@ -142,6 +151,7 @@ def _log_refusal(asked: str, deed: Deed, refusal: Refusal) -> None:
             "username": deed.username,
             "value": ascii(getattr(refusal, "value", None) or "")[:_SHOWN_VALUE],
             "cause": str(refusal.__cause__ or ""),
+            "suppressed": suppressed,
         },
     )
 

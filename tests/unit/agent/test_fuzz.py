@@ -23,6 +23,7 @@ from google.rpc import error_details_pb2, status_pb2
 from hubwarden.v1 import agent_pb2
 from hubwarden_agent.engine.port import ContainerState, EngineError, EngineUnavailable, Mount
 from hubwarden_agent.errors import Reason
+from hubwarden_agent.messages import Received
 from hubwarden_agent.operations import reset
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -135,7 +136,7 @@ class World:
         is_restart = isinstance(asked.message, agent_pb2.RestartContainerRequest)
         method: Any = self.stage.service.RestartContainer if is_restart else self.stage.service.ResetHomeVolume
         try:
-            await method(asked.message, context)
+            await method(Received(asked.message), context)
         except Aborted:
             check_refusal(context.status)
         engine.fail_next = {}

@@ -185,6 +185,17 @@ async def test_what_is_logged_of_a_request_is_ascii_and_bounded(
         assert len(line) < 400
 
 
+async def test_refusals_are_logged_at_a_bounded_rate(stage: GatewayStage, caplog: pytest.LogCaptureFixture) -> None:
+    """When more than 60 requests a minute are refused, the others are counted in the next line."""
+    caplog.set_level(logging.INFO, "hubwarden_agent.gateway.app")
+    for _ in range(70):
+        assert (await stage.request("GET", "/v1.44/networks")).status == 403
+    assert len(caplog.records) == 60
+    stage.clock.advance(60)
+    await stage.request("GET", "/v1.44/networks")
+    assert [vars(record)["suppressed"] for record in caplog.records] == [0] * 60 + [10]
+
+
 @pytest.mark.parametrize(
     ("body", "value"),
     [

@@ -1,0 +1,44 @@
+"""How many refusals are let through, and that the others are counted."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+from agent_client import refusal_of
+from agent_served import Served
+from crowd import at_once
+from fake_edges import FakeClock
+from hubwarden_agent.budgets import Window
+from hubwarden_agent.denials import DenialLimiter
+from hubwarden_agent.rates import parse_rate
+
+
+def test_the_suppressed_are_counted() -> None:
+    """When more come than the window has room for, the next one that is let through says how many were suppressed."""
+    clock = FakeClock()
+    limiter = DenialLimiter(Window(parse_rate("2/minute"), clock))
+    assert [limiter.admit() for _ in range(5)] == [0, 0, None, None, None]
+    clock.advance(60)
+    assert [limiter.admit() for _ in range(3)] == [3, 0, None]
+
+
+def test_no_one_is_lost_between_threads() -> None:
+    """When threads are refused at once, each refusal is let through or counted."""
+    clock = FakeClock()
+    limiter = DenialLimiter(Window(parse_rate("1/minute"), clock))
+    at_once(32, limiter.admit)
+    clock.advance(60)
+    assert limiter.admit() == 31
+
+
+async def test_the_listeners_log(served: Served, caplog: pytest.LogCaptureFixture) -> None:
+    """When a client is refused again and again, 60 refusals a minute are logged and the next line counts the others."""
+    caplog.set_level(logging.INFO, "hubwarden_agent.service")
+    for _ in range(100):
+        assert (await refusal_of(served.restart())).reason == "CONTAINER_NOT_FOUND"
+    assert len(caplog.records) == 60
+    served.stage.clock.advance(60)
+    await refusal_of(served.restart())
+    counts = [vars(record)["suppressed"] for record in caplog.records]
+    assert counts == [0] * 60 + [40]
