@@ -70,8 +70,8 @@ test-unit: setup ## no engine, no Hub
 	$(call pytest,unit,-n 2 tests/unit)
 
 # These delete volumes, so they get an engine of their own, never the machine's.
-test-engine: setup engine ## a real, private Docker engine
-	$(call pytest,engine,tests/engine)
+test-engine: setup engine ## a real, private Docker engine: contract of the port, effects, attacks on the gateway
+	$(call pytest,engine,tests/contract tests/engine tests/security)
 
 test-hub: setup engine $(HUBS:=/setup.stamp) $(NODE)/setup.stamp ## real JupyterHubs: 6.1, 5.5 and 4.1, all at once
 	.ci/timed hub deploy/every-hub.sh $(if $(SELECT),,--full) $(HUBWARDEN_TEST_ENGINE) .venv $(HUBS)

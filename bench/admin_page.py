@@ -24,13 +24,13 @@ import sqlalchemy as sa
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
-from browser.conftest import launched_chromium
 from deployment import base_image, start, workbench
-from hub.stack import Agent, Hub, running
 from hubwarden_hub.history import _OPERATIONS
 from jupyterhub import orm
 from playwright.sync_api import Page, Request, expect
 from playwright.sync_api import TimeoutError as NotInTime
+from support.browser.chromium import launched_chromium
+from support.jupyterhub.stack import Agent, Hub, running
 
 SIZES = (500, 5_000)
 ENTRIES = 20_000

@@ -36,7 +36,7 @@ from deployment import (
     start,
     workbench,
 )
-from large_homes import holes, many_files
+from support.scenarios.large_homes import holes, many_files
 
 DEADLINE = 590.0
 MIB = 1024**2

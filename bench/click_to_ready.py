@@ -21,11 +21,11 @@ import httpx
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
-from browser.conftest import launched_chromium
-from browser.person import SERVER_STARTS_MILLISECONDS, Person
-from browser.stack import Stack
 from playwright.sync_api import Response, expect
-from ports import free_port
+from support.browser.chromium import launched_chromium
+from support.browser.person import SERVER_STARTS_MILLISECONDS, Person
+from support.browser.stack import Stack
+from support.waiting.ports import free_port
 
 ROUNDS = 6
 """As many restarts as the demo's budget allows one user in ten minutes."""

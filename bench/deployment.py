@@ -18,15 +18,15 @@ from pathlib import Path
 TESTS = Path(__file__).resolve().parent.parent / "tests"
 sys.path.insert(0, str(TESTS))
 
-from agent_image import built as built_agent_image  # noqa: E402 - found through the line above
-from agent_image import built_user_image  # noqa: E402 - found through the line above
-from browser.stack import Stack  # noqa: E402
-from hub.people import Person  # noqa: E402
-from hub.stack import IMAGE, Agent, Hub, running, server_workbench, wait_for  # noqa: E402
-from live_agent import LiveAgent, reset_request, restart_request  # noqa: E402 - found through the line above
-from live_agent import running as running_agent  # noqa: E402
-from ports import free_port  # noqa: E402
-from private_engine import Workbench, base_image, start, workbench  # noqa: E402
+from support.agent.live_agent import LiveAgent, reset_request, restart_request  # noqa: E402 - found through the line above
+from support.agent.live_agent import running as running_agent  # noqa: E402
+from support.browser.stack import Stack  # noqa: E402
+from support.docker.images import built as built_agent_image  # noqa: E402 - found through the line above
+from support.docker.images import built_user_image  # noqa: E402 - found through the line above
+from support.docker.private_engine import Workbench, base_image, start, workbench  # noqa: E402
+from support.jupyterhub.people import Person  # noqa: E402
+from support.jupyterhub.stack import IMAGE, Agent, Hub, running, server_workbench, wait_for  # noqa: E402
+from support.waiting.ports import free_port  # noqa: E402
 
 __all__ = [
     "STOP_TIMEOUT",

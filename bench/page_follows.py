@@ -20,10 +20,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
-from browser.conftest import launched_chromium
 from deployment import Deployment, Person, deployment
 from playwright.sync_api import Page, expect
 from playwright.sync_api import TimeoutError as NotInTime
+from support.browser.chromium import launched_chromium
 
 ROUNDS = 12
 BEAT = 1.5

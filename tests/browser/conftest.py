@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 import os
-import shutil
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from browser.person import HOME, Person
-from browser.stack import Stack
-from playwright.sync_api import Browser, expect, sync_playwright
-from ports import free_port
-
-# Chromium's own sandbox does not start for root, which tests in a container are.
-CHROMIUM_FLAGS = ["--no-sandbox", "--disable-background-networking"]
+from playwright.sync_api import Browser, expect
+from support.browser.chromium import launched_chromium
+from support.browser.person import HOME, Person, PersonFactory
+from support.browser.stack import Stack
+from support.waiting.ports import free_port
 
 # A machine that builds images or runs other tests beside these can be slow; what is waited for comes or does not.
 expect.set_options(timeout=30_000)
 
 FILES = {"home": f"{HOME}/mine.txt", "workspace": "/workspace/project.txt", "cache": "/cache/download.txt"}
-PersonFactory = Callable[..., Person]
 
 
 @pytest.fixture(scope="session")
@@ -40,17 +35,6 @@ def browser() -> Iterator[Browser]:
     """A real Chromium: Debian's."""
     with launched_chromium() as browser:
         yield browser
-
-
-@contextmanager
-def launched_chromium() -> Iterator[Browser]:
-    """Debian's Chromium, or the one that HUBWARDEN_CHROMIUM names."""
-    chromium = os.environ.get("HUBWARDEN_CHROMIUM") or shutil.which("chromium")
-    assert chromium, "the browser tests need Chromium (on Debian: apt-get install chromium), or HUBWARDEN_CHROMIUM"
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=CHROMIUM_FLAGS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from browser import stubs
-from browser.conftest import PersonFactory
-from browser.person import Person
-from browser.stack import ROOT
 from playwright.sync_api import Page, ViewportSize, expect
+from support.browser import stubs
+from support.browser.person import Person, PersonFactory
+from support.browser.stack import ROOT
 
 AXE = ROOT / ".node" / "node_modules" / "axe-core" / "axe.min.js"
 PHONE: ViewportSize = {"width": 320, "height": 640}

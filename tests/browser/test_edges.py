@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from browser import stubs
-from browser.person import Person
-from browser.stack import Stack
 from playwright.sync_api import Page, Request, Route, expect
+from support.browser import stubs
+from support.browser.person import Person
+from support.browser.stack import Stack
 
 SLOW_MACHINE = 120_000
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from browser import stubs
-from browser.person import SERVER_STARTS_MILLISECONDS, Person
-from browser.stack import Stack
 from playwright.sync_api import Locator, Request, expect
+from support.browser import stubs
+from support.browser.person import SERVER_STARTS_MILLISECONDS, Person
+from support.browser.stack import Stack
 
 
 @pytest.fixture

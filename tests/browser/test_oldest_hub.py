@@ -10,15 +10,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from browser.admin import OURS, Admin
-from browser.conftest import PersonFactory
-from browser.person import Person
-from browser.stack import ROOT, Stack
 from browser.test_accessible import assert_accessible
-from hub.stack import IMAGE, Agent, Hub, running, server_workbench
 from playwright.sync_api import expect
-from ports import free_port
-from private_engine import Workbench, start
+from support.browser.admin import OURS, Admin
+from support.browser.person import Person, PersonFactory
+from support.browser.stack import ROOT, Stack
+from support.docker.private_engine import Workbench, start
+from support.jupyterhub.stack import IMAGE, Agent, Hub, running, server_workbench
+from support.waiting.ports import free_port
 
 PYTHON = ROOT / ".venv-hub4" / "bin" / "python"
 

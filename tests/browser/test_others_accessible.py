@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from browser import stubs
-from browser.admin import Admin
-from browser.conftest import PersonFactory
 from browser.test_others_words import NAME, list_user
 from playwright.sync_api import Locator, expect
+from support.browser import stubs
+from support.browser.admin import Admin
+from support.browser.person import PersonFactory
 
 MOST_TABS = 40
 MOVING = """() => document.getAnimations().filter(({ playState }) => playState === "running")

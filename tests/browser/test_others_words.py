@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from browser import stubs
-from browser.admin import Admin
-from browser.conftest import PersonFactory
 from browser.test_words import NEITHER_IS_KNOWN
 from playwright.sync_api import Route, expect
+from support.browser import stubs
+from support.browser.admin import Admin
+from support.browser.person import PersonFactory
 
 NAME = "somebody"
 SILENT = "was restarted, but it does not answer yet"

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from browser.conftest import PersonFactory
-from browser.person import Person
-from browser.stack import Stack
 from playwright.sync_api import expect
+from support.browser.person import Person, PersonFactory
+from support.browser.stack import Stack
 
 # The demo's Hub polls every 30 s: what shows within this was noticed because the page asked.
 BEFORE_THE_HUBS_OWN_POLL = 10_000

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from browser.conftest import PersonFactory
-from browser.person import Person
 from playwright.sync_api import expect
+from support.browser.person import Person, PersonFactory
 
 # What a person types, and the home volume that belongs to it.
 NAMES = {

@@ -9,11 +9,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from browser import stubs
-from browser.admin import Admin, Held
-from browser.conftest import PersonFactory
-from browser.person import Person
 from playwright.sync_api import Locator, Page, ViewportSize, expect
+from support.browser import stubs
+from support.browser.admin import Admin, Held
+from support.browser.person import Person, PersonFactory
 
 SIZES = {"desktop": ViewportSize(width=960, height=540), "phone": ViewportSize(width=320, height=640)}
 THEMES = ("light", "dark")

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from browser.person import HOME, Person
-from browser.stack import Stack
 from playwright.sync_api import Route, expect
+from support.browser.person import HOME, Person
+from support.browser.stack import Stack
 
 
 @pytest.fixture

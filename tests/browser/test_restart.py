@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from browser import stubs
-from browser.person import HOME, Person
-from browser.stack import Stack
 from playwright.sync_api import expect
+from support.browser import stubs
+from support.browser.person import HOME, Person
+from support.browser.stack import Stack
 
 NOTHING_IS_OFFERED = """() =>
     document.getElementById("hubwarden-hint").textContent.toLowerCase().includes("starting") &&

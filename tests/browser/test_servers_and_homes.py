@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from browser.admin import OURS, Admin, Held
-from browser.conftest import PersonFactory
-from browser.person import SERVER_STARTS_MILLISECONDS, Person
 from browser.test_accessible import DESKTOP, assert_accessible
 from playwright.sync_api import Request, expect
+from support.browser.admin import OURS, Admin, Held
+from support.browser.person import SERVER_STARTS_MILLISECONDS, Person, PersonFactory
 
 
 @pytest.fixture

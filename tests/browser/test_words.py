@@ -7,9 +7,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from browser import stubs
-from browser.person import Person
 from playwright.sync_api import Route, expect
+from support.browser import stubs
+from support.browser.person import Person
 
 NEITHER_IS_KNOWN = re.compile("for good|backup|dministrator")
 DAYS_AGO = (datetime.now(UTC) - timedelta(days=3, hours=1)).isoformat()

@@ -11,14 +11,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-import agent_process
 import grpc
 import pytest
-from agent_bed import STUBBORN
-from agent_client import PATIENCE, channel, client, raw_call, restart_request
-from agent_process import AgentProcess, Place, until
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from private_engine import Workbench
+from support.agent import process as agent_process
+from support.agent.client import PATIENCE, channel, client, raw_call, restart_request
+from support.agent.harness import STUBBORN
+from support.agent.process import AgentProcess, Place, until
+from support.docker.private_engine import Workbench
 
 
 class TestStarting:

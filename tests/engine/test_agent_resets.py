@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from agent_bed import STUBBORN, Bed
-from agent_client import client, refusal_of
-from agent_process import Place, serving, until
-from private_engine import Workbench
+from support.agent.client import client, refusal_of
+from support.agent.harness import STUBBORN, Bed
+from support.agent.process import Place, serving, until
+from support.docker.private_engine import Workbench
 
 
 class TestReset:

@@ -6,9 +6,9 @@ import asyncio
 import uuid
 
 import pytest
-from agent_bed import STUBBORN, Bed
-from agent_client import PATIENCE, client, refusal_of, restart_request
-from agent_process import serving, until
+from support.agent.client import PATIENCE, client, refusal_of, restart_request
+from support.agent.harness import STUBBORN, Bed
+from support.agent.process import serving, until
 
 
 class TestRestart:

@@ -8,10 +8,10 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from agent_client import PATIENCE, refusal_of, reset_request, restart_request
 from hubwarden_agent.tools.audit import verify
-from killable_agent import AgentProcess
-from private_engine import Workbench
+from support.agent.client import PATIENCE, refusal_of, reset_request, restart_request
+from support.agent.killable_agent import AgentProcess
+from support.docker.private_engine import Workbench
 
 
 @pytest.fixture

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from agent_process import until
-from backed import THESIS, Backed, backed
 from hubwarden_agent.engine.port import EngineError, Helper
 from hubwarden_agent.names import BackupId, ImageId, VolumeName
-from private_engine import Workbench
-from whole_engine import WholeDockerEngine
+from support.agent.process import until
+from support.docker.private_engine import Workbench
+from support.docker.whole_engine import WholeDockerEngine
+from support.scenarios.backed_up_home import THESIS, Backed, backed
 
 SCHEME = "test-{username}"
 DAC_READ_SEARCH = 1 << 2

@@ -11,11 +11,11 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from backed import THESIS, Backed, backed
-from docker_relay import Point
 from hubwarden_agent.names import ImageId
 from hubwarden_agent.tools.audit import verify
-from private_engine import Workbench
+from support.docker.crash_relay import Point
+from support.docker.private_engine import Workbench
+from support.scenarios.backed_up_home import THESIS, Backed, backed
 
 HELPER, ATTACH, REMOVE = "/containers/create", "/attach", "DELETE /.*/containers/"
 DELETE, CREATE = "DELETE /.*/volumes/", "/volumes/create"

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from agent_client import PATIENCE, client, reset_request
-from agent_image import Image
-from agent_process import until
-from private_engine import Workbench
+from support.agent.client import PATIENCE, client, reset_request
+from support.agent.process import until
+from support.docker.images import Image
+from support.docker.private_engine import Workbench
 
 USER = 65532
 POLICY = '[listen]\ngrpc = ["unix:///run/hubwarden/agent.sock"]\n[reset]\nbackup = "required"\n'

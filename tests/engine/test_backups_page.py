@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from agent_client import PATIENCE, client, reset_request
-from agent_image import Image
-from private_engine import ENGINE, NAME, ROOT, Workbench
+from support.agent.client import PATIENCE, client, reset_request
+from support.docker.images import Image
+from support.docker.private_engine import ENGINE, NAME, ROOT, Workbench
 
 PAGE = (ROOT / "docs" / "backups.md").read_text(encoding="utf-8")
 (POLICY,) = re.findall(r"^```toml\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)

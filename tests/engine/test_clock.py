@@ -6,13 +6,13 @@ import sys
 import uuid
 from pathlib import Path
 
-import agent_client
 import grpc
 import pytest
-from agent_client import PATIENCE, refused, restart_request
 from hubwarden_agent.tools.audit import verify
-from killable_agent import AgentProcess
-from private_engine import Workbench
+from support.agent import client as agent_client
+from support.agent.client import PATIENCE, refused, restart_request
+from support.agent.killable_agent import AgentProcess
+from support.docker.private_engine import Workbench
 
 DAY = 24 * 60 * 60
 LIMITS = '[limits]\nrestarts_per_user = "1/hour"\n'

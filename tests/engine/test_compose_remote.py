@@ -14,13 +14,13 @@ from typing import Any
 
 import grpc
 import pytest
-from agent_image import Image, command_line
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from hub.stack import wait_for
 from hubwarden.v1 import agent_pb2_grpc
 from hubwarden_agent.server import SERVICE
-from live_agent import restart_request
-from private_engine import ROOT, Workbench
+from support.agent.live_agent import restart_request
+from support.docker.images import Image, command_line
+from support.docker.private_engine import ROOT, Workbench
+from support.jupyterhub.stack import wait_for
 
 AGENT, HUB = "agent.example.org", "hub.example.org"
 USER = 65532

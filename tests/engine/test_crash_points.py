@@ -16,12 +16,12 @@ from typing import Any
 
 import grpc
 import pytest
-from agent_client import PATIENCE, refused, reset_request, restart_request
 from docker.errors import NotFound  # noqa: TID251 - tests look at the engine behind the agent's back
-from docker_relay import Point, Relay, relay
 from hubwarden_agent.tools.audit import verify
-from killable_agent import AgentProcess
-from private_engine import Workbench
+from support.agent.client import PATIENCE, refused, reset_request, restart_request
+from support.agent.killable_agent import AgentProcess
+from support.docker.crash_relay import Point, Relay, relay
+from support.docker.private_engine import Workbench
 
 INSPECT, RESTART = r"GET /v[^/]*/containers/[0-9a-z-]{9,}/json", r"POST /.*/restart"
 RESTART_POINTS = [

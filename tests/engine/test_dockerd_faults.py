@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from faults import DEADLINE, begin_slow_restart, phases, reason, started
-from hub.stack import wait_for
-from live_agent import LiveAgent, reset_request, restart_request, running
-from private_engine import ENGINE, Workbench, base_image, workbench
+from support.agent.live_agent import LiveAgent, reset_request, restart_request, running
+from support.docker.private_engine import ENGINE, Workbench, base_image, workbench
+from support.jupyterhub.stack import wait_for
+from support.scenarios.restart_faults import DEADLINE, begin_slow_restart, phases, reason, started
 
 NAME = "test-9"
 

@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from faults import DEADLINE, begin_slow_restart, phases, reason, started
-from hub.stack import wait_for
-from live_agent import LiveAgent, reset_request, restart_request, running
-from private_engine import Workbench
-from relay import Relay
+from support.agent.live_agent import LiveAgent, reset_request, restart_request, running
+from support.docker.private_engine import Workbench
+from support.docker.relay import Relay
+from support.jupyterhub.stack import wait_for
+from support.scenarios.restart_faults import DEADLINE, begin_slow_restart, phases, reason, started
 
 
 @pytest.fixture(name="relay")

@@ -11,10 +11,10 @@ from typing import Any, TypeVar
 import pytest
 from docker import APIClient  # noqa: TID251 - the client that DockerSpawner uses
 from docker.errors import APIError, ImageNotFound, NotFound  # noqa: TID251 - as above
-from gateway_stage import POLICY, GatewayStage, gateway, spawner_body
 from hubwarden_agent.names import Username, VolumeName
-from private_engine import Workbench
-from whole_engine import WholeDockerEngine
+from support.agent.gateway import POLICY, GatewayStage, gateway, spawner_body
+from support.docker.private_engine import Workbench
+from support.docker.whole_engine import WholeDockerEngine
 
 Result = TypeVar("Result")
 SCRIPT = ["/bin/sh", "-c", "trap 'exit 0' TERM; while :; do sleep 0.1; done"]

@@ -7,9 +7,9 @@ import asyncio
 import pytest
 from docker.errors import NotFound  # noqa: TID251 - what DockerSpawner gets
 from dockerspawner import DockerSpawner
-from engine.spawning import Sent, Spawn
-from gateway_stage import GatewayStage
-from private_engine import Workbench
+from support.agent.gateway import GatewayStage
+from support.docker.private_engine import Workbench
+from support.scenarios.spawning import Sent, Spawn
 
 CREATE = "POST /containers/create?name=NAME"
 START = ["GET /version", "GET /images/IMAGE/json", "GET /containers/NAME/json", CREATE, "POST /containers/ID/start"]

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from docker.errors import APIError, NotFound  # noqa: TID251 - what DockerSpawner gets
 from docker.types import DeviceRequest  # noqa: TID251 - what its configuration holds
-from engine.spawning import DIGEST, SCRIPT, Sent, Spawn
-from gateway_stage import GatewayStage
 from hubwarden_agent.engine.port import NotFound as PortNotFound
-from private_engine import Workbench
+from support.agent.gateway import GatewayStage
+from support.docker.private_engine import Workbench
+from support.scenarios.spawning import DIGEST, SCRIPT, Sent, Spawn
 
 
 async def test_every_option_that_the_policy_names(spawn: Spawn, bench: Workbench, tmp_path: Path) -> None:

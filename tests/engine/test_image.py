@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 import pytest
-from agent_image import Image
+from support.docker.images import Image
 
 MAX_BYTES = 90_000_000
 SHELLS = {"sh", "bash", "dash", "ash", "zsh", "busybox"}

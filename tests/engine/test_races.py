@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from agent_stage import AgentStage, reset_command, restart_command, until
 from docker.errors import APIError, NotFound  # noqa: TID251 - tests look at the engine behind the agent's back
-from gateway_stage import POLICY, gateway, spawner_body
 from hubwarden_agent.clock import SystemClock
 from hubwarden_agent.errors import Reason, Refusal
 from hubwarden_agent.rates import parse_rate
-from live_agent import reset_request, running
-from private_engine import Workbench
-from whole_engine import WholeDockerEngine
+from support.agent.core import AgentStage, reset_command, restart_command, until
+from support.agent.gateway import POLICY, gateway, spawner_body
+from support.agent.live_agent import reset_request, running
+from support.docker.private_engine import Workbench
+from support.docker.whole_engine import WholeDockerEngine
 
 ROUNDS = 200
 CREATE_ROUNDS = 60

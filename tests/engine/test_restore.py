@@ -11,18 +11,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from agent_client import PATIENCE, client, reset_request
-from agent_process import Place, run, serving
-from fake_edges import FakeClock
 from hubwarden_agent.backup_manifest import Subject
 from hubwarden_agent.backups import Store
 from hubwarden_agent.engine.port import Helper
 from hubwarden_agent.names import ImageId, RequestId, Username, VolumeName
 from hypothesis import HealthCheck, Phase, given, settings
-from large_homes import holes, many_files
-from private_engine import Workbench
-from trees import About, File, Folder, HardLink, Pipe, Symlink, build, snapshot, socket_in, trees
-from whole_engine import WholeDockerEngine
+from support.agent.client import PATIENCE, client, reset_request
+from support.agent.process import Place, run, serving
+from support.docker.private_engine import Workbench
+from support.docker.whole_engine import WholeDockerEngine
+from support.fakes.edges import FakeClock
+from support.scenarios.file_trees import About, File, Folder, HardLink, Pipe, Symlink, build, snapshot, socket_in, trees
+from support.scenarios.large_homes import holes, many_files
 
 AT_LENGTH = 250.0
 """Seconds for what takes long with a very large home."""

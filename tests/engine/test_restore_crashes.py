@@ -18,11 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from agent_client import PATIENCE, client, refusal_of, reset_request
-from agent_process import MAIN, Place, serving
-from compressed import compressed
 from docker.errors import NotFound  # noqa: TID251 - tests look at the engine behind the agent's back
-from docker_relay import Point, Relay, relay
 from hubwarden_agent import unfinished
 from hubwarden_agent.backup_manifest import Manifest, Subject
 from hubwarden_agent.backups import Store
@@ -30,7 +26,11 @@ from hubwarden_agent.clock import SystemClock
 from hubwarden_agent.engine.port import HELPER_LABEL
 from hubwarden_agent.names import BackupId, ImageId, RequestId, Username, VolumeName
 from hubwarden_agent.tools.audit import verify
-from private_engine import Workbench
+from support.agent.client import PATIENCE, client, refusal_of, reset_request
+from support.agent.process import MAIN, Place, serving
+from support.docker.crash_relay import Point, Relay, relay
+from support.docker.private_engine import Workbench
+from support.scenarios.zstd_tar import compressed
 
 THESIS, OTHER = os.urandom(2_000_000), os.urandom(200_000)
 """What the backup holds, and what is in the home when it is restored; many pieces of a tar each."""

@@ -15,19 +15,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from agent_stage import AgentStage
 from docker.errors import NotFound  # noqa: TID251 - tests look at the engine behind the agent's back
-from ends_of_containers import die, is_gone, removing, state
-from hub.stack import wait_for
 from hubwarden_agent.clock import SystemClock
 from hubwarden_agent.config import ResetPolicy
 from hubwarden_agent.engine.port import Container
 from hubwarden_agent.errors import Reason
 from hubwarden_agent.names import VolumeName
 from hubwarden_agent.operations import reset
-from private_engine import Workbench
-from states import CASES, DONE, Case, S, ask
-from whole_engine import WholeDockerEngine
+from support.agent.core import AgentStage
+from support.docker.dying_containers import die, is_gone, removing, state
+from support.docker.private_engine import Workbench
+from support.docker.whole_engine import WholeDockerEngine
+from support.jupyterhub.stack import wait_for
+from support.scenarios.container_states import CASES, DONE, Case, S, ask
 
 NEVER_WITH_AUTO_REMOVE = {S.EXITED, S.RESTARTING}
 FAILS_UNTIL_MENDED = "[ -e /data/mended ] || exit 1; trap 'exit 0' TERM; while :; do sleep 0.1; done"

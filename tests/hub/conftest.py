@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hub.gate import Gated, gated_stack
-from hub.people import Person
-from hub.stack import IMAGE, Agent, Hub, running, server_workbench
-from private_engine import Workbench, start, workbench
+from support.docker.private_engine import Workbench, start, workbench
+from support.jupyterhub.gate import Gated, gated_stack
+from support.jupyterhub.people import Person
+from support.jupyterhub.stack import IMAGE, Agent, Hub, running, server_workbench
 
 # The REST description is held to the newest JupyterHub only, where its tools are installed (requirements-dev.in).
 collect_ignore = [] if find_spec("schemathesis") else ["test_rest_description.py"]

@@ -7,10 +7,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import newer_agent
 import pytest
-from hub.people import Person
-from hub.stack import Agent, Hub, wait_for
+from support.agent import newer_agent
+from support.jupyterhub.people import Person
+from support.jupyterhub.stack import Agent, Hub, wait_for
 
 
 def two_people(

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import httpx
 import pytest
-from hub.people import Person
-from hub.stack import TOKEN, Hub
+from support.jupyterhub.people import Person
+from support.jupyterhub.stack import TOKEN, Hub
 
 pytestmark = pytest.mark.every_hub
 

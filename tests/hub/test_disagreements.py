@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from hub.people import Person
-from hub.stack import wait_for
+from support.jupyterhub.people import Person
+from support.jupyterhub.stack import wait_for
 
 
 def test_stopped_for_the_hub_and_running(person: Person) -> None:

@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import httpx
 import pytest
-from hub.people import Person, escaped
-from hub.stack import Agent, Hub, wait_for
-from private_engine import Workbench
+from support.docker.private_engine import Workbench
+from support.jupyterhub.people import Person, escaped
+from support.jupyterhub.stack import Agent, Hub, wait_for
 
 STATIC = "hub/hubwarden/static"
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from hub.people import Person
-from hub.stack import Hub
-from private_engine import Workbench
+from support.docker.private_engine import Workbench
+from support.jupyterhub.people import Person
+from support.jupyterhub.stack import Hub
 
 NAMES = ("alice", "john.doe-x", pytest.param("Ana@Example.org", marks=pytest.mark.every_hub), "木村")
 

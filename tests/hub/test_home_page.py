@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 
 import pytest
-from hub.people import Person
-from hub.stack import Hub
+from support.jupyterhub.people import Person
+from support.jupyterhub.stack import Hub
 
 pytestmark = pytest.mark.every_hub
 

@@ -7,9 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
-from hub.people import Person
-from hub.rows import notes
-from hub.stack import Agent, Hub, wait_for
+from support.jupyterhub.people import Person
+from support.jupyterhub.rows import notes
+from support.jupyterhub.stack import Agent, Hub, wait_for
 
 
 @pytest.mark.parametrize(

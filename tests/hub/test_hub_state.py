@@ -9,9 +9,9 @@ from contextlib import contextmanager
 
 import httpx
 import pytest
-from hub.people import Person
-from hub.rows import ONE_RUNNING, orphans, own_rows
-from hub.stack import Agent, Hub, running, wait_for
+from support.jupyterhub.people import Person
+from support.jupyterhub.rows import ONE_RUNNING, orphans, own_rows
+from support.jupyterhub.stack import Agent, Hub, running, wait_for
 
 pytestmark = pytest.mark.every_hub
 

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import httpx
 import pytest
-from hub.gate import Gated, gated_stack
-from hub.people import Person
-from hub.rows import notes
-from hub.stack import Hub, wait_for
-from private_engine import Workbench
+from support.docker.private_engine import Workbench
+from support.jupyterhub.gate import Gated, gated_stack
+from support.jupyterhub.people import Person
+from support.jupyterhub.rows import notes
+from support.jupyterhub.stack import Hub, wait_for
 
 
 def restart(person: Person, request_id: str = "") -> None:

@@ -8,8 +8,8 @@ from typing import Any
 
 import httpx
 import pytest
-from hub.people import Person
-from hub.stack import TOKEN, Hub
+from support.jupyterhub.people import Person
+from support.jupyterhub.stack import TOKEN, Hub
 
 pytestmark = pytest.mark.every_hub
 

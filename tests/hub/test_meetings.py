@@ -15,9 +15,9 @@ from typing import Literal
 import httpx
 import jupyterhub
 import pytest
-from hub.gate import Gated
-from hub.people import Person
-from hub.stack import TOKEN, Agent, Hub, wait_for
+from support.jupyterhub.gate import Gated
+from support.jupyterhub.people import Person
+from support.jupyterhub.stack import TOKEN, Agent, Hub, wait_for
 
 OLDEST = jupyterhub.__version__.startswith("4.")
 Then = Literal[

@@ -8,9 +8,9 @@ from typing import Any
 
 import httpx
 import pytest
-from hub.people import Person
-from hub.stack import Agent, Hub, running, wait_for
-from private_engine import Workbench
+from support.docker.private_engine import Workbench
+from support.jupyterhub.people import Person
+from support.jupyterhub.stack import Agent, Hub, running, wait_for
 
 CLASS = """
 class RemovesSome(dockerspawner.DockerSpawner):

@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from hub.people import Person
-from hub.stack import Agent, Hub, running, wait_for
-from ports import free_port
-from private_engine import Workbench
+from support.docker.private_engine import Workbench
+from support.jupyterhub.people import Person
+from support.jupyterhub.stack import Agent, Hub, running, wait_for
+from support.waiting.ports import free_port
 
 FILES = ("agent.key", "agent.crt", "hub.key", "hub.crt", "ca.crt")
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import httpx
 import pytest
-from hub.people import Person
-from hub.stack import Agent, Hub, wait_for
+from support.jupyterhub.people import Person
+from support.jupyterhub.stack import Agent, Hub, wait_for
 
 
 def events(client: httpx.Client, path: str) -> list[dict[str, Any]]:

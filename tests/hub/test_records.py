@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hub.people import Person
-from hub.stack import Agent, Hub, wait_for
 from prometheus_client.parser import text_string_to_metric_families
+from support.jupyterhub.people import Person
+from support.jupyterhub.stack import Agent, Hub, wait_for
 
 pytestmark = pytest.mark.every_hub
 

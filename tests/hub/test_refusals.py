@@ -6,8 +6,8 @@ import uuid
 from collections.abc import Callable
 
 import pytest
-from hub.people import Person
-from hub.stack import Agent, Hub
+from support.jupyterhub.people import Person
+from support.jupyterhub.stack import Agent, Hub
 
 
 def test_a_running_server_keeps_its_home(person: Person) -> None:

@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 import jupyterhub
 import pytest
-from hub.people import Person
-from hub.stack import Agent, Hub
+from support.jupyterhub.people import Person
+from support.jupyterhub.stack import Agent, Hub
 
 pytestmark = pytest.mark.every_hub
 

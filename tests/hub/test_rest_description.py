@@ -11,11 +11,11 @@ from urllib.parse import quote
 
 import pytest
 import yaml
-from hub.people import Person
-from hub.stack import TOKEN, Hub
 from hubwarden_hub.configuration import HANDLERS
 from hubwarden_hub.errors import Reason
-from private_engine import ROOT
+from support.docker.private_engine import ROOT
+from support.jupyterhub.people import Person
+from support.jupyterhub.stack import TOKEN, Hub
 
 schemathesis = pytest.importorskip("schemathesis", reason="with the newest JupyterHub only")
 from hypothesis import HealthCheck, Phase, given, settings  # noqa: E402 - comes with schemathesis

@@ -6,8 +6,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
-from hub.people import Person
-from hub.stack import Hub
+from support.jupyterhub.people import Person
+from support.jupyterhub.stack import Hub
 
 pytestmark = pytest.mark.every_hub
 

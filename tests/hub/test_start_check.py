@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from hub.stack import Agent, Hub, wait_for
+from support.jupyterhub.stack import Agent, Hub, wait_for
 
 pytestmark = pytest.mark.every_hub
 

@@ -8,15 +8,15 @@ from itertools import product
 from pathlib import Path
 
 import pytest
-from agent_stage import CONTAINER, HOME, AgentStage, reset_command
-from fake_edges import TickingClock
-from fake_engine import home_of
 from hubwarden_agent.config import ResetPolicy
 from hubwarden_agent.engine.port import ContainerState
 from hubwarden_agent.errors import Refusal
 from hubwarden_agent.names import VolumeName
 from hubwarden_agent.operations import reset
 from hubwarden_hub.errors import TABLE, Reason
+from support.agent.core import CONTAINER, HOME, AgentStage, reset_command
+from support.fakes.edges import TickingClock
+from support.fakes.engine import home_of
 
 PAGE = (Path(__file__).parents[2] / "docs" / "holders.md").read_text(encoding="utf-8")
 CELLS = [[cell.strip().replace("`", "") for cell in line.strip("| ").split(" | ")] for line in PAGE.splitlines()]

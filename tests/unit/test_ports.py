@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import ports
+from support.waiting import ports
 
 
 def test_a_port_is_not_given_to_another_process() -> None:

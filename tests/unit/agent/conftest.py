@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from agent_served import Served, serving
-from agent_stage import AgentStage
+from support.agent.core import AgentStage
+from support.agent.in_process import Served, serving
 
 
 @pytest.fixture

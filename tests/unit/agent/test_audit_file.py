@@ -16,9 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from agent_stage import SECRET, until
-from crowd import Meeting
-from fake_edges import FakeClock
 from hubwarden_agent import log_context
 from hubwarden_agent.audit import AuditFile, Entry
 from hubwarden_agent.audit_segments import Segments
@@ -29,6 +26,9 @@ from hubwarden_agent.errors import Reason, Refusal
 from hubwarden_agent.log_context import anchors
 from hubwarden_agent.rates import parse_rate
 from hubwarden_agent.tools.audit import verify
+from support.agent.core import SECRET, until
+from support.fakes.edges import FakeClock
+from support.waiting.threads import Meeting
 
 ENTRY = Entry("restart", "木村", "lab", "unix", "user:alice", "an-id", "jupyterlab-x", "f" * 64, "a-fingerprint")
 LISTED = [

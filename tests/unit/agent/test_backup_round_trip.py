@@ -10,7 +10,6 @@ import uuid
 from pathlib import Path
 
 import pytest
-from fake_edges import FakeClock
 from hubwarden_agent.backup_manifest import Subject
 from hubwarden_agent.backups import Store
 from hubwarden_agent.engine.docker_archive import ARCHIVED, judge
@@ -18,7 +17,8 @@ from hubwarden_agent.engine.helper_body import HOME, reading_body, writing_body
 from hubwarden_agent.engine.port import Helper
 from hubwarden_agent.names import ImageId, RequestId, Username, VolumeName
 from hypothesis import HealthCheck, given, settings
-from trees import About, File, Folder, Pipe, Symlink, build, snapshot, socket_in, trees
+from support.fakes.edges import FakeClock
+from support.scenarios.file_trees import About, File, Folder, Pipe, Symlink, build, snapshot, socket_in, trees
 
 VOLUME = VolumeName("jupyterlab-alice_home")
 HELPER = Helper(ImageId("sha256:" + "a" * 64), "jupyterlab-{username}")

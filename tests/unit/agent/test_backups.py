@@ -18,11 +18,11 @@ from typing import Any
 
 import pytest
 import zstandard
-from compressed import compressed
 from hubwarden_agent.backup_file import Writer
 from hubwarden_agent.backup_manifest import BadBackup, Manifest, Subject, outdated, volume_part
 from hubwarden_agent.backups import Store
 from hubwarden_agent.names import BackupId, RequestId, Username, VolumeName
+from support.scenarios.zstd_tar import compressed
 
 START = dt.datetime(2026, 11, 24, 8, 0, 0, 123456, tzinfo=dt.UTC)
 HOME = VolumeName("jupyterlab-alice_home")

@@ -5,11 +5,11 @@ from __future__ import annotations
 from functools import partial
 
 import pytest
-from crowd import at_once
-from fake_edges import FakeClock
 from hubwarden_agent.budgets import Window, check_together, spend_together
 from hubwarden_agent.errors import Reason, Refusal
 from hubwarden_agent.rates import parse_rate
+from support.fakes.edges import FakeClock
+from support.waiting.threads import at_once
 
 
 @pytest.fixture

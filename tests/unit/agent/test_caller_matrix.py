@@ -13,7 +13,7 @@ from cryptography import x509
 from google.rpc import error_details_pb2, status_pb2
 from grpc_health.v1 import health_pb2
 from hubwarden.v1 import agent_pb2
-from tls_stage import NOW, OPTIONS, YEAR, authority, issued, remote_agent, without_names
+from support.agent.tls import NOW, OPTIONS, YEAR, authority, issued, remote_agent, without_names
 
 SERVICES = (
     agent_pb2.DESCRIPTOR.services_by_name["DockerAgentService"],

@@ -17,7 +17,7 @@ from hubwarden_agent.engine.docker_calls import DockerCalls
 from hubwarden_agent.engine.docker_client import FencedClient
 from hubwarden_agent.engine.port import Conflict, EngineError, EngineUnavailable, NotFound
 from hubwarden_agent.names import ContainerId, VolumeName
-from scripted_docker import ScriptedDocker, answer, scripted
+from support.fakes.scripted_docker import ScriptedDocker, answer, scripted
 
 CONTAINER = ContainerId(f"{1:064x}")
 HOME = VolumeName("home")

@@ -7,10 +7,10 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from agent_stage import until
 from hubwarden_agent.engine.port import EngineUnavailable
 from hubwarden_agent.names import ContainerId
-from whole_engine import WholeDockerEngine
+from support.agent.core import until
+from support.docker.whole_engine import WholeDockerEngine
 
 CONTAINER = ContainerId(f"{1:064x}")
 BOUND = 30

@@ -16,8 +16,6 @@ from unittest import mock
 
 import escapism
 import grpc
-from agent_stage import SECRET, AgentStage
-from fake_edges import TickingClock
 from google.protobuf import duration_pb2
 from google.rpc import error_details_pb2, status_pb2
 from hubwarden.v1 import agent_pb2
@@ -27,6 +25,8 @@ from hubwarden_agent.messages import Received
 from hubwarden_agent.operations import reset
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support.agent.core import SECRET, AgentStage
+from support.fakes.edges import TickingClock
 
 REQUESTS = int(os.environ.get("HUBWARDEN_FUZZ_REQUESTS", "1000"))
 BATCH = 100

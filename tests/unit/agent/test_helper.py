@@ -6,8 +6,8 @@ import subprocess
 import sys
 
 import pytest
-from compressed import decompressed
 from hubwarden_agent.helper import OVER_LIMIT
+from support.scenarios.zstd_tar import decompressed
 
 
 def run(limit: int, *command: str) -> subprocess.CompletedProcess[bytes]:

@@ -21,7 +21,7 @@ from hubwarden_agent.engine.docker_client import DockerClients
 from hubwarden_agent.engine.port import HELPER_LABEL, EngineError, EngineUnavailable, TooLarge
 from hubwarden_agent.helper import OVER_LIMIT
 from hubwarden_agent.names import VolumeName
-from scripted_docker import ScriptedDocker, answer, scripted
+from support.fakes.scripted_docker import ScriptedDocker, answer, scripted
 
 TOTAL = b"Total bytes written: 65536 (64KiB, 1.2MiB/s)\nCompressed: 65536 bytes to 7000\n"
 

@@ -11,12 +11,12 @@ from typing import Any
 
 import grpc
 import pytest
-from agent_stage import AgentStage, until
 from google.rpc import error_details_pb2, status_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from hubwarden.v1 import agent_pb2, agent_pb2_grpc
 from hubwarden_agent import server
 from hubwarden_agent.server import serve_agent
+from support.agent.core import AgentStage, until
 
 
 @dataclass

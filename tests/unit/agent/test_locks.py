@@ -5,10 +5,10 @@ from __future__ import annotations
 import threading
 
 import pytest
-from crowd import Meeting, at_once
 from hubwarden_agent.errors import Reason, Refusal
 from hubwarden_agent.locks import UserLocks
 from hubwarden_agent.names import Username
+from support.waiting.threads import Meeting, at_once
 
 ALICE, BOB = Username("alice"), Username("bob")
 

@@ -8,13 +8,13 @@ import re
 from pathlib import Path
 
 import pytest
-from agent_stage import AgentStage, reset_command, restart_command
-from fake_edges import FakeClock
 from hubwarden_agent.engine.port import EngineError, EngineUnavailable
 from hubwarden_agent.errors import Reason, Refusal
 from hubwarden_agent.gateway.routes import Operation
 from hubwarden_agent.metrics import Metrics
 from prometheus_client.parser import text_string_to_metric_families
+from support.agent.core import AgentStage, reset_command, restart_command
+from support.fakes.edges import FakeClock
 
 ROOT = Path(__file__).resolve().parents[3]
 OPERATIONS = {"restart", "reset", "validate_restart", "validate_reset", "unknown", *(one.value for one in Operation)}

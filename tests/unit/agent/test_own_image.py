@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from fake_engine import FakeEngine
 from hubwarden_agent.engine.port import EngineError, Helper
 from hubwarden_agent.names import ContainerId, ImageId, Names, Templates
 from hubwarden_agent.own_image import helper, own_container
+from support.fakes.engine import FakeEngine
 
 NAMES = Names(Templates())
 IMAGE, OTHER = f"sha256:{1:064x}", f"sha256:{2:064x}"

@@ -8,10 +8,10 @@ from collections.abc import Coroutine, Sequence
 from typing import Any
 
 import pytest
-from agent_stage import AgentStage, request_id, reset_command, restart_command
-from fake_engine import home_of
 from hubwarden_agent.engine.port import ContainerState
 from hubwarden_agent.errors import Reason, Refusal
+from support.agent.core import AgentStage, request_id, reset_command, restart_command
+from support.fakes.engine import home_of
 
 CALLS = 200
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from agent_stage import SECRET, until
-from fake_edges import FakeClock, MemoryAudit
 from hubwarden_agent.audit import Entry
 from hubwarden_agent.engine.port import Conflict, EngineError, EngineUnavailable, NotFound
 from hubwarden_agent.errors import Reason, Refusal
 from hubwarden_agent.recording import recorded
+from support.agent.core import SECRET, until
+from support.fakes.edges import FakeClock, MemoryAudit
 
 ENTRY = Entry("restart", "alice", "", "unix", "user:alice", "an-id", "jupyterlab-alice", "f" * 64)
 

@@ -9,9 +9,6 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from agent_stage import CONTAINER, HOME, AgentStage, request_id, reset_command, restart_command, until
-from fake_edges import Line, MemoryAudit
-from fake_engine import home_of
 from hubwarden_agent.audit import Entry, Past
 from hubwarden_agent.engine.port import Container, ContainerState, EngineError, EngineUnavailable, PublishedPort
 from hubwarden_agent.errors import Reason, Refusal
@@ -19,6 +16,9 @@ from hubwarden_agent.names import Username, VolumeName
 from hubwarden_agent.operations import commands, recovery
 from hubwarden_agent.operations.commands import Reset, Restart, Restarted, answer, fingerprint, from_answer
 from hubwarden_agent.operations.recovery import Recovery
+from support.agent.core import CONTAINER, HOME, AgentStage, request_id, reset_command, restart_command, until
+from support.fakes.edges import Line, MemoryAudit
+from support.fakes.engine import home_of
 
 
 def _history(audit: MemoryAudit, time: dt.datetime) -> list[Past]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 
-from agent_stage import AgentStage, reset_command, restart_command
 from hubwarden_agent import ownership
 from hubwarden_agent.engine.port import Container, ContainerState, Mount
 from hubwarden_agent.errors import Refusal
 from hubwarden_agent.names import ServerName, Username
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.agent.core import AgentStage, reset_command, restart_command
 
 # Names that look like each other, like escapes, like separators and like volumes.
 USERS = st.sampled_from(

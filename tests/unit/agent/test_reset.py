@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import pytest
-from agent_stage import ALICE, CONTAINER, HOME, SECRET, AgentStage, reset_command
-from fake_engine import home_of
 from hubwarden_agent import ownership
 from hubwarden_agent.config import ResetPolicy
 from hubwarden_agent.engine.port import Container, ContainerState
 from hubwarden_agent.errors import Reason, Refusal
 from hubwarden_agent.names import ServerName, VolumeName
 from hubwarden_agent.operations.commands import Reset
+from support.agent.core import ALICE, CONTAINER, HOME, SECRET, AgentStage, reset_command
+from support.fakes.engine import home_of
 
 VOLUME = VolumeName(HOME)
 

@@ -11,8 +11,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from agent_stage import ALICE, CONTAINER, HOME, SECRET, AgentStage, request_id, reset_command, until
-from fake_engine import home_of
 from hubwarden_agent.backup_file import Writer
 from hubwarden_agent.backup_manifest import Manifest
 from hubwarden_agent.backups import Store
@@ -21,6 +19,8 @@ from hubwarden_agent.engine.port import HELPER_LABEL, HELPERS, ContainerState, E
 from hubwarden_agent.errors import Reason, Refusal
 from hubwarden_agent.names import BackupId, VolumeName
 from hubwarden_agent.operations import backup
+from support.agent.core import ALICE, CONTAINER, HOME, SECRET, AgentStage, request_id, reset_command, until
+from support.fakes.engine import home_of
 
 VOLUME = VolumeName(HOME)
 CONTENT = (b"the first piece", b"the second")

@@ -6,14 +6,14 @@ import asyncio
 import dataclasses
 
 import pytest
-from agent_stage import CONTAINER, HOME, SECRET, AgentStage, reset_command, restart_command, until
-from fake_engine import home_of
 from hubwarden_agent.engine.port import Container, ContainerState, EngineError, EngineUnavailable, Volume
 from hubwarden_agent.errors import Reason, Refusal
 from hubwarden_agent.names import VolumeName
 from hubwarden_agent.operations import reset as reset_module
 from hubwarden_agent.operations.commands import Reset
 from hubwarden_agent.ownership import is_local
+from support.agent.core import CONTAINER, HOME, SECRET, AgentStage, reset_command, restart_command, until
+from support.fakes.engine import home_of
 
 VOLUME = VolumeName(HOME)
 

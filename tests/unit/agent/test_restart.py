@@ -6,12 +6,12 @@ import asyncio
 import dataclasses
 
 import pytest
-from agent_stage import ALICE, CONTAINER, SECRET, AgentStage, restart_command, until
 from hubwarden_agent import ownership
 from hubwarden_agent.engine.port import ContainerState, EngineError, EngineUnavailable, NotFound
 from hubwarden_agent.errors import Reason, Refusal
 from hubwarden_agent.names import ServerName, Templates, Username
 from hubwarden_agent.operations.commands import Restart, Restarted
+from support.agent.core import ALICE, CONTAINER, SECRET, AgentStage, restart_command, until
 
 RUNNING = {ContainerState.RUNNING, ContainerState.PAUSED, ContainerState.RESTARTING}
 

@@ -6,13 +6,13 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 import pytest
-from agent_stage import ALICE, CONTAINER, HOME, AgentStage, request_id, reset_command, restart_command, until
-from fake_edges import FakeClock
 from hubwarden_agent import log_context
 from hubwarden_agent.errors import Reason, Refusal
 from hubwarden_agent.locks import UserLocks
 from hubwarden_agent.operations.commands import Restart
 from hubwarden_agent.operations.runner import REMEMBERED_SECONDS, Run, Runner
+from support.agent.core import ALICE, CONTAINER, HOME, AgentStage, request_id, reset_command, restart_command, until
+from support.fakes.edges import FakeClock
 
 Work = Callable[[Run], Awaitable[str]]
 

@@ -7,12 +7,12 @@ import stat
 from pathlib import Path
 
 import pytest
-from fake_edges import FakeClock
 from hubwarden_agent import config, scrape
 from hubwarden_agent.clock import SystemClock
 from hubwarden_agent.gateway import http_request
 from hubwarden_agent.metrics import Metrics
 from hubwarden_agent.scrape import serve_metrics
+from support.fakes.edges import FakeClock
 
 
 def _asked(connection: socket.socket, path: str, *, method: str = "GET") -> tuple[int, str]:

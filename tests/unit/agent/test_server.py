@@ -11,13 +11,13 @@ from pathlib import Path
 
 import grpc
 import pytest
-from agent_client import channel, raw_call, restart_request
-from agent_stage import AgentStage, until
-from fake_engine import FakeEngine
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from hubwarden_agent import server
 from hubwarden_agent.config import HEALTH_SOCKET
 from hubwarden_agent.server import AlreadyRunning, Health, bound_socket, group_id, locked, serve_agent, socket_place
+from support.agent.client import channel, raw_call, restart_request
+from support.agent.core import AgentStage, until
+from support.fakes.engine import FakeEngine
 
 SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
 

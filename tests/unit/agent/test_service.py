@@ -10,16 +10,16 @@ from typing import Any
 
 import grpc
 import pytest
-from agent_client import PATIENCE, refusal_of, restart_request
-from agent_served import Served, serving
-from agent_stage import CONTAINER, HOME, SECRET, AgentStage, until
-from fake_engine import home_of
 from hubwarden.v1 import agent_pb2
 from hubwarden_agent.config import ResetPolicy
 from hubwarden_agent.engine.port import ContainerState, EngineError, PublishedPort
 from hubwarden_agent.errors import TABLE, Detail, Reason, Refusal
 from hubwarden_agent.operations.commands import Restart
 from hubwarden_agent.service import status
+from support.agent.client import PATIENCE, refusal_of, restart_request
+from support.agent.core import CONTAINER, HOME, SECRET, AgentStage, until
+from support.agent.in_process import Served, serving
+from support.fakes.engine import home_of
 
 
 class TestRefusals:

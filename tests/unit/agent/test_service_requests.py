@@ -7,9 +7,9 @@ import uuid
 
 import grpc
 import pytest
-from agent_client import refusal_of, restart_request
-from agent_served import Served
-from agent_stage import CONTAINER
+from support.agent.client import refusal_of, restart_request
+from support.agent.core import CONTAINER
+from support.agent.in_process import Served
 
 
 class TestRequestsThatAreNotValid:

@@ -6,10 +6,10 @@ import subprocess
 import sys
 
 import pytest
-from fake_edges import FakeClock
 from hubwarden_agent import serving
 from hubwarden_agent.measuring import Measuring
 from hubwarden_agent.metrics import Metrics
+from support.fakes.edges import FakeClock
 
 
 def test_no_tool_is_imported_by_what_serves() -> None:

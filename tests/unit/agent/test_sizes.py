@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from agent_stage import HOME, AgentStage, reset_command, until
 from hubwarden_agent.config import ResetPolicy
 from hubwarden_agent.engine.port import EngineError
 from hubwarden_agent.names import VolumeName
 from hubwarden_agent.operations import sizes
+from support.agent.core import HOME, AgentStage, reset_command, until
 
 VOLUME = VolumeName(HOME)
 INTERVAL = 60

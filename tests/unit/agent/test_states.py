@@ -5,12 +5,12 @@ from __future__ import annotations
 import datetime as dt
 
 import pytest
-from agent_stage import AgentStage
-from fake_edges import TickingClock
-from fake_engine import home_of
 from hubwarden_agent.names import VolumeName
 from hubwarden_agent.operations import reset
-from states import CASES, Case, ask
+from support.agent.core import AgentStage
+from support.fakes.edges import TickingClock
+from support.fakes.engine import home_of
+from support.scenarios.container_states import CASES, Case, ask
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)

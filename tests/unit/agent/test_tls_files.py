@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from hubwarden_agent import config, tls
 from hubwarden_agent.tools import certs
-from tls_stage import CLIENT, LOOPBACK, NOW, SERVER, YEAR, Files, authority, issued, pem, without_names
+from support.agent.tls import CLIENT, LOOPBACK, NOW, SERVER, YEAR, Files, authority, issued, pem, without_names
 
 CA = authority()
 GOOD = issued(CA, LOOPBACK, purpose=SERVER)

@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from ports import free_port
-from tls_stage import LOOPBACK, NOW, SERVER, YEAR, Files, authority, issued, pem
+from support.agent.tls import LOOPBACK, NOW, SERVER, YEAR, Files, authority, issued, pem
+from support.waiting.ports import free_port
 
 CA = authority()
 COMMAND = [sys.executable, "-c", "import sys; from hubwarden_agent.cli import main; sys.exit(main())"]

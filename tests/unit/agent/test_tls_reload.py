@@ -12,11 +12,11 @@ from typing import Any
 
 import grpc
 import pytest
-from agent_stage import until
 from hubwarden.v1 import agent_pb2
 from hubwarden_agent.config import ConfigurationError
 from hubwarden_agent.remote import Keyring
-from tls_stage import LOOPBACK, NOW, SERVER, YEAR, RemoteStage, authority, issued, remote_agent
+from support.agent.core import until
+from support.agent.tls import LOOPBACK, NOW, SERVER, YEAR, RemoteStage, authority, issued, remote_agent
 
 
 @pytest.fixture

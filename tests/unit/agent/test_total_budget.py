@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 
 import pytest
-from agent_stage import AgentStage, reset_command
 from hubwarden_agent.errors import Reason, Refusal
+from support.agent.core import AgentStage, reset_command
 
 
 def _say(caplog: pytest.LogCaptureFixture) -> int:

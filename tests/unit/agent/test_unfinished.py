@@ -7,9 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from fake_blocking_engine import FakeBlockingEngine
-from fake_edges import FakeClock
-from fake_engine import FakeEngine
 from hubwarden_agent import cli, config, unfinished
 from hubwarden_agent.assembly import assemble
 from hubwarden_agent.audit import Entry
@@ -19,6 +16,9 @@ from hubwarden_agent.metrics import Metrics
 from hubwarden_agent.names import BackupId, Names, RequestId, Templates, Username, VolumeName
 from hubwarden_agent.operations.recovery import look
 from hubwarden_agent.unfinished import Unfinished
+from support.fakes.blocking_engine import FakeBlockingEngine
+from support.fakes.edges import FakeClock
+from support.fakes.engine import FakeEngine
 
 NAMES = Names(Templates())
 HOME = NAMES.home_volume(Username("älice"))

@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from fake_engine import FakeEngine
-from gateway_stage import IMAGE, GatewayStage, gateway
+from support.agent.gateway import IMAGE, GatewayStage, gateway
+from support.fakes.engine import FakeEngine
 
 
 @pytest.fixture

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_engine import FakeEngine
-from gateway_stage import IMAGE, POLICY, GatewayStage, gateway, spawner_body
 from hubwarden_agent import ownership
 from hubwarden_agent.engine.port import Container, ContainerState, Mount
 from hubwarden_agent.errors import Reason
 from hubwarden_agent.host_paths import HostPath
 from hubwarden_agent.names import Username
+from support.agent.gateway import IMAGE, POLICY, GatewayStage, gateway, spawner_body
+from support.fakes.engine import FakeEngine
 
 NAME, HOME = "jupyterlab-alice", "jupyterlab-alice_home"
 MOUNT = Mount("volume", "/home/jovyan", volume=HOME)

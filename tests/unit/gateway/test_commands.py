@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_engine import FakeEngine
-from gateway_stage import IMAGE, POLICY, GatewayStage, Reply, gateway, spawner_body, until
 from hubwarden_agent.engine.port import EngineError
 from hubwarden_agent.errors import Reason
 from hubwarden_agent.gateway import commands
 from hubwarden_agent.names import Username
+from support.agent.gateway import IMAGE, POLICY, GatewayStage, Reply, gateway, spawner_body, until
+from support.fakes.engine import FakeEngine
 
 COMMAND = ["/bin/sh", "-c", "touch /tmp/started"]
 CREATE = {

@@ -9,14 +9,14 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from fake_engine import FakeEngine
-from gateway_stage import GatewayStage, gateway, until
 from hubwarden_agent.engine import docker_engine
 from hubwarden_agent.engine.port import Conflict, Container, ContainerState, EngineError, NotFound, PublishedPort
 from hubwarden_agent.errors import Reason
 from hubwarden_agent.gateway import app, deeds
 from hubwarden_agent.gateway.refusals import LOCKED_MESSAGE
 from hubwarden_agent.names import Username
+from support.agent.gateway import GatewayStage, gateway, until
+from support.fakes.engine import FakeEngine
 
 SCHEME = "jupyterlab-{username}"
 ALICE = Username("alice")

@@ -11,7 +11,6 @@ from docker import APIClient  # noqa: TID251 - what it sends is what the schema 
 from docker.types import HostConfig as DockerHostConfig  # noqa: TID251 - as above
 from docker.types import Mount as DockerMount  # noqa: TID251 - as above
 from docker.types.containers import ContainerConfig  # noqa: TID251 - as above
-from gateway_stage import result_or_refusal, spawner_body
 from hubwarden_agent.engine.options import (
     DeviceRequest,
     HealthCheck,
@@ -26,6 +25,7 @@ from hubwarden_agent.gateway.mounts import MountRequest
 from hubwarden_agent.gateway.refusals import GatewayRefusal
 from hypothesis import given
 from hypothesis import strategies as st
+from support.agent.gateway import result_or_refusal, spawner_body
 
 UNSUPPORTED = "is not supported, whatever the policy lists"
 KINDS = {bool: "true or false", int: "a number", str: "text", list: "an array", dict: "an object"}

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_engine import FakeEngine
-from gateway_stage import IMAGE, POLICY, GatewayStage, gateway, spawner_body
 from hubwarden_agent.engine.port import Conflict, ContainerSpec, NotFound
 from hubwarden_agent.errors import Reason
 from hubwarden_agent.gateway.refusals import LOCKED_MESSAGE
 from hubwarden_agent.names import Username
+from support.agent.gateway import IMAGE, POLICY, GatewayStage, gateway, spawner_body
+from support.fakes.engine import FakeEngine
 
 
 @pytest.mark.parametrize(

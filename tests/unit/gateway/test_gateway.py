@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from fake_engine import FakeEngine
-from gateway_stage import GatewayStage, spawner_body
 from hubwarden_agent.errors import Reason, Refusal
 from hubwarden_agent.gateway.deeds import Deed
 from hubwarden_agent.gateway.refusals import STATUS, status_and_message
 from hubwarden_agent.gateway.routes import ROUTES, Call, Operation
+from support.agent.gateway import GatewayStage, spawner_body
+from support.fakes.engine import FakeEngine
 
 
 def test_every_operation_is_answered(stage: GatewayStage) -> None:

@@ -9,11 +9,11 @@ import re
 from typing import Any
 
 import pytest
-from fake_engine import FakeEngine
-from gateway_stage import GatewayStage, spawner_body
 from hubwarden_agent.engine.port import EngineError
 from hubwarden_agent.errors import Reason
 from hubwarden_agent.gateway import app, http_request
+from support.agent.gateway import GatewayStage, spawner_body
+from support.fakes.engine import FakeEngine
 
 CREATE = "/v1.44/containers/create?name=jupyterlab-alice"
 BODY = json.dumps(spawner_body()).encode()

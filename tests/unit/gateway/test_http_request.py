@@ -7,8 +7,6 @@ import threading
 from collections.abc import Iterator
 
 import pytest
-from fake_edges import FakeClock, TickingClock
-from gateway_stage import result_or_refusal
 from hubwarden_agent.clock import SystemClock
 from hubwarden_agent.errors import Refusal
 from hubwarden_agent.gateway import http_request
@@ -16,6 +14,8 @@ from hubwarden_agent.gateway.http_request import Gone, Incoming, parse
 from hubwarden_agent.gateway.refusals import GatewayRefusal
 from hypothesis import given
 from hypothesis import strategies as st
+from support.agent.gateway import result_or_refusal
+from support.fakes.edges import FakeClock, TickingClock
 
 Ends = tuple[socket.socket, socket.socket]
 LINE = b"GET /_ping HTTP/1.1"

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 from docker.api.client import APIClient  # noqa: TID251 - its quoting is what the gateway has to know
-from fake_engine import FakeEngine
-from gateway_stage import IMAGE, POLICY, GatewayStage, gateway
 from hubwarden_agent.engine.port import NotFound
 from hubwarden_agent.errors import Reason
 from hubwarden_agent.gateway.images import as_pulled
+from support.agent.gateway import IMAGE, POLICY, GatewayStage, gateway
+from support.fakes.engine import FakeEngine
 
 DIGEST = "example.org/lab@sha256:" + "a" * 64
 PULL = "/v1.44/images/create?tag=1&fromImage=example.org%2Flab"

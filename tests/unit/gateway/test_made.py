@@ -7,13 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from crowd import at_once
-from fake_engine import FakeEngine
-from gateway_stage import POLICY, GatewayStage, gateway, spawner_body
 from hubwarden_agent.engine.port import Conflict, ContainerState
 from hubwarden_agent.errors import Reason
 from hubwarden_agent.gateway.made import Made, Owned
 from hubwarden_agent.names import ContainerId, ServerName, Username
+from support.agent.gateway import POLICY, GatewayStage, gateway, spawner_body
+from support.fakes.engine import FakeEngine
+from support.waiting.threads import at_once
 
 
 def owned(number: int) -> Owned:

@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from gateway_stage import POLICY, spawner_body
 from hubwarden_agent.engine import docker_json
 from hubwarden_agent.engine.options import (
     DeviceRequest,
@@ -24,6 +23,7 @@ from hubwarden_agent.gateway.refusals import GatewayRefusal
 from hubwarden_agent.host_paths import HostPath
 from hubwarden_agent.names import ContainerName, Names, Templates
 from hubwarden_agent.spawn_policy import SpawnPolicy
+from support.agent.gateway import POLICY, spawner_body
 
 NAMES = Names(Templates())
 NAMED = replace(

@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from gateway_stage import IMAGE, POLICY, result_or_refusal, spawner_body
 from hubwarden_agent.engine.port import Mount
 from hubwarden_agent.errors import Reason, Refusal
 from hubwarden_agent.gateway import strict_json
@@ -17,6 +16,7 @@ from hubwarden_agent.names import ContainerName, Names, Templates
 from hubwarden_agent.spawn_policy import SpawnPolicy
 from hypothesis import given
 from hypothesis import strategies as st
+from support.agent.gateway import IMAGE, POLICY, result_or_refusal, spawner_body
 
 NAMES = Names(Templates())
 

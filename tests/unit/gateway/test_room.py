@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
-from crowd import Meeting, at_once
 from hubwarden_agent.errors import Reason, Refusal
 from hubwarden_agent.gateway.room import Room
+from support.waiting.threads import Meeting, at_once
 
 PATIENCE = 30
 """Seconds for what takes none."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 from functools import partial
 
 import pytest
-from gateway_stage import result_or_refusal
 from hubwarden_agent.gateway.refusals import GatewayRefusal
 from hubwarden_agent.gateway.routes import API_VERSION, OLDEST_API_VERSION, ROUTES, Call, Operation, resolve
 from hypothesis import given
 from hypothesis import strategies as st
+from support.agent.gateway import result_or_refusal
 
 ID = "0123456789abcdef" * 4
 

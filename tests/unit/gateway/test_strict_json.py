@@ -8,11 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from gateway_stage import result_or_refusal
 from hubwarden_agent.gateway import strict_json
 from hubwarden_agent.gateway.refusals import GatewayRefusal
 from hypothesis import given
 from hypothesis import strategies as st
+from support.agent.gateway import result_or_refusal
 
 
 @pytest.mark.parametrize(

@@ -11,10 +11,6 @@ from collections import Counter
 from dataclasses import MISSING, asdict, fields, replace
 from typing import Any
 
-from fake_blocking_engine import FakeBlockingEngine
-from fake_edges import BlockingMemoryAudit, FakeClock, MemoryAudit
-from fake_engine import FakeEngine
-from gateway_stage import IMAGE, POLICY, result_or_refusal, spawner_body
 from hubwarden_agent.engine.options import DeviceRequest, HealthCheck, LogConfig, RestartPolicy, Tmpfs, Ulimit
 from hubwarden_agent.engine.port import ContainerSpec
 from hubwarden_agent.errors import Refusal
@@ -28,6 +24,10 @@ from hubwarden_agent.names import ContainerId, Names, Templates
 from hubwarden_agent.rates import parse_rate
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.agent.gateway import IMAGE, POLICY, result_or_refusal, spawner_body
+from support.fakes.blocking_engine import FakeBlockingEngine
+from support.fakes.edges import BlockingMemoryAudit, FakeClock, MemoryAudit
+from support.fakes.engine import FakeEngine
 
 USERS = ("alice", "bob")
 OWN = {user: {f"jupyterlab-{user}_{kind}" for kind in ("home", "workspace")} for user in USERS}

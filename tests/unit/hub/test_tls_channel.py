@@ -9,14 +9,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from agent_stage import until
 from cryptography import x509
 from hubwarden_hub.agent import AgentClient, Deadlines
 from hubwarden_hub.channel import Dialer, Files
 from hubwarden_hub.commands import RequestId, ResetCommand, RestartCommand
 from hubwarden_hub.errors import AgentError, Reason
 from hubwarden_hub.settings import Hubwarden
-from tls_stage import LOOPBACK, SERVER, RemoteStage, authority, issued, pem, remote_agent
+from support.agent.core import until
+from support.agent.tls import LOOPBACK, SERVER, RemoteStage, authority, issued, pem, remote_agent
 from traitlets import TraitError
 
 DEADLINES = Deadlines(check=20, restart=20, reset=20, outcome=0)

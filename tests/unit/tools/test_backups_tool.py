@@ -10,13 +10,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from compressed import compressed
-from fake_edges import FakeClock
 from hubwarden_agent import cli
 from hubwarden_agent.backup_manifest import Manifest, Subject
 from hubwarden_agent.backups import Store
 from hubwarden_agent.names import RequestId, Username, VolumeName
 from hubwarden_agent.server import locked
+from support.fakes.edges import FakeClock
+from support.scenarios.zstd_tar import compressed
 
 Command = Callable[..., tuple[int, list[str], str]]
 

@@ -7,9 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from compressed import compressed
-from fake_edges import FakeClock
-from fake_engine import FakeEngine
 from hubwarden_agent import cli
 from hubwarden_agent.backup_manifest import Subject
 from hubwarden_agent.backups import Store
@@ -17,6 +14,9 @@ from hubwarden_agent.engine.port import EngineError
 from hubwarden_agent.names import RequestId, Username, VolumeName
 from hubwarden_agent.server import locked
 from hubwarden_agent.tools import restore
+from support.fakes.edges import FakeClock
+from support.fakes.engine import FakeEngine
+from support.scenarios.zstd_tar import compressed
 
 HOME = VolumeName("jupyterlab-alice_home")
 LEFT = f"{HOME} may be half filled: restore again"

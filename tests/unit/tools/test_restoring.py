@@ -11,10 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from agent_stage import until
-from compressed import compressed
-from fake_edges import FakeClock, MemoryAudit
-from fake_engine import EMPTY_TAR, FakeEngine, home_of
 from hubwarden_agent import unfinished
 from hubwarden_agent.backup_manifest import BadBackup, Manifest, Subject
 from hubwarden_agent.backups import Store
@@ -25,6 +21,10 @@ from hubwarden_agent.names import ImageId, Names, RequestId, Templates, Username
 from hubwarden_agent.operations.backup import Backups
 from hubwarden_agent.operations.removal import Removal
 from hubwarden_agent.tools.restoring import NotRestored, Order, Restorer
+from support.agent.core import until
+from support.fakes.edges import FakeClock, MemoryAudit
+from support.fakes.engine import EMPTY_TAR, FakeEngine, home_of
+from support.scenarios.zstd_tar import compressed
 
 HOME = VolumeName("jupyterlab-alice_home")
 THESIS, OTHER = (EMPTY_TAR, b"thesis"), (EMPTY_TAR, b"something else" * 100_000)

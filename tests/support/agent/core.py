@@ -1,0 +1,136 @@
+"""The agent's core over a fake engine, a clock that stands still and an audit in memory, and commands to give it."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from hubwarden_agent.assembly import DENIALS_LOGGED
+from hubwarden_agent.budgets import Window
+from hubwarden_agent.callers import SocketCallers
+from hubwarden_agent.config import ResetPolicy
+from hubwarden_agent.denials import DenialLimiter
+from hubwarden_agent.errors import Reason
+from hubwarden_agent.locks import UserLocks
+from hubwarden_agent.metrics import Metrics
+from hubwarden_agent.names import Actor, Names, RequestId, ServerName, Templates, Username
+from hubwarden_agent.operations.backup import Backups
+from hubwarden_agent.operations.commands import Reset, Restart
+from hubwarden_agent.operations.reset import Resetter
+from hubwarden_agent.operations.restart import Restarter
+from hubwarden_agent.operations.runner import Runner
+from hubwarden_agent.operations.sizes import Sizes
+from hubwarden_agent.rates import parse_rate
+from hubwarden_agent.service import AgentService, Bounds
+from support.fakes.edges import FakeClock, MemoryAudit
+from support.fakes.engine import FakeEngine
+
+ALICE = Username("alice")
+CONTAINER = "jupyterlab-alice"
+HOME = "jupyterlab-alice_home"
+SECRET = "SECRET-FROM-DOCKER"
+"""What the fake engine puts into its errors: text that no client and no audit line may ever hold."""
+
+
+@dataclass
+class AgentStage:
+    """Every part of the core, as `assembly` puts them together, with everything injected a fake."""
+
+    policy: ResetPolicy = field(default_factory=ResetPolicy)
+    templates: Templates = field(default_factory=Templates)
+    restarts: str = "6/10 minutes"
+    resets: str = "3/hour"
+    resets_total: str = "60/hour"
+    max_concurrent: int = 256
+    engine: Any = field(default_factory=FakeEngine)
+    clock: Any = field(default_factory=FakeClock)
+
+    def __post_init__(self) -> None:
+        self.audit = MemoryAudit()
+        self.metrics = Metrics(self.clock)
+        self.locks = UserLocks()
+        self.names = Names(self.templates)
+        self.runner = Runner(self.locks, self.clock, self.max_concurrent)
+        self.restart_budget = Window(parse_rate(self.restarts), self.clock)
+        self.user_budget = Window(parse_rate(self.resets), self.clock)
+        self.total_budget = Window(parse_rate(self.resets_total), self.clock, Reason.RESET_BUDGET_SPENT)
+        self.restarter = Restarter(
+            self.engine, self.names, self.runner, self.locks, self.audit, self.restart_budget, self.clock
+        )
+        self.backups = Backups(self.engine, self.names, self.policy, self.clock)
+        self.sizes = Sizes(self.engine, self.clock, self.policy.sizes_interval)
+        self.resetter = Resetter(
+            self.engine,
+            self.names,
+            self.runner,
+            self.locks,
+            self.audit,
+            self.user_budget,
+            self.total_budget,
+            self.policy,
+            self.clock,
+            self.backups,
+            self.sizes,
+        )
+        self.logged = DenialLimiter(Window(parse_rate(DENIALS_LOGGED), self.clock))
+        self.service = AgentService(
+            self.restarter, self.resetter, Bounds(60, 600), self.metrics, SocketCallers(), self.logged
+        )
+
+    @property
+    def touched(self) -> list[tuple[str, str]]:
+        """What the engine was asked to change, in order."""
+        calls: list[tuple[str, str]] = self.engine.calls
+        return calls
+
+
+def request_id() -> RequestId:
+    """An id that nobody used."""
+    return RequestId(str(uuid.uuid4()))
+
+
+def restart_command(
+    username: str = "alice",
+    server_name: str = "",
+    *,
+    identifier: RequestId | None = None,
+    validate_only: bool = False,
+    expected_container: str = "",
+    stop_timeout: int = 10,
+) -> Restart:
+    """A restart as the service would make it."""
+    return Restart(
+        client="unix",
+        actor=Actor("user:alice"),
+        request_id=None if validate_only else identifier or request_id(),
+        username=Username(username),
+        server_name=ServerName(server_name),
+        expected_container=expected_container,
+        stop_timeout=stop_timeout,
+    )
+
+
+def reset_command(
+    username: str = "alice",
+    *,
+    identifier: RequestId | None = None,
+    validate_only: bool = False,
+    expected_volume: str = "",
+) -> Reset:
+    """A reset as the service would make it."""
+    return Reset(
+        client="unix",
+        actor=Actor("user:alice"),
+        request_id=None if validate_only else identifier or request_id(),
+        username=Username(username),
+        expected_volume=expected_volume,
+    )
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Let other tasks run until the condition holds. A condition that never holds ends in the test's timeout."""
+    while not condition():  # noqa: ASYNC110 - a condition, whoever makes it true
+        await asyncio.sleep(0)

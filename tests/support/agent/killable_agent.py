@@ -1,0 +1,79 @@
+"""A real agent as a process of its own, in a directory of its own, which tests kill and start again."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from hubwarden.v1 import agent_pb2_grpc
+from support.agent.client import PATIENCE, channel, client
+
+
+class AgentProcess:
+    """An agent whose state and socket lie in `directory`, and whose Docker is at `docker`.
+
+    Args:
+        directory: has to have a short path.
+        docker: the engine's socket.
+        log: `agent.log` in the directory, unless another.
+        program: what to run instead of `hubwarden-agent`.
+        extra: TOML that is put at the end of its configuration.
+    """
+
+    def __init__(
+        self, directory: Path, docker: Path, log: Path | None = None, program: tuple[str, ...] = (), extra: str = ""
+    ) -> None:
+        self.directory = directory
+        self.socket = directory / "agent.sock"
+        self.audit = directory / "audit.jsonl"
+        self._log = (log or directory / "agent.log").open("ab")
+        self._program = program or (str(Path(sys.executable).with_name("hubwarden-agent")),)
+        self._process: subprocess.Popen[bytes] | None = None
+        (directory / "agent.toml").write_text(
+            f'[state]\ndirectory = "{directory}"\n[listen]\ngrpc = ["unix://{self.socket}"]\n'
+            f'[docker]\nhost = "unix://{docker}"\n[audit]\nmax_bytes = 65536\n{extra}',
+            encoding="utf-8",
+        )
+
+    async def start(self) -> None:
+        """Start, and wait until it serves."""
+        command = [*self._program, "serve", "--config", str(self.directory / "agent.toml")]
+        self._process = subprocess.Popen(command, stdout=self._log, stderr=self._log)  # noqa: ASYNC220 - returns at once
+        async with asyncio.timeout(PATIENCE), channel(self.socket) as opened:
+            await opened.channel_ready()
+
+    def kill(self) -> None:
+        """SIGKILL, and wait until it is dead."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+
+    def terminate(self) -> int:
+        """SIGTERM, and wait until it has ended. Returns its exit status."""
+        assert self._process is not None
+        self._process.terminate()
+        return self._process.wait(PATIENCE)
+
+    def close(self) -> None:
+        """Kill it if it is alive."""
+        if self._process is not None and self._process.poll() is None:
+            self.kill()
+        self._log.close()
+
+    def lines(self) -> list[dict[str, Any]]:
+        """What the audit says; a last line that is not whole is left out."""
+        files = [*sorted(self.directory.glob("audit-*.jsonl")), self.audit]
+        whole = [line for file in files if file.exists() for line in file.read_bytes().split(b"\n")[:-1]]
+        return [json.loads(line) for line in whole]
+
+    @asynccontextmanager
+    async def client(self) -> AsyncIterator[agent_pb2_grpc.DockerAgentServiceAsyncStub]:
+        """The generated stub."""
+        async with client(self.socket) as stub:
+            yield stub

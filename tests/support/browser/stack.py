@@ -1,0 +1,113 @@
+"""The compose stack that the browser tests drive, brought up by the same script as the demo.
+
+What holds here: a project, a network, a password and a port of its own, on the private engine of the tests unless
+HUBWARDEN_ENGINE names another; what is looked up behind the Hub's back is looked up with the docker client, never
+through the code under test. Must never touch a container or volume of a user that no test made.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import secrets
+import shlex
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[3]
+DEMO = ROOT / "deploy" / "demo" / "demo.sh"
+ENGINE = ROOT / "deploy" / "offline" / "engine.sh"
+DEMO_POLICY = ROOT / "deploy" / "demo" / "agent.toml"
+DEMO_NETWORK = "hubwarden-demo"
+# Of this clone alone: what another clone's killed run left behind is that clone's to remove.
+PROJECT = f"hubwarden-browser-{hashlib.sha256(str(ROOT).encode()).hexdigest()[:8]}"
+DEADLINE_SECONDS = 120
+
+
+class Stack:
+    """Agent, Hub, and the engine they run on."""
+
+    def __init__(self, directory: Path, port: int) -> None:
+        self.url = f"http://127.0.0.1:{port}"
+        self.password = secrets.token_hex(12)
+        policy = directory / "agent.toml"
+        policy.write_text(DEMO_POLICY.read_text().replace(f'"{DEMO_NETWORK}"', f'"{PROJECT}"'))
+        engine = os.environ.get("HUBWARDEN_ENGINE") or os.environ.get("HUBWARDEN_TEST_ENGINE", "test")
+        self._environment = {
+            **os.environ,
+            "HUBWARDEN_ENGINE": engine,
+            "COMPOSE_PROJECT_NAME": PROJECT,
+            "HUBWARDEN_NETWORK": PROJECT,
+            "HUBWARDEN_AGENT_TOML": str(policy),
+            "HUBWARDEN_DEMO_PASSWORD": self.password,
+            "HUB_PORT": str(port),
+        }
+        self._prelude = "" if engine == "machine" else f'eval "$({shlex.quote(str(ENGINE))} env {engine})";'
+
+    def up(self) -> None:
+        """Build what is missing, start, and wait until the Hub answers."""
+        subprocess.run([DEMO, "up"], check=True, env=self._environment)
+
+    def down(self) -> None:
+        """Remove the stack, and what its users have."""
+        subprocess.run([DEMO, "down"], check=True, env=self._environment)
+
+    def docker(self, *arguments: str) -> str:
+        """What `docker` prints.
+
+        Raises:
+            subprocess.CalledProcessError: it failed.
+        """
+        command = ["bash", "-c", f'{self._prelude} exec docker "$@"', "docker", *arguments]
+        result = subprocess.run(command, check=True, env=self._environment, stdout=subprocess.PIPE, text=True)
+        return result.stdout.strip()
+
+    def inspect_container(self, name: str) -> dict[str, Any]:
+        """Docker's own view of a container."""
+        (container,) = json.loads(self.docker("container", "inspect", name))
+        return dict(container)
+
+    def inspect_container_once_it_runs(self, name: str) -> dict[str, Any]:
+        """Docker's own view of a container, as soon as there is one that runs."""
+        give_up_at = time.monotonic() + DEADLINE_SECONDS
+        while not self.docker("ps", "--quiet", "--filter", f"name=^/{name}$"):
+            assert time.monotonic() < give_up_at, f"{name} does not run"
+            time.sleep(0.1)
+        return self.inspect_container(name)
+
+    def volume_exists(self, name: str) -> bool:
+        """Whether the engine has a volume of exactly this name."""
+        return name in self.docker("volume", "ls", "--quiet").splitlines()
+
+    def remove_container(self, name: str) -> None:
+        """Take a container away, if it is there: a finished test's server would only slow the others down."""
+        container_id = self.docker("ps", "--all", "--quiet", "--filter", f"name=^/{name}$")
+        if container_id:
+            self.docker("rm", "--force", container_id)
+
+    def stop_agent(self) -> None:
+        """Take the agent away, as a crash or an upgrade would."""
+        self.docker("stop", self._agent())
+
+    def start_agent(self) -> None:
+        """Bring the agent back, and wait until it is healthy."""
+        self._start(self._agent())
+
+    def _start(self, container: str) -> None:
+        self.docker("start", container)
+        give_up_at = time.monotonic() + DEADLINE_SECONDS
+        while self.inspect_container(container)["State"]["Health"]["Status"] != "healthy":
+            assert time.monotonic() < give_up_at, f"{container} did not become healthy again"
+            time.sleep(0.2)
+
+    def _agent(self) -> str:
+        return self.container_of("agent")
+
+    def container_of(self, service: str) -> str:
+        """The id of a service's container."""
+        label = "label=com.docker.compose"
+        filters = ["--filter", f"{label}.project={PROJECT}", "--filter", f"{label}.service={service}"]
+        return self.docker("ps", "--all", "--quiet", *filters)
