@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 
 import pytest
-from agent_client import refusal_of
-from agent_served import Served
-from crowd import at_once
-from fake_edges import FakeClock
 from hubwarden_agent.budgets import Window
 from hubwarden_agent.denials import DenialLimiter
 from hubwarden_agent.rates import parse_rate
+from support.agent.client import refusal_of
+from support.agent.in_process import Served
+from support.fakes.edges import FakeClock
+from support.waiting.threads import at_once
 
 
 def test_the_suppressed_are_counted() -> None:

@@ -6,15 +6,15 @@ from pathlib import Path
 
 import grpc
 import pytest
-from agent_client import channel, raw_call, refusal_of, restart_request
-from agent_served import Served
 from cryptography import x509
 from google.protobuf import duration_pb2
 from grpc_health.v1 import health_pb2
 from hubwarden.v1 import agent_pb2
 from hubwarden_agent.messages import received
 from hubwarden_agent.server import SERVICE
-from tls_stage import issued, remote_agent
+from support.agent.client import channel, raw_call, refusal_of, restart_request
+from support.agent.in_process import Served
+from support.agent.tls import issued, remote_agent
 
 UNKNOWN_FIELD = b"\xa2\x06\x01x"
 """Field 100, a text."""
