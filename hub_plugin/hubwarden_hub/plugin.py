@@ -14,6 +14,7 @@ from typing import Any
 from hubwarden_hub.agent import Agent, AgentClient
 from hubwarden_hub.history import History
 from hubwarden_hub.operations import Turns
+from hubwarden_hub.pending_stop import Stops
 from hubwarden_hub.records import Records
 from hubwarden_hub.reset import Resets
 from hubwarden_hub.settings import Hubwarden
@@ -34,6 +35,7 @@ class Plugin:
     resets: Resets
     records: Records
     history: History
+    stops: Stops
     commits: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @classmethod
@@ -47,4 +49,5 @@ class Plugin:
         turns = Turns()
         history = History(settings.history_url, settings.history_entries, log)
         records = Records([LogWitness(log), MetricsWitness(), EventWitness(eventlog), history], log)
-        return cls(settings, agent, turns, Resets(agent, turns, settings.turn_wait, log, records), records, history)
+        resets = Resets(agent, turns, settings.turn_wait, log, records)
+        return cls(settings, agent, turns, resets, records, history, Stops(settings.shutdown_wait))

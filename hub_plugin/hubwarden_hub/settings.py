@@ -89,9 +89,20 @@ class Hubwarden(Configurable):
         30,
         min=0,
         config=True,
-        help="""Seconds for which a start, stop or restart waits for another operation on the same user's servers.
+        help="""Seconds for which a start or restart waits for another operation on the same user's servers.
 
-        After that it is refused with 409. Keep it below `c.Spawner.start_timeout`.
+        After that it is refused with 409. Keep it below `c.Spawner.start_timeout`. A stop waits until it can be done.
+        """,
+    )
+    shutdown_wait = Float(
+        30,
+        min=0,
+        config=True,
+        help="""Seconds for which a Hub that shuts down with `c.JupyterHub.cleanup_servers` waits for the next server to
+        stop.
+
+        After that it logs which servers may still run, and the next Hub finds them. Keep it below the time that the
+        service manager grants the Hub.
         """,
     )
     check_deadline = Float(

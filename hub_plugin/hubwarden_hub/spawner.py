@@ -22,6 +22,7 @@ from hubwarden_hub.errors import AgentError
 from hubwarden_hub.home_note import HomeNote
 from hubwarden_hub.marker import Note
 from hubwarden_hub.operations import PROGRESS, Operation
+from hubwarden_hub.pending_stop import PendingStop, Stops
 from hubwarden_hub.restart import RestartOutcome, ServerGone
 from hubwarden_hub.restarting import Restarting
 from hubwarden_hub.spawned import SpawnedServer
@@ -33,10 +34,30 @@ if TYPE_CHECKING:
 else:
     _Base = object
 
+OF_JUPYTERHUB = ("_spawn_future", "_spawn_pending", "_stop_pending", "_log_name", "server", "pending")
+"""What the plugin uses of JupyterHub's Spawner beyond its documented methods; the start check asserts them."""
+OF_DOCKERSPAWNER = ("get_ip_and_port", "object_name", "object_id", "format_volume_name", "start_object")
+"""The same of DockerSpawner."""
 _PAUSE = 0.3
 """Seconds between two attempts at something that another operation holds up."""
 _NOWHERE = "http://127.0.0.1:1/"
 """An address that nothing answers at: JupyterHub then stops the server, instead of trusting a stranger's answer."""
+
+
+def limit_cleanup(app: Any, stops: Stops) -> None:
+    """Bound the time for which `JupyterHub.cleanup` waits for servers to stop.
+
+    Args:
+        app: the `JupyterHub` application.
+        stops: those that it waits for.
+    """
+    cleanup = app.cleanup
+
+    async def limited() -> None:
+        async with stops.limited():
+            await cleanup()
+
+    app.cleanup = limited
 
 
 class RestartableSpawnerMixin(_Base):  # type: ignore[misc]  # JupyterHub is not typed
@@ -46,11 +67,18 @@ class RestartableSpawnerMixin(_Base):  # type: ignore[misc]  # JupyterHub is not
     """The restart or reset under way, or one that a killed Hub left behind; part of the Spawner's state."""
     _spawn_future: Any  # JupyterHub's, like `_spawn_pending`
     _stopping = False
+    _launched = True
+    """Whether the container may run. A server that a Hub finds on record may."""
 
     @cached_property
     def restarts(self) -> Restarting:
         """This server's restarts."""
         return Restarting(self)
+
+    @cached_property
+    def pending_stop(self) -> PendingStop:
+        """This server's stop."""
+        return PendingStop(self)
 
     @property
     def plugin(self) -> Plugin:
@@ -81,12 +109,23 @@ class RestartableSpawnerMixin(_Base):  # type: ignore[misc]  # JupyterHub is not
     def _stop_pending(self, pending: bool) -> None:
         self._stopping = pending
 
+    @property
+    def server(self) -> Any:
+        """As in JupyterHub."""
+        return super().server
+
+    @server.setter
+    def server(self, server: Any) -> None:
+        """As in JupyterHub; but a server that a Hub leaves running when it shuts down stays on record."""
+        if server is not None or not self.pending_stop.keeps_record:
+            super(RestartableSpawnerMixin, type(self)).server.fset(self, server)
+
     async def poll(self) -> Any:
         """Whether the server runs: None if it does, and also if nobody can tell while the Hub has one on record.
 
         A poll that was under way when a restart began tells about the moment in which the container was down.
         """
-        if self.restarts.under_way is not None:
+        if self.restarts.under_way is not None or (self._stopping and self._launched):  # a stop asks by itself
             return None
         before = self.restarts.count
         try:
@@ -118,6 +157,7 @@ class RestartableSpawnerMixin(_Base):  # type: ignore[misc]  # JupyterHub is not
 
         Whoever starts has seen how the home stands: a reset whose end nobody knows is not asked about again.
         """
+        self._launched = False
         async with self._turn():
             HomeNote(self.user).forget()
             try:
@@ -126,10 +166,26 @@ class RestartableSpawnerMixin(_Base):  # type: ignore[misc]  # JupyterHub is not
                 gateway_errors.explain(error)
                 raise
 
+    async def start_object(self) -> Any:
+        """As in DockerSpawner. From here on the container may run, whatever the answer."""
+        self._launched = True
+        return await super().start_object()
+
     async def stop(self, now: bool = False) -> None:  # noqa: FBT001, FBT002 - JupyterHub's signature
-        """Stop when nothing else is being done to the user's containers and volumes; wait for that, or raise 409."""
-        async with self._turn():
-            await self._while_busy(super().stop, now)
+        """Return when Docker reports the container stopped or gone, however long that takes.
+
+        Raises:
+            StopAbandoned: an admin gave up, or the Hub shuts down.
+        """
+        if self._launched:
+            await self.pending_stop.carry_out(now=now)
+            return
+        async with self._turn():  # JupyterHub cleans up after a start that failed before it started anything
+            await self._while_busy(self.stop_container, now=now)
+
+    async def stop_container(self, *, now: bool) -> None:
+        """DockerSpawner's own stop: one attempt. Raises whatever that raises."""
+        await super().stop(now)
 
     async def progress(self) -> AsyncIterator[dict[str, Any]]:
         """As in JupyterHub; during a restart, its phases."""
@@ -153,6 +209,9 @@ class RestartableSpawnerMixin(_Base):  # type: ignore[misc]  # JupyterHub is not
 
     def clear_state(self) -> None:
         """Forget what belongs to a server that has stopped. A home's reset does not."""
+        if self.pending_stop.keeps_record:
+            self.orm_spawner.started = self.pending_stop.started
+            return
         super().clear_state()
         if self.marker is not None and isinstance(self.marker.command, RestartCommand):
             self.marker = None
@@ -193,12 +252,12 @@ class RestartableSpawnerMixin(_Base):  # type: ignore[misc]  # JupyterHub is not
         except AgentError as error:
             raise web.HTTPError(error.status, error.sentence(for_admin=False)) from error
 
-    async def _while_busy(self, act: Any, *arguments: Any) -> Any:
+    async def _while_busy(self, act: Any, **arguments: Any) -> Any:
         """Do something through the gateway, again and within bounds while the agent is at work for this user."""
         give_up_at = asyncio.get_running_loop().time() + self.plugin.settings.turn_wait
         while True:
             try:
-                return await act(*arguments)
+                return await act(**arguments)
             except Exception as error:
                 if not gateway_errors.is_busy(error) or asyncio.get_running_loop().time() >= give_up_at:
                     raise

@@ -10,15 +10,13 @@ from __future__ import annotations
 from typing import Any
 
 from jupyterhub import orm
+from jupyterhub.spawner import Spawner
 
 from hubwarden_hub import scopes
 from hubwarden_hub.home_note import resume_resets
 from hubwarden_hub.plugin import Plugin
 from hubwarden_hub.settings import Hubwarden
-from hubwarden_hub.spawner import RestartableSpawnerMixin
-
-# What the plugin uses of DockerSpawner beyond what every Spawner has.
-_OF_DOCKERSPAWNER = ("get_ip_and_port", "object_name", "object_id", "format_volume_name")
+from hubwarden_hub.spawner import OF_DOCKERSPAWNER, OF_JUPYTERHUB, RestartableSpawnerMixin, limit_cleanup
 
 
 class HubwardenNotInstalled(SystemExit):
@@ -51,6 +49,7 @@ def install(app: Any, handlers: list[tuple[Any, ...]]) -> None:
     if mistakes:
         raise HubwardenNotInstalled(mistakes)
     plugin = app.tornado_settings["hubwarden"] = Plugin.of(settings, app.log, app.eventlog)
+    limit_cleanup(app, plugin.stops)
     resume_resets(app, plugin)
 
 
@@ -60,7 +59,10 @@ def spawner_mistakes(spawner_class: type) -> list[str]:
     mistakes = []
     if not issubclass(spawner_class, RestartableSpawnerMixin):
         mistakes.append(f"the Hub's Spawner class {name} lacks Hubwarden's mixin")
-    missing = [attribute for attribute in _OF_DOCKERSPAWNER if not hasattr(spawner_class, attribute)]
+    if untested := [attribute for attribute in OF_JUPYTERHUB if not hasattr(Spawner, attribute)]:
+        mistakes.append(f"this version of JupyterHub is not supported: its Spawner lacks {', '.join(untested)}")
+    others = [base for base in spawner_class.__mro__ if base is not RestartableSpawnerMixin]
+    missing = [attribute for attribute in OF_DOCKERSPAWNER if not any(attribute in vars(base) for base in others)]
     if missing:
         mistakes.append(f"the Hub's Spawner class {name} is not a DockerSpawner (it lacks {', '.join(missing)})")
     return mistakes

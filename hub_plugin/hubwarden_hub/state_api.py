@@ -65,6 +65,7 @@ def server_state(spawner: Any, *, for_admin: bool) -> dict[str, Any]:
     last_activity = orm_spawner and orm_spawner.last_activity
     return {
         "pending": spawner.pending,
+        "waiting_for": spawner.pending_stop.waiting_for,
         "ready": bool(spawner.ready),
         "stopped": not spawner.active,
         "url": spawner.user.server_url(spawner.name),
@@ -76,7 +77,7 @@ def server_state(spawner: Any, *, for_admin: bool) -> dict[str, Any]:
 def stopped_state(orm_spawner: Any) -> dict[str, Any]:
     """How a server stands whose Spawner JupyterHub has not loaded; None stands for one that was never started."""
     last_activity = orm_spawner and orm_spawner.last_activity
-    state = {"pending": None, "ready": False, "stopped": True, "url": None, "restart": None}
+    state = {"pending": None, "waiting_for": None, "ready": False, "stopped": True, "url": None, "restart": None}
     return state | {"last_activity": last_activity and isoformat(last_activity)}
 
 

@@ -36,15 +36,16 @@ _PATIENCE = (
 
 @dataclass
 class Hold:
-    """One request that is held."""
+    """One request that is held, for `longest` seconds at most."""
 
+    longest: float = _LONGEST
     reached: threading.Event = field(default_factory=threading.Event)
     released: threading.Event = field(default_factory=threading.Event)
 
     def __call__(self) -> None:
         """Wait for the release."""
         self.reached.set()
-        self.released.wait(_LONGEST)
+        self.released.wait(self.longest)
 
 
 class Gate(Relay):
@@ -70,9 +71,9 @@ class Gate(Relay):
             del self._actions[REQUESTS[operation]]
 
     @contextmanager
-    def holding(self, operation: str, begin: Callable[[], object]) -> Iterator[Hold]:
+    def holding(self, operation: str, begin: Callable[[], object], longest: float = _LONGEST) -> Iterator[Hold]:
         """Begin an operation in a thread, and hold it in its middle for as long as the body runs."""
-        hold = Hold()
+        hold = Hold(longest)
         thread = threading.Thread(target=begin)
         with self.doing(operation, hold):
             thread.start()

@@ -94,7 +94,7 @@ grpc = ["unix://{directory}/agent.sock"]
 gateway = "unix://{directory}/docker.sock"
 [docker]
 host = "unix://{engine}"
-timeout = 120
+timeout = {docker_timeout}
 [limits]
 restarts_per_user = "10000/minute"
 resets_per_user = "10000/minute"
@@ -115,6 +115,7 @@ class Agent:
 
     Attributes:
         spawn: TOML that is put at the end of its `[spawn]`.
+        docker_timeout: its `docker.timeout`, in seconds.
         program: what to run; `hubwarden-agent`, unless another.
     """
 
@@ -122,13 +123,16 @@ class Agent:
     engine: str
     image: str
     spawn: str = ""
+    docker_timeout: int = 120
     program: tuple[str, ...] = (str(Path(sys.executable).with_name("hubwarden-agent")),)
     process: Process = field(init=False)
 
     def __post_init__(self) -> None:
         self.process = Process("agent", self.directory)
         (self.directory / "state").mkdir()
-        text = AGENT_TOML.format(directory=self.directory, engine=self.engine, image=self.image)
+        text = AGENT_TOML.format(
+            directory=self.directory, engine=self.engine, image=self.image, docker_timeout=self.docker_timeout
+        )
         (self.directory / "agent.toml").write_text(text + self.spawn)
 
     @property

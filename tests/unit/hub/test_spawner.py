@@ -17,6 +17,7 @@ from hubwarden_hub.errors import AgentError, Reason
 from hubwarden_hub.gateway_errors import BUSY_MESSAGE
 from hubwarden_hub.history import History
 from hubwarden_hub.operations import Turns
+from hubwarden_hub.pending_stop import Stops
 from hubwarden_hub.plugin import Plugin
 from hubwarden_hub.records import Deed, End, Records
 from hubwarden_hub.reset import Resets
@@ -153,7 +154,8 @@ class PlainSpawner:
         turns = Turns()
         records = Records([world], self.log)
         history = History("sqlite://", 1, self.log)
-        plugin = Plugin(settings, world, turns, Resets(world, turns, 0.5, self.log, records), records, history)
+        resets = Resets(world, turns, 0.5, self.log, records)
+        plugin = Plugin(settings, world, turns, resets, records, history, Stops(0.5))
         world.spawners[""] = self
         self.user = SimpleNamespace(
             id=1,
@@ -166,12 +168,21 @@ class PlainSpawner:
             settings={"hubwarden": plugin, "proxy": world},
         )
         self.orm_spawner = SimpleNamespace(state=None)
-        self.server: Server | None = Server()
+        self._server: Server | None = Server()
         self.statuses: list[Any] = []
         self.starts: list[Any] = []
         self.polled = asyncio.Event()
         self.may_answer = asyncio.Event()
         self.may_answer.set()
+
+    @property
+    def server(self) -> Server | None:
+        """See JupyterHub."""
+        return self._server
+
+    @server.setter
+    def server(self, server: Server | None) -> None:
+        self._server = server
 
     @property
     def pending(self) -> str | None:

@@ -1,0 +1,179 @@
+"""The stop of one server: it ends when Docker reports the container stopped or gone, or when the Hub gives up.
+
+JupyterHub's `User.stop` forgets the server whatever `Spawner.stop` returns or raises, so the latter must not end early.
+
+Invariants: a failed attempt is repeated with a growing pause; one attempt at a time uses DockerSpawner's only thread,
+so that other calls wait for one of them at most; a Hub that shuts down before the stop keeps the server on record.
+Must not: take a missing answer for a stopped server.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from datetime import datetime
+from typing import TYPE_CHECKING, Literal
+
+from hubwarden_hub import gateway_errors
+from hubwarden_hub.errors import AgentError
+
+if TYPE_CHECKING:
+    from hubwarden_hub.spawner import RestartableSpawnerMixin
+
+WaitsFor = Literal["agent", "operation"]
+_FIRST_PAUSE = 0.3
+_LONGEST_PAUSE = 5.0
+_SLOW = 3.0
+"""Seconds after which an unanswered attempt is reported as waiting for the agent."""
+
+
+class StopAbandoned(Exception):  # noqa: N818 - not an error: the Hub decided to stop waiting
+    """The Hub stopped waiting. The container may still run."""
+
+
+class Stops:
+    """What the stops of all servers share.
+
+    Args:
+        shutdown_wait: seconds that a Hub that shuts down waits after the last server that stopped.
+    """
+
+    def __init__(self, shutdown_wait: float) -> None:
+        self._shutdown_wait = shutdown_wait
+        self._last_stop = 0.0
+        self._expired = False
+        self.attempt = asyncio.Lock()
+        self.under_way: set[PendingStop] = set()
+
+    def begin(self, stop: PendingStop) -> None:
+        """Register a stop. Once the shutdown's time is up, it ends at once."""
+        self.under_way.add(stop)
+        if self._expired:
+            stop.keep()
+
+    def succeeded(self) -> None:
+        """A server has stopped, so the agent is at work."""
+        self._last_stop = asyncio.get_running_loop().time()
+
+    @asynccontextmanager
+    async def limited(self) -> AsyncIterator[None]:
+        """While the body runs, abandon all stops when none has succeeded for `shutdown_wait`."""
+        self.succeeded()
+        expiry = asyncio.create_task(self._expire())
+        try:
+            yield
+        finally:
+            expiry.cancel()
+
+    async def _expire(self) -> None:
+        clock = asyncio.get_running_loop().time
+        while (left := self._last_stop + self._shutdown_wait - clock()) > 0:  # noqa: ASYNC110 - each stop moves it
+            await asyncio.sleep(left)
+        self._expired = True
+        for stop in tuple(self.under_way):
+            stop.keep()
+
+
+class PendingStop:
+    """The stop of a Spawner's server.
+
+    Attributes:
+        waiting_for: what delays the stop; unset while nothing does.
+        keeps_record: whether JupyterHub must keep the server on record although it takes it for stopped.
+        started: when the kept server was started.
+    """
+
+    def __init__(self, spawner: RestartableSpawnerMixin) -> None:
+        self._spawner = spawner
+        self._task: asyncio.Task[None] | None = None
+        self.waiting_for: WaitsFor | None = None
+        self.keeps_record = False
+        self.started: datetime | None = None
+
+    async def carry_out(self, *, now: bool) -> None:
+        """Stop the server, however long that takes. A second caller joins the first.
+
+        Raises:
+            StopAbandoned: an admin gave up, or the Hub shuts down.
+        """
+        if self._task is None or self._task.done():
+            self.keeps_record = False
+            self._task = asyncio.create_task(self._until_stopped(now=now))
+        stops, task = self._spawner.plugin.stops, self._task
+        stops.begin(self)
+        try:
+            await asyncio.wait({task})
+        except asyncio.CancelledError:  # the Hub shuts down and leaves servers running
+            self.keep()
+            raise
+        finally:
+            self.waiting_for = None
+            stops.under_way.discard(self)
+        if task.cancelled():
+            raise StopAbandoned(f"{self._spawner.object_name} may still run")
+        task.result()
+
+    def abandon(self) -> None:
+        """Stop waiting; JupyterHub forgets the server."""
+        self.waiting_for = None
+        if self._task is not None:
+            self._task.cancel()
+
+    def keep(self) -> None:
+        """Stop waiting, because the Hub shuts down; the next Hub finds the server on record."""
+        spawner = self._spawner
+        self.keeps_record, self.started = True, spawner.orm_spawner.started
+        spawner.log.warning(
+            "Hubwarden: the Hub shuts down, but %s was not stopped: container %s may still run",
+            spawner._log_name,  # noqa: SLF001 - JupyterHub's log name
+            spawner.object_name,
+        )
+        self.abandon()
+
+    async def _until_stopped(self, *, now: bool) -> None:
+        pause = _FIRST_PAUSE
+        while not await self._attempt(now=now):
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE)
+        self._spawner.plugin.stops.succeeded()
+
+    async def _attempt(self, *, now: bool) -> bool:
+        """Whether Docker reports the container stopped or gone."""
+        spawner, plugin, before = self._spawner, self._spawner.plugin, self.waiting_for
+        self.waiting_for = "operation"
+        try:
+            async with plugin.turns.take(spawner.user.id, plugin.settings.turn_wait):
+                self.waiting_for = before
+                with self._late_answer() as late:
+                    async with plugin.stops.attempt:
+                        if await spawner.unguarded_poll() is not None:
+                            return True
+                        late.cancel()
+                        if self.waiting_for == "agent":  # it has answered now
+                            self.waiting_for = None
+                        await spawner.stop_container(now=now)
+        except Exception as error:  # noqa: BLE001 - whatever it is: Docker has not confirmed the stop
+            self._delayed(error, before)
+            return False
+        return True
+
+    @contextmanager
+    def _late_answer(self) -> Iterator[asyncio.TimerHandle]:
+        """Report that the stop waits for the agent once `_SLOW` has passed, unless that is cancelled."""
+        late = asyncio.get_running_loop().call_later(_SLOW, setattr, self, "waiting_for", "agent")
+        try:
+            yield late
+        finally:
+            late.cancel()
+
+    def _delayed(self, error: Exception, before: WaitsFor | None) -> None:
+        busy = isinstance(error, AgentError) or gateway_errors.is_busy(error)
+        self.waiting_for = "operation" if busy else "agent"
+        if self.waiting_for != before:
+            self._spawner.log.warning(
+                "Hubwarden: %s cannot be stopped yet (waiting for the %s): %r",
+                self._spawner._log_name,  # noqa: SLF001 - JupyterHub's log name
+                self.waiting_for,
+                error,
+            )
