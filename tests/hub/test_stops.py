@@ -16,12 +16,14 @@ from typing import Any
 import grpc
 import pytest
 from docker.errors import NotFound  # noqa: TID251 - tests look at the engine behind the agent's back
-from hub.gate import Gate, opened
-from hub.people import Person
-from hub.stack import TOKEN, Agent, Hub, running, wait_for
 from hubwarden.v1 import agent_pb2, agent_pb2_grpc
-from private_engine import Workbench
-from relay import Relay
+from support.docker.private_engine import Workbench
+from support.docker.relay import Relay
+from support.jupyterhub.gate import Gate, opened
+from support.jupyterhub.people import Person
+from support.jupyterhub.stack import TOKEN, Agent, Hub, running, wait_for
+
+pytestmark = pytest.mark.every_hub
 
 CONFIGURATION = [
     'c.JupyterHub.tornado_settings = {"slow_stop_timeout": 0.5}',
