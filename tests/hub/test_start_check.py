@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterator
 
 import pytest
+from jupyterhub import roles, scopes
 from support.jupyterhub.stack import Agent, Hub, wait_for
+from traitlets import TraitError
 
 pytestmark = pytest.mark.every_hub
 
+of_jupyterhub = pytest.mark.filterwarnings("ignore")  # deprecations of its own
 UNDONE = {
     "another Spawner class on the command line": (
         ["--JupyterHub.spawner_class=docker"],
@@ -35,12 +38,60 @@ UNDONE = {
 }
 
 
-@pytest.mark.parametrize(("arguments", "lines", "said"), UNDONE.values(), ids=UNDONE)
-def test_an_undone_plugin_stops_the_hub(
-    agent: Agent, make_hub: Callable[..., Hub], arguments: list[str], lines: list[str], said: str
+@pytest.fixture
+def initialize(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Hub], Awaitable[None]]]:
+    """Initializes a Hub in this process, up to and without starting its proxy and its server."""
+    from jupyterhub.app import JupyterHub  # noqa: PLC0415 - JupyterHub 4.1 warns when it is imported
+
+    monkeypatch.setattr(roles, "get_default_roles", roles.get_default_roles)
+    monkeypatch.setattr(scopes, "scope_definitions", dict(scopes.scope_definitions))
+
+    async def initialize(hub: Hub) -> None:
+        for name, value in hub.environment.items():
+            monkeypatch.setenv(name, value)
+        await JupyterHub.instance().initialize(hub.command_line)
+
+    yield initialize
+    JupyterHub.clear_instance()
+
+
+@of_jupyterhub
+@pytest.mark.parametrize(("arguments", "lines", "problem"), UNDONE.values(), ids=UNDONE)
+async def test_an_undone_plugin_stops_the_hub(
+    agent: Agent,
+    make_hub: Callable[..., Hub],
+    initialize: Callable[[Hub], Awaitable[None]],
+    arguments: list[str],
+    lines: list[str],
+    problem: str,
 ) -> None:
-    """Whatever undoes a part of it is named, and the Hub exits with 1 before it serves anything."""
-    hub = make_hub(agent, arguments, lines_after=lines)
+    """When a part of the plugin is undone, the Hub ends during its initialization, and the message names the part."""
+    with pytest.raises(SystemExit) as stopped:
+        await initialize(make_hub(agent, arguments, lines_after=lines))
+    assert "The Hub does not start, because Hubwarden did not take effect" in str(stopped.value)
+    assert problem in str(stopped.value)
+
+
+@of_jupyterhub
+async def test_a_plugin_that_took_effect_is_initialized(
+    agent: Agent, make_hub: Callable[..., Hub], initialize: Callable[[Hub], Awaitable[None]]
+) -> None:
+    """When nothing is undone, the same initialization reaches its end."""
+    await initialize(make_hub(agent))
+
+
+@of_jupyterhub
+async def test_an_impossible_setting_stops_the_hub(
+    agent: Agent, make_hub: Callable[..., Hub], initialize: Callable[[Hub], Awaitable[None]]
+) -> None:
+    """When the agent's address is not a socket's, the initialization fails."""
+    with pytest.raises(TraitError, match="agent_address must be unix:///absolute/path"):
+        await initialize(make_hub(agent, lines_after=["c.Hubwarden.agent_address = 'agent:7443'"]))
+
+
+def test_a_real_hub_exits(agent: Agent, make_hub: Callable[..., Hub]) -> None:
+    """When the start check fails, the process exits with 1, with the reason and no traceback in its log."""
+    hub = make_hub(agent, ["--JupyterHub.spawner_class=docker"])
     hub.launch()
     process = hub.process.process
     assert process is not None
@@ -48,15 +99,4 @@ def test_an_undone_plugin_stops_the_hub(
     assert process.returncode == 1
     log = hub.process.log.read_text()
     assert "The Hub does not start, because Hubwarden did not take effect" in log
-    assert said in log
     assert "Traceback" not in log
-
-
-def test_an_impossible_setting_stops_the_hub(agent: Agent, make_hub: Callable[..., Hub]) -> None:
-    """An agent address that is not a socket is refused at the start."""
-    hub = make_hub(agent, lines_after=["c.Hubwarden.agent_address = 'agent:7443'"])
-    hub.launch()
-    process = hub.process.process
-    assert process is not None
-    wait_for(lambda: process.poll() is not None, "the Hub's end")
-    assert "agent_address must be unix:///absolute/path" in hub.process.log.read_text()

@@ -81,7 +81,8 @@ c.Hubwarden.agent_address = f"unix://{settings['agent_socket']}"
 c.Hubwarden.stop_timeout = 2
 
 # JupyterHub 5 and 6 have EventLogger; 4 has EventLog, which asks for each schema.
-c.EventLogger.handlers = c.EventLog.handlers = [logging.FileHandler(f"{settings['directory']}/events.jsonl")]
+events = logging.FileHandler(f"{settings['directory']}/events.jsonl", delay=True)
+c.EventLogger.handlers = c.EventLog.handlers = [events]
 c.EventLog.allowed_schemas = ["urn:hubwarden:hub:operation"]
 
 for line in settings["lines_before"]:

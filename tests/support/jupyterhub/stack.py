@@ -197,14 +197,19 @@ class Hub:
         """Where people reach it, the base URL included."""
         return f"http://127.0.0.1:{self.options['port']}{self.options['base_url']}"
 
+    @property
+    def command_line(self) -> list[str]:
+        """The arguments of `jupyterhub`."""
+        return ["-f", str(Path(__file__).with_name("jupyterhub_config.py")), *self.arguments]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What it needs in its environment."""
+        return {"HUBWARDEN_TEST": json.dumps(self.options), "DOCKER_HOST": f"unix://{self.docker_socket}"}
+
     def launch(self) -> None:
         """Start it, and do not wait."""
-        config = Path(__file__).with_name("jupyterhub_config.py")
-        self.process.launch(
-            [self.python, "-m", "jupyterhub", "-f", str(config), *self.arguments],
-            HUBWARDEN_TEST=json.dumps(self.options),
-            DOCKER_HOST=f"unix://{self.docker_socket}",
-        )
+        self.process.launch([self.python, "-m", "jupyterhub", *self.command_line], **self.environment)
 
     def start(self) -> None:
         """Start it, and wait until it answers through its proxy."""
