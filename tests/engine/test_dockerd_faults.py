@@ -1,7 +1,7 @@
 """dockerd itself is killed, stopped, frozen or out of reach, with an agent that is one process throughout each test.
 
-What holds here: the engine is one of these tests' own, because nothing else on it would survive. `test_faults` makes
-the same faults in a relay, where they can be timed more exactly.
+Invariants: the engine is one of these tests' own, because nothing else on it would survive. `test_faults` makes faults
+in a relay, where they can be timed more exactly; those that a relay can make are marked `full` here.
 """
 
 from __future__ import annotations
@@ -72,6 +72,7 @@ def restart(agent: LiveAgent, request: Any) -> Any:
     return agent.stub().RestartContainer(request, timeout=DEADLINE)
 
 
+@pytest.mark.full  # `test_faults` makes the same fault in a relay
 def test_frozen_in_the_middle(own_agent: LiveAgent, own_bench: Workbench) -> None:
     """The deadline holds, everybody else learns that Docker is away, and the outcome is there once it goes on."""
     container, request, future = begin_slow_restart(own_agent, own_bench, deadline=4)
@@ -109,6 +110,7 @@ def test_killed_in_the_middle_and_started_again(own_agent: LiveAgent, own_bench:
     assert started(container) != before
 
 
+@pytest.mark.full  # `test_faults` makes the same fault in a relay
 def test_stopped_and_started(own_agent: LiveAgent, own_bench: Workbench) -> None:
     """Both operations are refused without an intent, and work afterwards."""
     username = own_bench.username()

@@ -20,12 +20,14 @@ from support.agent.live_agent import reset_request, running
 from support.docker.private_engine import Workbench
 from support.docker.whole_engine import WholeDockerEngine
 
-ROUNDS = 200
-CREATE_ROUNDS = 60
-TARGETS = 200
 MANY = "100000/minute"
 
 pytestmark = pytest.mark.timeout(1800)
+
+
+def counts(few: int, many: int) -> pytest.MarkDecorator:
+    """Run a test with few rounds, and in `make test-full` with many."""
+    return pytest.mark.parametrize("rounds", [few, pytest.param(many, marks=pytest.mark.full)])
 
 
 @pytest.fixture(name="stage")
@@ -51,6 +53,11 @@ class Home:
         return self._file.exists()
 
 
+def overlaps(seen: Counter[Any]) -> int:
+    """How many rounds had a call that was refused because the other one held the lock."""
+    return sum(count for answers, count in seen.items() if {Reason.OPERATION_IN_PROGRESS, 409} & set(answers))
+
+
 async def reason(operation: Any) -> Reason | None:
     """The reason of a refusal; None when it was done."""
     try:
@@ -60,13 +67,16 @@ async def reason(operation: Any) -> Reason | None:
     return None
 
 
-async def test_a_reset_never_takes_the_home_from_under_a_restart(bench: Workbench, stage: AgentStage) -> None:
+@counts(30, 200)
+async def test_a_reset_never_takes_the_home_from_under_a_restart(
+    bench: Workbench, stage: AgentStage, rounds: int
+) -> None:
     """Where locks were apart, a reset saw the container stopped in the middle of its restart and removed both."""
     username = bench.username()
     home = Home(bench, username)
     container = bench.container(f"jupyterlab-{username}", mounts={home.name: "/home/jovyan"})
     seen: Counter[tuple[Reason | None, Reason | None]] = Counter()
-    for number in range(ROUNDS):
+    for number in range(rounds):
         calls = [
             reason(stage.restarter.restart(restart_command(username, stop_timeout=1))),
             reason(stage.resetter.reset(reset_command(username))),
@@ -85,9 +95,13 @@ async def test_a_reset_never_takes_the_home_from_under_a_restart(bench: Workbenc
     assert {answer for answer, _ in seen} <= {None, Reason.OPERATION_IN_PROGRESS}
     assert {answer for _, answer in seen} <= {Reason.OPERATION_IN_PROGRESS, Reason.SERVER_RUNNING}
     assert any(answer is None for answer, _ in seen)
+    assert overlaps(seen) >= rounds // 2, seen
 
 
-async def test_a_create_behind_the_agents_back_never_loses_a_file(bench: Workbench, stage: AgentStage) -> None:
+@counts(12, 60)
+async def test_a_create_behind_the_agents_back_never_loses_a_file(
+    bench: Workbench, stage: AgentStage, rounds: int
+) -> None:
     """Whichever is first: a reset that was refused left everything, and one that was done left nothing of the old."""
     username = bench.username()
     name = f"jupyterlab-{username}"
@@ -102,9 +116,9 @@ async def test_a_create_behind_the_agents_back_never_loses_a_file(bench: Workben
             return False
         return True
 
-    for number in range(CREATE_ROUNDS):
+    for number in range(rounds):
         creating = asyncio.create_task(asyncio.to_thread(create))
-        for _ in range(number * 5):
+        for _ in range(number * 300 // rounds):
             await asyncio.sleep(0)
         answer = await reason(stage.resetter.reset(reset_command(username)))
         await creating
@@ -115,8 +129,9 @@ async def test_a_create_behind_the_agents_back_never_loses_a_file(bench: Workben
     assert set(seen) <= {None, Reason.OPERATION_IN_PROGRESS, Reason.VOLUME_IN_USE}, seen
 
 
+@counts(12, 60)
 async def test_a_create_through_the_gateway_never_loses_a_file(
-    bench: Workbench, stage: AgentStage, tmp_path: Path
+    bench: Workbench, stage: AgentStage, tmp_path: Path, rounds: int
 ) -> None:
     """They share a lock: one is refused at once, or they come one after the other."""
     username = bench.username()
@@ -127,9 +142,9 @@ async def test_a_create_through_the_gateway_never_loses_a_file(
     body = spawner_body(username, Image=bench.image)
     seen: Counter[tuple[Reason | None, int]] = Counter()
     async with gateway(stage.engine, tmp_path, locks=stage.locks, spawn=policy) as served:
-        for number in range(CREATE_ROUNDS):
+        for number in range(rounds):
             creating = asyncio.create_task(served.create(body, name))
-            for _ in range(number * 2):
+            for _ in range(number * 120 // rounds):
                 await asyncio.sleep(0)
             answer = await reason(stage.resetter.reset(reset_command(username)))
             reply = await creating
@@ -139,6 +154,7 @@ async def test_a_create_through_the_gateway_never_loses_a_file(
             home.make()
     assert {answer for answer, _ in seen} <= {None, Reason.OPERATION_IN_PROGRESS}, seen
     assert {status for _, status in seen} <= {201, 409}, seen
+    assert overlaps(seen) >= rounds // 2, seen
 
 
 def remove(bench: Workbench, name: str) -> None:
@@ -166,9 +182,10 @@ async def test_servers_that_ignore_sigterm_delay_nobodys_inspect(bench: Workbenc
     await asyncio.gather(*restarts)
 
 
-async def test_many_targets_at_once_are_all_reset(bench: Workbench, tmp_path: Path) -> None:
-    """200 resets of 200 users in parallel are all right, twice over. What it does to memory, bench/soak.py shows."""
-    users = [bench.username() for _ in range(TARGETS)]
+@pytest.mark.parametrize("targets", [40, pytest.param(200, marks=pytest.mark.full)])
+async def test_many_targets_at_once_are_all_reset(bench: Workbench, tmp_path: Path, targets: int) -> None:
+    """When many users' homes are reset in parallel, each is, twice over. `bench/soak.py` shows the effect on memory."""
+    users = [bench.username() for _ in range(targets)]
     with running(tmp_path, bench.socket) as agent:
         stub = agent.stub()
 

@@ -7,6 +7,7 @@ import json
 import os
 import uuid
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -99,10 +100,18 @@ async def test_a_reset_home_comes_back(place: Place, bench: Workbench) -> None:
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("fill", [many_files, holes])
+@pytest.mark.parametrize(
+    "fill",
+    [
+        pytest.param(partial(many_files, files=10_000), id="10,000 files"),
+        pytest.param(many_files, id="200,000 files", marks=pytest.mark.full),
+        pytest.param(partial(holes, size=2**30), id="1 GiB"),
+        pytest.param(holes, id="10 GiB", marks=pytest.mark.full),
+    ],
+)
 @pytest.mark.usefixtures("_backups_required")
 async def test_a_very_large_home_comes_back(fill: Callable[[Path], None], place: Place, bench: Workbench) -> None:
-    """200,000 files, or 10 GiB of which nearly all is hole and stays so: the same content and metadata."""
+    """When a home of very many files, or of one large sparse file, is restored, content, metadata and holes return."""
     user = bench.username()
     home = Path(bench.volume(f"jupyterlab-{user}_home").attrs["Mountpoint"])
     fill(home)
