@@ -25,7 +25,8 @@ from support.docker.images import built as built_agent_image  # noqa: E402 - fou
 from support.docker.images import built_user_image  # noqa: E402 - found through the line above
 from support.docker.private_engine import Workbench, base_image, start, workbench  # noqa: E402
 from support.jupyterhub.people import Person  # noqa: E402
-from support.jupyterhub.stack import IMAGE, Agent, Hub, running, server_workbench, wait_for  # noqa: E402
+from support.jupyterhub.stack import IMAGE, Agent, Hub, running, server_workbench  # noqa: E402
+from support.waiting.conditions import wait_for  # noqa: E402
 from support.waiting.ports import free_port  # noqa: E402
 
 __all__ = [

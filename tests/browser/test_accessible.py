@@ -2,56 +2,10 @@
 
 from __future__ import annotations
 
-import json
-from typing import Any
-
-from playwright.sync_api import Page, ViewportSize, expect
+from playwright.sync_api import expect
 from support.browser import stubs
+from support.browser.accessibility import assert_accessible
 from support.browser.person import Person, PersonFactory
-from support.browser.stack import ROOT
-
-AXE = ROOT / ".node" / "node_modules" / "axe-core" / "axe.min.js"
-PHONE: ViewportSize = {"width": 320, "height": 640}
-DESKTOP: ViewportSize = {"width": 1280, "height": 800}
-OURS = ["#hubwarden", "#hubwarden-buttons", "#hubwarden-messages", ".hubwarden-restart-named"]
-THEMES = ("light", "dark")
-# The spinner never ends; a colour that is still changing has no contrast to speak of.
-ANIMATIONS_END = """() => Promise.allSettled(document.getAnimations()
-    .filter((animation) => Number.isFinite(animation.effect.getComputedTiming().endTime))
-    .map((animation) => animation.finished))"""
-
-
-def violations(page: Page, ours: list[str]) -> list[dict[str, Any]]:
-    """What axe-core has to say about our markup, in both themes."""
-    found = []
-    for theme in THEMES:
-        page.evaluate("theme => document.documentElement.setAttribute('data-bs-theme', theme)", theme)
-        page.evaluate(ANIMATIONS_END)
-        there = "ours.filter((one) => document.querySelector(one)).map((one) => [one])"
-        result = page.evaluate(f"ours => axe.run({{ include: {there} }})", ours)
-        found += [
-            {"theme": theme, "rule": violation["id"], "nodes": [node["html"] for node in violation["nodes"]]}
-            for violation in result["violations"]
-        ]
-    return found
-
-
-def assert_accessible(page: Page, phase: str, ours: list[str] = OURS) -> None:
-    """No violation; nothing of ours is wider than the page, on a phone, on a desktop, and at 200 % zoom."""
-    if not page.evaluate("() => 'axe' in window"):
-        # A script of the test's own: the Hub's content policy does not apply to what the debugger evaluates.
-        page.evaluate(AXE.read_text())
-    for size in (PHONE, DESKTOP, {"width": DESKTOP["width"] // 2, "height": DESKTOP["height"] // 2}):
-        page.set_viewport_size(ViewportSize(width=size["width"], height=size["height"]))
-        found = violations(page, ours)
-        assert not found, f"{phase} at {size}:\n{json.dumps(found, indent=2)}"
-        wide = page.evaluate(
-            """ours => [...document.querySelectorAll(ours.map((one) => `${one} *`).join())]
-                .filter((element) => element.getBoundingClientRect().right > window.innerWidth + 1)
-                .map((element) => element.outerHTML)""",
-            ours,
-        )
-        assert not wide, f"{phase} at {size}"
 
 
 def test_every_phase_of_a_restart_is_accessible(person: Person) -> None:

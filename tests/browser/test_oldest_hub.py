@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from browser.test_accessible import assert_accessible
 from playwright.sync_api import expect
+from support.browser.accessibility import assert_accessible
 from support.browser.admin import OURS, Admin
 from support.browser.person import Person, PersonFactory
 from support.browser.stack import ROOT, Stack

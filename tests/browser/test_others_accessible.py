@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from browser.test_others_words import NAME, list_user
 from playwright.sync_api import Locator, expect
 from support.browser import stubs
 from support.browser.admin import Admin
+from support.browser.listing import NAME, list_user
 from support.browser.person import PersonFactory
 
 MOST_TABS = 40

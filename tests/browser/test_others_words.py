@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from browser.test_words import NEITHER_IS_KNOWN
 from playwright.sync_api import Route, expect
 from support.browser import stubs
 from support.browser.admin import Admin
+from support.browser.listing import NAME, list_user, listing_of
 from support.browser.person import PersonFactory
+from support.browser.stubs import NEITHER_IS_KNOWN
 
-NAME = "somebody"
 SILENT = "was restarted, but it does not answer yet"
 
 
@@ -19,27 +19,6 @@ SILENT = "was restarted, but it does not answer yet"
 def admin(make_person: PersonFactory) -> Admin:
     """An admin at the page."""
     return Admin(make_person)
-
-
-def listing_of(server: dict[str, Any], reset: dict[str, Any] | None = None) -> dict[str, Any]:
-    """A listing of one user with one server."""
-    user = {
-        "name": NAME,
-        "last_activity": None,
-        "may_reset": True,
-        "reset": reset,
-        "servers": {"": {**server, "may_restart": True}},
-        "last_operation": None,
-    }
-    return {"total": 1, "offset": 0, "limit": 50, "history_readable": True, "users": [user]}
-
-
-def list_user(admin: Admin, server: dict[str, Any]) -> None:
-    """Open the page, and have it believe in one user with one server."""
-    stubs.answer(admin.person, "hubwarden/users?*", listing_of(server))
-    stubs.show_home(admin.person)
-    admin.open()
-    expect(admin.row(NAME)).to_be_visible()
 
 
 def test_the_users_here_have_the_shape_of_the_hubs_answer(admin: Admin) -> None:

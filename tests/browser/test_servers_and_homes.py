@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from browser.test_accessible import DESKTOP, assert_accessible
 from playwright.sync_api import Request, expect
+from support.browser.accessibility import DESKTOP, assert_accessible
 from support.browser.admin import OURS, Admin, Held
 from support.browser.person import SERVER_STARTS_MILLISECONDS, Person, PersonFactory
 

@@ -10,8 +10,8 @@ import pytest
 from playwright.sync_api import Route, expect
 from support.browser import stubs
 from support.browser.person import Person
+from support.browser.stubs import NEITHER_IS_KNOWN
 
-NEITHER_IS_KNOWN = re.compile("for good|backup|dministrator")
 DAYS_AGO = (datetime.now(UTC) - timedelta(days=3, hours=1)).isoformat()
 
 

@@ -17,8 +17,9 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from support.agent import process as agent_process
 from support.agent.client import PATIENCE, channel, client, raw_call, restart_request
 from support.agent.harness import STUBBORN
-from support.agent.process import AgentProcess, Place, until
+from support.agent.process import AgentProcess, Place
 from support.docker.private_engine import Workbench
+from support.waiting.conditions import until, wait_for
 
 
 class TestStarting:
@@ -47,7 +48,7 @@ class TestStarting:
             first.process.wait()
             assert place.socket.is_socket()
             with agent_process.serving(place, "second"):
-                until(place.healthy, "the second agent is healthy")
+                wait_for(place.healthy, "the second agent is healthy")
 
     def test_a_configuration_with_mistakes(self, place: Place) -> None:
         """check-config lists each with its key and ends with 2; serve does not start."""
@@ -154,8 +155,8 @@ class TestHealth:
             assert not place.healthy()
             for _ in range(2):
                 with _relay(Path(place.docker), engine):
-                    until(place.healthy, "healthy with Docker")
-                until(lambda: not place.healthy(), "not healthy without Docker")
+                    wait_for(place.healthy, "healthy with Docker")
+                wait_for(lambda: not place.healthy(), "not healthy without Docker")
 
     async def test_docker_away_is_said_in_our_words(self, place: Place) -> None:
         """DOCKER_UNAVAILABLE without the socket's path; the agent stays up."""
@@ -185,7 +186,7 @@ class TestEnding:
         before = container.attrs["State"]["StartedAt"]
         async with client(agent.place.socket) as stub, channel(agent.place.state / "health.sock") as private:
             call = asyncio.ensure_future(stub.RestartContainer(restart_request(user, stop_timeout=3), timeout=PATIENCE))
-            await asyncio.to_thread(until, agent.place.audit, "the intent is written")
+            await until(agent.place.audit, "the intent is written")
             watching = health_pb2_grpc.HealthStub(private).Watch(health_pb2.HealthCheckRequest())
             agent.terminate()
             async for answer in watching:
@@ -205,7 +206,7 @@ class TestEnding:
         async with client(agent.place.socket) as stub:
             call = stub.RestartContainer(restart_request(user, stop_timeout=2), timeout=PATIENCE)
             waiting = asyncio.ensure_future(call)
-            await asyncio.to_thread(until, agent.place.audit, "the intent is written")
+            await until(agent.place.audit, "the intent is written")
             call.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await waiting

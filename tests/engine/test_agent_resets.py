@@ -7,8 +7,9 @@ import asyncio
 import pytest
 from support.agent.client import client, refusal_of
 from support.agent.harness import STUBBORN, Bed
-from support.agent.process import Place, serving, until
+from support.agent.process import Place, serving
 from support.docker.private_engine import Workbench
+from support.waiting.conditions import until
 
 
 class TestReset:
@@ -104,7 +105,7 @@ class TestReset:
         bed.bench.volume(bed.home)
         bed.bench.container(bed.container, STUBBORN, mounts={bed.home: "/home"})
         restarting = asyncio.ensure_future(bed.restart(stop_timeout=3))
-        await asyncio.to_thread(until, bed.agent.place.audit, "the intent is written")
+        await until(bed.agent.place.audit, "the intent is written")
         while not restarting.done():
             refusal = await refusal_of(bed.reset())
             assert refusal.reason in {"OPERATION_IN_PROGRESS", "SERVER_RUNNING"}

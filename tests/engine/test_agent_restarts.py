@@ -8,7 +8,8 @@ import uuid
 import pytest
 from support.agent.client import PATIENCE, client, refusal_of, restart_request
 from support.agent.harness import STUBBORN, Bed
-from support.agent.process import serving, until
+from support.agent.process import serving
+from support.waiting.conditions import until, wait_for
 
 
 class TestRestart:
@@ -74,7 +75,7 @@ class TestRestart:
         """RESTART_FAILED: an AutoRemove container is deleted by Docker then, another one is left stopped."""
         vanishes = "mv /bin/sh /bin/gone; trap 'exit 0' TERM; while :; do :; done"
         made = bed.bench.container(bed.container, vanishes, auto_remove=auto_remove)
-        until(lambda: made.exec_run(["busybox", "test", "-e", "/bin/gone"]).exit_code == 0, "the shell is gone")
+        wait_for(lambda: made.exec_run(["busybox", "test", "-e", "/bin/gone"]).exit_code == 0, "the shell is gone")
         refusal = await refusal_of(bed.restart(stop_timeout=1))
         assert (refusal.reason, refusal.metadata["container"]) == ("RESTART_FAILED", bed.container)
         assert "/bin/sh" not in refusal.everything
@@ -104,7 +105,7 @@ class TestRestart:
             asyncio.ensure_future(bed.stub.RestartContainer(restart_request(user, stop_timeout=15), timeout=PATIENCE))
             for user in users
         ]
-        await asyncio.to_thread(until, lambda: len(bed.agent.place.audit()) == 6, "six intents")
+        await until(lambda: len(bed.agent.place.audit()) == 6, "six intents")
         answer = await bed.restart(validate_only=True)
         assert answer.container == bed.container
         for container in made:  # what Docker shows, since an answer that waited its turn could overtake theirs

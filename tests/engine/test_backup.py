@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 from hubwarden_agent.engine.port import EngineError, Helper
 from hubwarden_agent.names import BackupId, ImageId, VolumeName
-from support.agent.process import until
 from support.docker.private_engine import Workbench
 from support.docker.whole_engine import WholeDockerEngine
 from support.scenarios.backed_up_home import THESIS, Backed, backed
+from support.waiting.conditions import until
 
 SCHEME = "test-{username}"
 DAC_READ_SEARCH = 1 << 2
@@ -221,7 +221,7 @@ async def test_sigterm_ends_the_backup_of_a_large_home(case: Backed) -> None:
         for _ in range(PIECES):
             file.write(noise)
     resetting = asyncio.ensure_future(case.reset())
-    await asyncio.to_thread(until, lambda: _bytes_in(case.store.directory) > PIECE, "a part of a backup")
+    await until(lambda: _bytes_in(case.store.directory) > PIECE, "a part of a backup")
     assert await asyncio.to_thread(case.agent.terminate) == 0
     assert (await resetting)[0] == "BACKUP_FAILED"
     assert [outcome["reason"] for outcome in case.outcomes()] == ["BACKUP_FAILED"]

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 from support.agent.client import PATIENCE, client, reset_request
-from support.agent.process import until
 from support.docker.images import Image
 from support.docker.private_engine import Workbench
+from support.waiting.conditions import wait_for
 
 USER = 65532
 POLICY = '[listen]\ngrpc = ["unix:///run/hubwarden/agent.sock"]\n[reset]\nbackup = "required"\n'
@@ -45,7 +45,7 @@ def agent(agent_image: Image, bench: Workbench, tmp_path: Path) -> Any:
         environment={"HUBWARDEN_CONFIG": "/etc/hubwarden/agent.toml"},
         volumes=mounts,
     )
-    until(lambda: (run / "agent.sock").exists() or _ended(container), "the agent serves")
+    wait_for(lambda: (run / "agent.sock").exists() or _ended(container), "the agent serves")
     assert not _ended(container), container.logs().decode()
     return container
 

@@ -20,7 +20,7 @@ from hubwarden_agent.server import SERVICE
 from support.agent.live_agent import restart_request
 from support.docker.images import Image, command_line
 from support.docker.private_engine import ROOT, Workbench
-from support.jupyterhub.stack import wait_for
+from support.waiting.conditions import wait_for
 
 AGENT, HUB = "agent.example.org", "hub.example.org"
 USER = 65532

@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 from support.agent.live_agent import LiveAgent, reset_request, restart_request, running
 from support.docker.private_engine import ENGINE, Workbench, base_image, workbench
-from support.jupyterhub.stack import wait_for
 from support.scenarios.restart_faults import DEADLINE, begin_slow_restart, phases, reason, started
+from support.waiting.conditions import wait_for
 
 NAME = "test-9"
 

@@ -13,8 +13,8 @@ import pytest
 from support.agent.live_agent import LiveAgent, reset_request, restart_request, running
 from support.docker.private_engine import Workbench
 from support.docker.relay import Relay
-from support.jupyterhub.stack import wait_for
 from support.scenarios.restart_faults import DEADLINE, begin_slow_restart, phases, reason, started
+from support.waiting.conditions import wait_for
 
 
 @pytest.fixture(name="relay")

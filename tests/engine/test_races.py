@@ -14,11 +14,12 @@ from docker.errors import APIError, NotFound  # noqa: TID251 - tests look at the
 from hubwarden_agent.clock import SystemClock
 from hubwarden_agent.errors import Reason, Refusal
 from hubwarden_agent.rates import parse_rate
-from support.agent.core import AgentStage, reset_command, restart_command, until
+from support.agent.core import AgentStage, reset_command, restart_command
 from support.agent.gateway import POLICY, gateway, spawner_body
 from support.agent.live_agent import reset_request, running
 from support.docker.private_engine import Workbench
 from support.docker.whole_engine import WholeDockerEngine
+from support.waiting.conditions import until
 
 MANY = "100000/minute"
 

@@ -27,8 +27,8 @@ from support.agent.core import AgentStage
 from support.docker.dying_containers import die, is_gone, removing, state
 from support.docker.private_engine import Workbench
 from support.docker.whole_engine import WholeDockerEngine
-from support.jupyterhub.stack import wait_for
 from support.scenarios.container_states import CASES, DONE, Case, S, ask
+from support.waiting.conditions import wait_for
 
 NEVER_WITH_AUTO_REMOVE = {S.EXITED, S.RESTARTING}
 FAILS_UNTIL_MENDED = "[ -e /data/mended ] || exit 1; trap 'exit 0' TERM; while :; do sleep 0.1; done"

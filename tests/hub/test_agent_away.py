@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from support.agent import newer_agent
 from support.jupyterhub.people import Person
-from support.jupyterhub.stack import Agent, Hub, wait_for
+from support.jupyterhub.stack import Agent, Hub
+from support.waiting.conditions import wait_for
 
 
 def two_people(

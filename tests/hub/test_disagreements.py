@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from support.jupyterhub.people import Person
-from support.jupyterhub.stack import wait_for
+from support.waiting.conditions import wait_for
 
 
 def test_stopped_for_the_hub_and_running(person: Person) -> None:

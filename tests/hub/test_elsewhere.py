@@ -8,7 +8,8 @@ import httpx
 import pytest
 from support.docker.private_engine import Workbench
 from support.jupyterhub.people import Person, escaped
-from support.jupyterhub.stack import Agent, Hub, wait_for
+from support.jupyterhub.stack import Agent, Hub
+from support.waiting.conditions import wait_for
 
 STATIC = "hub/hubwarden/static"
 

@@ -9,7 +9,8 @@ import httpx
 import pytest
 from support.jupyterhub.people import Person
 from support.jupyterhub.rows import notes
-from support.jupyterhub.stack import Agent, Hub, wait_for
+from support.jupyterhub.stack import Agent, Hub
+from support.waiting.conditions import wait_for
 
 
 @pytest.mark.parametrize(

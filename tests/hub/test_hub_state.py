@@ -11,7 +11,8 @@ import httpx
 import pytest
 from support.jupyterhub.people import Person
 from support.jupyterhub.rows import ONE_RUNNING, orphans, own_rows
-from support.jupyterhub.stack import IMAGE, Agent, Hub, running, wait_for
+from support.jupyterhub.stack import IMAGE, Agent, Hub, running
+from support.waiting.conditions import wait_for
 
 pytestmark = pytest.mark.every_hub
 

@@ -15,7 +15,8 @@ from support.docker.private_engine import Workbench
 from support.jupyterhub.gate import Gated, gated_stack
 from support.jupyterhub.people import Person
 from support.jupyterhub.rows import notes
-from support.jupyterhub.stack import Hub, wait_for
+from support.jupyterhub.stack import Hub
+from support.waiting.conditions import wait_for
 
 
 def restart(person: Person, request_id: str = "") -> None:

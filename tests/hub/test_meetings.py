@@ -17,7 +17,8 @@ import jupyterhub
 import pytest
 from support.jupyterhub.gate import Gated
 from support.jupyterhub.people import Person
-from support.jupyterhub.stack import TOKEN, Agent, Hub, wait_for
+from support.jupyterhub.stack import TOKEN, Agent, Hub
+from support.waiting.conditions import wait_for
 
 OLDEST = jupyterhub.__version__.startswith("4.")
 Then = Literal[

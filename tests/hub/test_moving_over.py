@@ -10,7 +10,8 @@ import httpx
 import pytest
 from support.docker.private_engine import Workbench
 from support.jupyterhub.people import Person
-from support.jupyterhub.stack import Agent, Hub, running, wait_for
+from support.jupyterhub.stack import Agent, Hub, running
+from support.waiting.conditions import wait_for
 
 CLASS = """
 class RemovesSome(dockerspawner.DockerSpawner):

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from support.docker.private_engine import Workbench
 from support.jupyterhub.people import Person
-from support.jupyterhub.stack import Agent, Hub, running, wait_for
+from support.jupyterhub.stack import Agent, Hub, running
+from support.waiting.conditions import wait_for
 from support.waiting.ports import free_port
 
 FILES = ("agent.key", "agent.crt", "hub.key", "hub.crt", "ca.crt")

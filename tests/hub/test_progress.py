@@ -10,7 +10,8 @@ from typing import Any
 import httpx
 import pytest
 from support.jupyterhub.people import Person
-from support.jupyterhub.stack import Agent, Hub, wait_for
+from support.jupyterhub.stack import Agent, Hub
+from support.waiting.conditions import wait_for
 
 
 def events(client: httpx.Client, path: str) -> list[dict[str, Any]]:

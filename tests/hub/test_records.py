@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from support.jupyterhub.people import Person
-from support.jupyterhub.stack import Agent, Hub, wait_for
+from support.jupyterhub.stack import Agent, Hub
+from support.waiting.conditions import wait_for
 
 pytestmark = pytest.mark.every_hub
 

@@ -6,7 +6,8 @@ from collections.abc import Awaitable, Callable, Iterator
 
 import pytest
 from jupyterhub import roles, scopes
-from support.jupyterhub.stack import Agent, Hub, wait_for
+from support.jupyterhub.stack import Agent, Hub
+from support.waiting.conditions import wait_for
 from traitlets import TraitError
 
 pytestmark = pytest.mark.every_hub

@@ -21,7 +21,8 @@ from support.docker.private_engine import Workbench
 from support.docker.relay import Relay
 from support.jupyterhub.gate import Gate, opened
 from support.jupyterhub.people import Person
-from support.jupyterhub.stack import TOKEN, Agent, Hub, running, wait_for
+from support.jupyterhub.stack import TOKEN, Agent, Hub, running
+from support.waiting.conditions import wait_for
 
 pytestmark = pytest.mark.every_hub
 

@@ -7,9 +7,9 @@ import re
 
 import pytest
 from hubwarden_agent.gateway import app, http_request
-from support.agent.gateway import until
 from support.scenarios.attacks.case import BODY, TWIN, create
 from support.scenarios.attacks.harness import Field
+from support.waiting.conditions import until
 
 OUTSIDE = 5.0
 """Far above the deadlines that these tests set."""

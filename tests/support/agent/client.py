@@ -33,20 +33,28 @@ class Refused:
     everything: str = ""
 
 
-def refused(error: grpc.aio.AioRpcError) -> Refused:
-    """Read a refusal, and check that status and details agree."""
-    trailing: dict[str, str | bytes] = dict(error.trailing_metadata() or ())  # type: ignore[arg-type] # a pair is one
-    message = error.details() or ""
-    everything = f"{message} {trailing} {error.debug_error_string()}"
-    data = trailing.get(STATUS_METADATA)
-    if not isinstance(data, bytes):
-        return Refused(error.code(), message, everything=everything)
-    status = status_pb2.Status.FromString(data)
-    assert (status.code, status.message) == (error.code().value[0], message)
-    info, retry = error_details_pb2.ErrorInfo(), error_details_pb2.RetryInfo()
+def details(packed: bytes) -> tuple[status_pb2.Status, error_details_pb2.ErrorInfo, float | None]:
+    """A status with its `ErrorInfo` and the seconds of its `RetryInfo`; None without one."""
+    status, info, retry = status_pb2.Status.FromString(packed), error_details_pb2.ErrorInfo(), None
     assert status.details[0].Unpack(info)
     assert info.domain == DOMAIN
-    retry_after = retry.retry_delay.seconds if len(status.details) > 1 and status.details[1].Unpack(retry) else None
+    for detail in status.details[1:]:
+        unpacked = error_details_pb2.RetryInfo()
+        assert detail.Unpack(unpacked)
+        retry = float(unpacked.retry_delay.seconds)
+    return status, info, retry
+
+
+def refused(error: Any) -> Refused:
+    """Read the refusal in a `grpc.RpcError`, of either kind of call, and check that status and details agree."""
+    trailing: dict[str, Any] = dict(error.trailing_metadata() or ())
+    message = error.details() or ""
+    everything = f"{message} {trailing} {error.debug_error_string()}"
+    packed = trailing.get(STATUS_METADATA)
+    if not isinstance(packed, bytes):
+        return Refused(error.code(), message, everything=everything)
+    status, info, retry_after = details(packed)
+    assert (status.code, status.message) == (error.code().value[0], message)
     return Refused(error.code(), message, info.reason, dict(info.metadata), retry_after, everything)
 
 

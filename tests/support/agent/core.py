@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import uuid
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -128,9 +126,3 @@ def reset_command(
         username=Username(username),
         expected_volume=expected_volume,
     )
-
-
-async def until(condition: Callable[[], object]) -> None:
-    """Let other tasks run until the condition holds. A condition that never holds ends in the test's timeout."""
-    while not condition():  # noqa: ASYNC110 - a condition, whoever makes it true
-        await asyncio.sleep(0)

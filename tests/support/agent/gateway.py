@@ -150,15 +150,6 @@ async def gateway(engine: FakeEngine | WholeDockerEngine, directory: Path, **par
         await asyncio.to_thread(listener.stop)
 
 
-async def until(happened: Callable[[], bool]) -> None:
-    """Wait until something has happened, for two seconds at most."""
-    for _ in range(200):
-        if happened():
-            return
-        await asyncio.sleep(0.01)
-    raise AssertionError("it did not happen")
-
-
 def result_or_refusal(function: Callable[[], Value]) -> Value | Refusal:
     """What a function returns, or the refusal that it raises."""
     try:

@@ -7,24 +7,17 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from support.waiting.conditions import wait_for
+
 PATIENCE = 60.0
 """Seconds until a condition that does not come true is a failure."""
 MAIN = "import sys; from hubwarden_agent.cli import main; sys.exit(main())"
-
-
-def until(condition: Callable[[], object], what: str) -> None:
-    """Wait until a condition holds."""
-    give_up = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < give_up, f"waited too long: {what}"
-        time.sleep(0.02)
 
 
 def run(*arguments: str, patience: float = PATIENCE) -> subprocess.CompletedProcess[str]:
@@ -100,7 +93,7 @@ def serving(place: Place, name: str = "agent") -> Iterator[AgentProcess]:
         process = subprocess.Popen(command, stderr=output, stdout=output, text=True)
     agent = AgentProcess(place, process, log)
     try:
-        until(lambda: agent.logged('"message": "serving"') or process.poll() is not None, "the agent serves")
+        wait_for(lambda: agent.logged('"message": "serving"') or process.poll() is not None, "the agent serves")
         assert process.poll() is None, log.read_text(encoding="utf-8")
         yield agent
     finally:

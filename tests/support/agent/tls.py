@@ -29,9 +29,9 @@ from hubwarden_agent.engine.port import ContainerState
 from hubwarden_agent.metrics import Metrics
 from hubwarden_agent.remote import Keyring
 from hubwarden_agent.tools import certs
-from support.agent.core import until
 from support.fakes.blocking_engine import FakeBlockingEngine
 from support.fakes.engine import FakeEngine, home_of
+from support.waiting.conditions import until
 from support.waiting.ports import free_port
 
 NOW = dt.datetime.now(dt.UTC)

@@ -6,12 +6,15 @@ What holds here: they have the shape of the Hub's own, which a test compares; wh
 from __future__ import annotations
 
 import json
+import re
 from contextlib import suppress
 from typing import Any
 
 from playwright.sync_api import Error, Route
 from support.browser.person import Person
 
+NEITHER_IS_KNOWN = re.compile("for good|backup|dministrator")
+"""What a page must not say of a reset before it knows whether a backup is made."""
 READY = {
     "pending": None,
     "ready": True,

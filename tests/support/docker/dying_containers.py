@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from docker.errors import APIError, NotFound  # noqa: TID251 - tests look at the engine behind the agent's back
-from support.jupyterhub.stack import wait_for
+from support.waiting.conditions import wait_for
 
 
 def state(container: Any) -> str:

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from support.docker.crash_relay import Relay, served
-from support.jupyterhub.stack import Agent, Hub, running, wait_for
+from support.jupyterhub.stack import Agent, Hub, running
+from support.waiting.conditions import wait_for
 
 REQUESTS = {
     "spawn": r"^POST /v[^/]+/containers/[^/]+/start",

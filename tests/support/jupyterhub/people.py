@@ -12,7 +12,8 @@ from urllib.parse import quote
 
 import httpx
 from support.docker.private_engine import Workbench
-from support.jupyterhub.stack import Hub, wait_for
+from support.jupyterhub.stack import Hub
+from support.waiting.conditions import wait_for
 
 
 def escaped(username: str) -> str:

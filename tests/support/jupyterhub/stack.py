@@ -12,8 +12,7 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,26 +20,13 @@ from typing import Any, TypeVar
 
 import httpx
 from support.docker.private_engine import ROOT, Workbench, base_image, workbench
+from support.waiting.conditions import wait_for
 from support.waiting.ports import free_port
 
 Found = TypeVar("Found")
 TOKEN = "operator-token"
 IMAGE = "hubwarden-test/user-server:1"
 PROXY = ROOT / ".node" / "node_modules" / ".bin" / "configurable-http-proxy"
-
-
-def wait_for(condition: Callable[[], Found], what: str, seconds: float = 60) -> Found:
-    """The first true value of a condition.
-
-    Raises:
-        TimeoutError: there was none in time.
-    """
-    give_up_at = time.monotonic() + seconds
-    while not (found := condition()):
-        if time.monotonic() > give_up_at:
-            raise TimeoutError(f"{what}: not in {seconds} s")
-        time.sleep(0.05)
-    return found
 
 
 def connects(path: Path) -> bool:

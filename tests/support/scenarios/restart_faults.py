@@ -7,26 +7,21 @@ from typing import Any
 
 import grpc
 import pytest
-from google.rpc import error_details_pb2, status_pb2
+from support.agent.client import refused
 from support.agent.live_agent import LiveAgent, restart_request
 from support.docker.private_engine import Workbench
-from support.jupyterhub.stack import wait_for
+from support.waiting.conditions import wait_for
 
 STUBBORN = "trap '' TERM; while :; do sleep 0.1; done"
 DEADLINE = 30.0
 
 
 def reason(action: Any) -> str:
-    """The reason of a refusal."""
-    with pytest.raises(grpc.RpcError) as refused:
+    """The reason of a refusal, or the name of its status if gRPC itself refused."""
+    with pytest.raises(grpc.RpcError) as caught:
         action()
-    trailing: Any = refused.value.trailing_metadata()
-    packed = dict(trailing or ()).get("grpc-status-details-bin")
-    if packed is None:
-        return str(refused.value.code().name)
-    info = error_details_pb2.ErrorInfo()
-    status_pb2.Status.FromString(packed).details[0].Unpack(info)
-    return str(info.reason)
+    refusal = refused(caught.value)
+    return refusal.reason or refusal.code.name
 
 
 def phases(agent: LiveAgent, request_id: str) -> list[str]:

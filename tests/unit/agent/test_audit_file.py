@@ -26,8 +26,9 @@ from hubwarden_agent.errors import Reason, Refusal
 from hubwarden_agent.log_context import anchors
 from hubwarden_agent.rates import parse_rate
 from hubwarden_agent.tools.audit import verify
-from support.agent.core import SECRET, until
+from support.agent.core import SECRET
 from support.fakes.edges import FakeClock
+from support.waiting.conditions import until
 from support.waiting.threads import Meeting
 
 ENTRY = Entry("restart", "木村", "lab", "unix", "user:alice", "an-id", "jupyterlab-x", "f" * 64, "a-fingerprint")

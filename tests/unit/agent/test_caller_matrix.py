@@ -10,9 +10,9 @@ from typing import Any
 import grpc
 import pytest
 from cryptography import x509
-from google.rpc import error_details_pb2, status_pb2
 from grpc_health.v1 import health_pb2
 from hubwarden.v1 import agent_pb2
+from support.agent.client import refused
 from support.agent.tls import NOW, OPTIONS, YEAR, authority, issued, remote_agent, without_names
 
 SERVICES = (
@@ -74,17 +74,9 @@ async def _outcome(channel: grpc.aio.Channel, method: str) -> str:
         else:
             await channel.unary_unary(path, serialize, None)(REQUESTS[method](), timeout=20)
     except grpc.aio.AioRpcError as error:
-        return _reason(error)
+        refusal = refused(error)
+        return refusal.reason or refusal.code.name
     return ANSWER
-
-
-def _reason(error: grpc.aio.AioRpcError) -> str:
-    metadata: Any = error.trailing_metadata() or {}
-    info = error_details_pb2.ErrorInfo()
-    for detail in status_pb2.Status.FromString(metadata.get("grpc-status-details-bin", b"")).details:
-        if detail.Unpack(info):
-            return str(info.reason)
-    return error.code().name
 
 
 def test_the_table_is_complete() -> None:

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from hubwarden_agent.engine.port import EngineUnavailable
 from hubwarden_agent.names import ContainerId
-from support.agent.core import until
 from support.docker.whole_engine import WholeDockerEngine
+from support.waiting.conditions import until
 
 CONTAINER = ContainerId(f"{1:064x}")
 BOUND = 30

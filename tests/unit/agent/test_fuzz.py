@@ -17,14 +17,15 @@ from unittest import mock
 import escapism
 import grpc
 from google.protobuf import duration_pb2
-from google.rpc import error_details_pb2, status_pb2
 from hubwarden.v1 import agent_pb2
 from hubwarden_agent.engine.port import ContainerState, EngineError, EngineUnavailable, Mount
 from hubwarden_agent.errors import Reason
 from hubwarden_agent.messages import Received
 from hubwarden_agent.operations import reset
+from hubwarden_agent.service import STATUS_METADATA
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support.agent.client import details as read_details
 from support.agent.core import SECRET, AgentStage
 from support.fakes.edges import TickingClock
 
@@ -94,7 +95,7 @@ class Context:
 
     def __init__(self, deadline: float | None) -> None:
         self._deadline = deadline
-        self.status = status_pb2.Status()
+        self.packed = b""
 
     def time_remaining(self) -> float | None:
         """See `grpc.aio.ServicerContext`."""
@@ -102,8 +103,9 @@ class Context:
 
     async def abort(self, code: grpc.StatusCode, details: str, trailing: Any) -> None:
         """See `grpc.aio.ServicerContext`."""
-        self.status = status_pb2.Status.FromString(dict(trailing)["grpc-status-details-bin"])
-        assert (self.status.code, self.status.message) == (code.value[0], details)
+        self.packed = dict(trailing)[STATUS_METADATA]
+        status, _, _ = read_details(self.packed)
+        assert (status.code, status.message) == (code.value[0], details)
         raise Aborted
 
 
@@ -138,7 +140,7 @@ class World:
         try:
             await method(Received(asked.message), context)
         except Aborted:
-            check_refusal(context.status)
+            check_refusal(context.packed)
         engine.fail_next = {}
         changes = engine.calls[before:]
         assert not (asked.message.validate_only and changes)
@@ -147,12 +149,11 @@ class World:
         assert {self.owners.get(name) for _, name in changes} <= {asked.message.username}, changes
 
 
-def check_refusal(status: status_pb2.Status) -> None:
+def check_refusal(packed: bytes) -> None:
     """A reason of the table, and nothing of what the engine said."""
-    info = error_details_pb2.ErrorInfo()
-    assert status.details[0].Unpack(info)
+    _, info, _ = read_details(packed)
     assert info.reason in set(Reason)
-    assert SECRET.encode() not in status.SerializeToString()
+    assert SECRET.encode() not in packed
 
 
 @settings(

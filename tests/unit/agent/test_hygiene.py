@@ -11,12 +11,13 @@ from typing import Any
 
 import grpc
 import pytest
-from google.rpc import error_details_pb2, status_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from hubwarden.v1 import agent_pb2, agent_pb2_grpc
 from hubwarden_agent import server
 from hubwarden_agent.server import serve_agent
-from support.agent.core import AgentStage, until
+from support.agent.client import refused as read_refusal
+from support.agent.core import AgentStage
+from support.waiting.conditions import until
 
 
 @dataclass
@@ -50,28 +51,13 @@ def restart(username: str = "alice", **fields: Any) -> agent_pb2.RestartContaine
     return agent_pb2.RestartContainerRequest(username=username, **fields)
 
 
-def details(error: grpc.aio.AioRpcError) -> list[Any]:
-    """`ErrorInfo` and `RetryInfo` of a refusal; nothing for what gRPC itself refused."""
-    trailing: Any = error.trailing_metadata()
-    packed = dict(trailing or ()).get("grpc-status-details-bin")
-    if packed is None:
-        return []
-    found = []
-    for detail in status_pb2.Status.FromString(packed).details:
-        kind = error_details_pb2.RetryInfo if detail.Is(error_details_pb2.RetryInfo.DESCRIPTOR) else None
-        message = (kind or error_details_pb2.ErrorInfo)()
-        detail.Unpack(message)
-        found.append(message)
-    return found
-
-
 @pytest.mark.parametrize("deadline", [None, 601])
 async def test_a_deadline_is_required_and_bounded(served: Served, deadline: float | None) -> None:
     """Absent or longer than the policy: INVALID_REQUEST, and nothing is looked at."""
     with pytest.raises(grpc.aio.AioRpcError) as refused:
         await served.stub.RestartContainer(restart(), timeout=deadline)
     assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
-    assert details(refused.value)[0].reason == "INVALID_REQUEST"
+    assert read_refusal(refused.value).reason == "INVALID_REQUEST"
     assert served.stage.touched == []
 
 
@@ -81,7 +67,7 @@ async def test_messages_are_bounded(served: Served, size: int, code: str) -> Non
     with pytest.raises(grpc.aio.AioRpcError) as refused:
         await served.stub.RestartContainer(restart("x" * size), timeout=5)
     assert refused.value.code().name == code
-    assert bool(details(refused.value)) == (code == "INVALID_ARGUMENT")
+    assert bool(read_refusal(refused.value).reason) == (code == "INVALID_ARGUMENT")
 
 
 async def test_more_than_may_be_in_flight_are_too_busy(served: Served) -> None:
@@ -91,9 +77,8 @@ async def test_more_than_may_be_in_flight_are_too_busy(served: Served) -> None:
     await until(lambda: served.stage.touched)
     with pytest.raises(grpc.aio.AioRpcError) as refused:
         await served.stub.RestartContainer(restart("bob"), timeout=60)
-    info, retry = details(refused.value)
-    assert (refused.value.code(), info.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "TOO_BUSY")
-    assert retry.retry_delay.seconds == 1
+    refusal = read_refusal(refused.value)
+    assert (refusal.code, refusal.reason, refusal.retry_after) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "TOO_BUSY", 1)
     release.set()
     await first
     await served.stub.RestartContainer(restart("bob"), timeout=60)

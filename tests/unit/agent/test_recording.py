@@ -9,8 +9,9 @@ from hubwarden_agent.audit import Entry
 from hubwarden_agent.engine.port import Conflict, EngineError, EngineUnavailable, NotFound
 from hubwarden_agent.errors import Reason, Refusal
 from hubwarden_agent.recording import recorded
-from support.agent.core import SECRET, until
+from support.agent.core import SECRET
 from support.fakes.edges import FakeClock, MemoryAudit
+from support.waiting.conditions import until
 
 ENTRY = Entry("restart", "alice", "", "unix", "user:alice", "an-id", "jupyterlab-alice", "f" * 64)
 

@@ -16,9 +16,10 @@ from hubwarden_agent.names import Username, VolumeName
 from hubwarden_agent.operations import commands, recovery
 from hubwarden_agent.operations.commands import Reset, Restart, Restarted, answer, fingerprint, from_answer
 from hubwarden_agent.operations.recovery import Recovery
-from support.agent.core import CONTAINER, HOME, AgentStage, request_id, reset_command, restart_command, until
+from support.agent.core import CONTAINER, HOME, AgentStage, request_id, reset_command, restart_command
 from support.fakes.edges import Line, MemoryAudit
 from support.fakes.engine import home_of
+from support.waiting.conditions import until
 
 
 def _history(audit: MemoryAudit, time: dt.datetime) -> list[Past]:

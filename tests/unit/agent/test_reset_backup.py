@@ -19,8 +19,9 @@ from hubwarden_agent.engine.port import HELPER_LABEL, HELPERS, ContainerState, E
 from hubwarden_agent.errors import Reason, Refusal
 from hubwarden_agent.names import BackupId, VolumeName
 from hubwarden_agent.operations import backup
-from support.agent.core import ALICE, CONTAINER, HOME, SECRET, AgentStage, request_id, reset_command, until
+from support.agent.core import ALICE, CONTAINER, HOME, SECRET, AgentStage, request_id, reset_command
 from support.fakes.engine import home_of
+from support.waiting.conditions import until
 
 VOLUME = VolumeName(HOME)
 CONTENT = (b"the first piece", b"the second")

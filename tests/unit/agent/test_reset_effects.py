@@ -12,8 +12,9 @@ from hubwarden_agent.names import VolumeName
 from hubwarden_agent.operations import reset as reset_module
 from hubwarden_agent.operations.commands import Reset
 from hubwarden_agent.ownership import is_local
-from support.agent.core import CONTAINER, HOME, SECRET, AgentStage, reset_command, restart_command, until
+from support.agent.core import CONTAINER, HOME, SECRET, AgentStage, reset_command, restart_command
 from support.fakes.engine import home_of
+from support.waiting.conditions import until
 
 VOLUME = VolumeName(HOME)
 

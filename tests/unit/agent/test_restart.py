@@ -11,7 +11,8 @@ from hubwarden_agent.engine.port import ContainerState, EngineError, EngineUnava
 from hubwarden_agent.errors import Reason, Refusal
 from hubwarden_agent.names import ServerName, Templates, Username
 from hubwarden_agent.operations.commands import Restart, Restarted
-from support.agent.core import ALICE, CONTAINER, SECRET, AgentStage, restart_command, until
+from support.agent.core import ALICE, CONTAINER, SECRET, AgentStage, restart_command
+from support.waiting.conditions import until
 
 RUNNING = {ContainerState.RUNNING, ContainerState.PAUSED, ContainerState.RESTARTING}
 

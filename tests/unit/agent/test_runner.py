@@ -11,8 +11,9 @@ from hubwarden_agent.errors import Reason, Refusal
 from hubwarden_agent.locks import UserLocks
 from hubwarden_agent.operations.commands import Restart
 from hubwarden_agent.operations.runner import REMEMBERED_SECONDS, Run, Runner
-from support.agent.core import ALICE, CONTAINER, HOME, AgentStage, request_id, reset_command, restart_command, until
+from support.agent.core import ALICE, CONTAINER, HOME, AgentStage, request_id, reset_command, restart_command
 from support.fakes.edges import FakeClock
+from support.waiting.conditions import until
 
 Work = Callable[[Run], Awaitable[str]]
 

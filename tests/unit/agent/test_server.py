@@ -16,8 +16,9 @@ from hubwarden_agent import server
 from hubwarden_agent.config import HEALTH_SOCKET
 from hubwarden_agent.server import AlreadyRunning, Health, bound_socket, group_id, locked, serve_agent, socket_place
 from support.agent.client import channel, raw_call, restart_request
-from support.agent.core import AgentStage, until
+from support.agent.core import AgentStage
 from support.fakes.engine import FakeEngine
+from support.waiting.conditions import until
 
 SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
 

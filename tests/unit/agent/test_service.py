@@ -17,9 +17,10 @@ from hubwarden_agent.errors import TABLE, Detail, Reason, Refusal
 from hubwarden_agent.operations.commands import Restart
 from hubwarden_agent.service import status
 from support.agent.client import PATIENCE, refusal_of, restart_request
-from support.agent.core import CONTAINER, HOME, SECRET, AgentStage, until
+from support.agent.core import CONTAINER, HOME, SECRET, AgentStage
 from support.agent.in_process import Served, serving
 from support.fakes.engine import home_of
+from support.waiting.conditions import until
 
 
 class TestRefusals:

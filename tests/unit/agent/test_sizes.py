@@ -9,7 +9,8 @@ from hubwarden_agent.config import ResetPolicy
 from hubwarden_agent.engine.port import EngineError
 from hubwarden_agent.names import VolumeName
 from hubwarden_agent.operations import sizes
-from support.agent.core import HOME, AgentStage, reset_command, until
+from support.agent.core import HOME, AgentStage, reset_command
+from support.waiting.conditions import until
 
 VOLUME = VolumeName(HOME)
 INTERVAL = 60

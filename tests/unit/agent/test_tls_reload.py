@@ -15,8 +15,8 @@ import pytest
 from hubwarden.v1 import agent_pb2
 from hubwarden_agent.config import ConfigurationError
 from hubwarden_agent.remote import Keyring
-from support.agent.core import until
 from support.agent.tls import LOOPBACK, NOW, SERVER, YEAR, RemoteStage, authority, issued, remote_agent
+from support.waiting.conditions import until
 
 
 @pytest.fixture

@@ -16,8 +16,9 @@ from hubwarden_agent.engine.port import EngineError
 from hubwarden_agent.errors import Reason
 from hubwarden_agent.gateway import commands
 from hubwarden_agent.names import Username
-from support.agent.gateway import IMAGE, POLICY, GatewayStage, Reply, gateway, spawner_body, until
+from support.agent.gateway import IMAGE, POLICY, GatewayStage, Reply, gateway, spawner_body
 from support.fakes.engine import FakeEngine
+from support.waiting.conditions import until
 
 COMMAND = ["/bin/sh", "-c", "touch /tmp/started"]
 CREATE = {

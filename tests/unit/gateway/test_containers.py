@@ -15,8 +15,9 @@ from hubwarden_agent.errors import Reason
 from hubwarden_agent.gateway import app, deeds
 from hubwarden_agent.gateway.refusals import LOCKED_MESSAGE
 from hubwarden_agent.names import Username
-from support.agent.gateway import GatewayStage, gateway, until
+from support.agent.gateway import GatewayStage, gateway
 from support.fakes.engine import FakeEngine
+from support.waiting.conditions import until
 
 SCHEME = "jupyterlab-{username}"
 ALICE = Username("alice")

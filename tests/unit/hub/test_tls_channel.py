@@ -15,8 +15,8 @@ from hubwarden_hub.channel import Dialer, Files
 from hubwarden_hub.commands import RequestId, ResetCommand, RestartCommand
 from hubwarden_hub.errors import AgentError, Reason
 from hubwarden_hub.settings import Hubwarden
-from support.agent.core import until
 from support.agent.tls import LOOPBACK, SERVER, RemoteStage, authority, issued, pem, remote_agent
+from support.waiting.conditions import until
 from traitlets import TraitError
 
 DEADLINES = Deadlines(check=20, restart=20, reset=20, outcome=0)

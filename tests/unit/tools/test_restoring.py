@@ -21,10 +21,10 @@ from hubwarden_agent.names import ImageId, Names, RequestId, Templates, Username
 from hubwarden_agent.operations.backup import Backups
 from hubwarden_agent.operations.removal import Removal
 from hubwarden_agent.tools.restoring import NotRestored, Order, Restorer
-from support.agent.core import until
 from support.fakes.edges import FakeClock, MemoryAudit
 from support.fakes.engine import EMPTY_TAR, FakeEngine, home_of
 from support.scenarios.zstd_tar import compressed
+from support.waiting.conditions import until
 
 HOME = VolumeName("jupyterlab-alice_home")
 THESIS, OTHER = (EMPTY_TAR, b"thesis"), (EMPTY_TAR, b"something else" * 100_000)
