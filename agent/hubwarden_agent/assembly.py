@@ -31,6 +31,7 @@ from hubwarden_agent.locks import UserLocks
 from hubwarden_agent.measuring import Measuring
 from hubwarden_agent.names import Names
 from hubwarden_agent.operations.backup import Backups
+from hubwarden_agent.operations.charges import charges, restore_budgets
 from hubwarden_agent.operations.recovery import Recovery
 from hubwarden_agent.operations.reset import Resetter
 from hubwarden_agent.operations.restart import Restarter
@@ -82,6 +83,7 @@ class Agent:
         async with AsyncExitStack() as stack:
             await self.backups.sweep()
             self.recovery.begin(self.audit.file.history())
+            await self.audit.event("agent-start")
             stack.push_async_callback(self.recovery.stop)
             await self.health.start()
             stack.push_async_callback(self.health.stop)
@@ -104,8 +106,11 @@ class Agent:
             await asyncio.gather(*following, return_exceptions=True)
             await self.health.leave()
             self.backups.stop()
-            if not await self._drained(servers):
-                _log.error("some operations did not end in time")
+            drained = await self._drained(servers)
+        if drained:
+            await self.audit.event("agent-stop")
+        else:
+            _log.error("some operations did not end in time")
 
     def _serve_metrics(self, group: int | None) -> Listener:
         from hubwarden_agent.scrape import serve_metrics  # noqa: PLC0415 - see the top
@@ -149,6 +154,8 @@ def assemble(
     restarts = Window(limits.restarts_per_user, clock)
     resets = Window(limits.resets_per_user, clock)
     resets_total = Window(limits.resets_total, clock, Reason.RESET_BUDGET_SPENT)
+    longest = max(limits.restarts_per_user.seconds, limits.resets_per_user.seconds, limits.resets_total.seconds)
+    restore_budgets(charges(file.history(), clock.now(), longest), restarts, resets, resets_total)
     serving = partial(
         AgentService,
         Restarter(engine, names, runner, locks, audit, restarts, clock),

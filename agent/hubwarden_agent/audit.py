@@ -124,6 +124,11 @@ class AuditFile:
         said = self._line(entry, "outcome", result, reason, duration_ms, **more)
         return self._take(Line(said, "an outcome yet", owed=True))
 
+    def event(self, operation: str) -> Line:
+        """Put that the agent itself did something, such as `agent-start`. No later record precedes it."""
+        entry = Entry(operation, "", "", "", "", "", "", "")
+        return self._take(Line(self._line(entry, "event", "ok"), "an event yet", owed=True))
+
     def denied(self, entry: Entry, reason: Reason) -> Line | None:
         """Put that something was refused, unless that was too often. A line says how many before it were left out."""
         unrecorded = self._denials.admit()

@@ -87,6 +87,11 @@ class AsyncAudit:
         if self.file.denied(entry, reason):
             await self._flushed()
 
+    async def event(self, operation: str) -> None:
+        """Record that the agent itself did something. Never raises; until it is on disk, no intent can be written."""
+        self.file.event(operation)
+        await self._flushed()
+
     def close(self) -> None:
         """Wait for lines on their way, then close the file."""
         self._thread.shutdown()

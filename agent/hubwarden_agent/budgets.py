@@ -7,8 +7,10 @@ budgets, and take turns at all of them: a turn waits for nothing else.
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import deque
+from collections.abc import Iterable
 from itertools import takewhile
 
 from hubwarden_agent.clock import Clock
@@ -58,6 +60,22 @@ class Window:
         with _turn:
             if spent := self._recent(key):
                 spent.pop()
+
+    def restore(self, charges: Iterable[tuple[str, float]]) -> None:
+        """Count charges of an earlier process, before anything is spent in this one.
+
+        A charge counts as no older than those before it and no newer than now, whatever its age says: after the time
+        of day was changed, a budget is stricter and never looser.
+
+        Args:
+            charges: key and age in seconds, in the order in which they were spent.
+        """
+        with _turn:
+            now, latest = self._clock.monotonic(), -math.inf
+            for key, age in charges:
+                latest = max(latest, now - max(age, 0.0))
+                spent = self._spent[key] = self._spent.pop(key, deque())
+                spent.append(latest)
 
     def left(self, key: str) -> int:
         """How many more could be spent now."""

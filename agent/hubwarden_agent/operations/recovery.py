@@ -68,6 +68,8 @@ class Recovery:
         """
         day, horizon, finished = dt.timedelta(seconds=REMEMBERED_SECONDS), None, set[str]()
         for past in history:
+            if past.phase == "event":  # may bear the time of a machine whose clock was not set yet
+                continue
             # From the newest line on, not from now: an agent that was down for a week left its open intents there.
             horizon = horizon or min(past.time, self.clock.now()) - day
             if past.time < horizon:

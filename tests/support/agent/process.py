@@ -59,8 +59,9 @@ class Place:
         )
 
     def audit(self) -> list[dict[str, Any]]:
-        """The lines of its audit."""
-        return [json.loads(line) for line in (self.state / "audit.jsonl").read_text(encoding="utf-8").splitlines()]
+        """The records of its audit; its own start and end are left out."""
+        lines = (self.state / "audit.jsonl").read_text(encoding="utf-8").splitlines()
+        return [record for record in map(json.loads, lines) if record["phase"] != "event"]
 
     def healthy(self) -> bool:
         """What `healthcheck` says."""

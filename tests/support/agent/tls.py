@@ -135,9 +135,9 @@ class RemoteStage:
         return agent_pb2_grpc.DockerAgentServiceStub(self.connect(client, ca))
 
     def audited(self) -> list[dict[str, Any]]:
-        """The audit's lines."""
+        """The audit's records; the agent's own start and end are left out."""
         text = (self.files.directory / "audit.jsonl").read_text()
-        return [json.loads(line) for line in text.splitlines()]
+        return [record for record in map(json.loads, text.splitlines()) if record["phase"] != "event"]
 
 
 # One connection each: grpc would share one between channels that look the same.

@@ -107,8 +107,9 @@ class TestRecord:
         await audit.intent(ENTRY)
         await audit.outcome(ENTRY, None, 1, {"started_at": None})
         await audit.denied(ENTRY, Reason.NOT_OWNED)
+        await audit.event("agent-start")
         extra = {"fingerprint", "answer", "unrecorded"}
-        assert [[key for key in line if key not in extra] for line in _lines(path)] == [LISTED] * 3
+        assert [[key for key in line if key not in extra] for line in _lines(path)] == [LISTED] * 4
         assert all(list(line)[-2:] == ["previous", "hash"] for line in _lines(path))
         assert _whole(path)
 
@@ -183,6 +184,17 @@ class TestFailure:
         working[0] = True
         await audit.intent(ENTRY)
         assert [line["phase"] for line in _lines(path)] == ["outcome", "intent"]
+
+    async def test_nothing_new_before_the_start_is_recorded(self, make: Make, path: Path) -> None:
+        """When the start cannot be written, no intent is; once it can, the start goes first."""
+        working = [False]
+        audit = make(fsync=lambda _: None if working[0] else _broken())
+        await audit.event("agent-start")
+        assert await _refused(audit) is Reason.AUDIT_UNAVAILABLE
+        working[0] = True
+        await audit.intent(ENTRY)
+        recorded = [(line["phase"], line["operation"], line["result"]) for line in _lines(path)]
+        assert recorded == [("event", "agent-start", "ok"), ("intent", "restart", "")]
 
     async def test_an_outcome_that_nobody_waits_for(self, make: Make, path: Path) -> None:
         """It is ours once it is handed over: before the next intent's line, and on disk when the audit is closed."""

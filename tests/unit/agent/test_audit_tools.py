@@ -8,9 +8,13 @@ from pathlib import Path
 
 import pytest
 from hubwarden_agent import cli
+from hubwarden_agent.audit import AuditFile
 from hubwarden_agent.audit_chain import Head, link
 from hubwarden_agent.audit_segments import Segments
+from hubwarden_agent.budgets import Window
+from hubwarden_agent.rates import parse_rate
 from hubwarden_agent.tools import audit
+from support.fakes.edges import FakeClock
 
 Command = Callable[..., tuple[int, str, str]]
 
@@ -185,6 +189,20 @@ class TestShow:
         _change(path, "alice", "eve")
         _, output, errors = command("show")
         assert ("eve" in output, len(output.splitlines()), "audit.jsonl, line 2" in errors) == (False, 5, True)
+
+    def test_starts_and_ends_of_the_agent(self, command: Command, path: Path) -> None:
+        """When an agent started and ended, both are shown, asked for by name and verified as part of the chain."""
+        segments = Segments(path, 2**20, 9)
+        file = AuditFile(segments, FakeClock(), Window(parse_rate("1/hour"), FakeClock()))
+        file.event("agent-start")
+        file.event("agent-stop")
+        file.close()
+        assert [line.split()[2:5] for line in command("show")[1].splitlines()[6:]] == [
+            ["agent-start", "event", "ok"],
+            ["agent-stop", "event", "ok"],
+        ]
+        assert len(command("show", "--operation", "agent-stop")[1].splitlines()) == 1
+        assert "whole from 1 to 8:" in command("verify")[1]
 
     def test_a_line_cannot_move_the_cursor(self, command: Command, path: Path) -> None:
         """Not even one whose hash was made to fit."""

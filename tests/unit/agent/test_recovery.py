@@ -115,6 +115,17 @@ class TestFinished:
         new, _ = _started_again(stage)
         assert (await _refused(new, restart_command(identifier=identifier, **other))).reason is Reason.INVALID_REQUEST
 
+    async def test_a_start_with_a_wrong_clock_hides_nothing(self, stage: AgentStage) -> None:
+        """When the agent's start was recorded before the machine's clock was set, earlier answers are still known."""
+        command = restart_command()
+        before = await stage.restarter.restart(command)
+        new = AgentStage(engine=stage.engine)
+        start = Past(dt.datetime(1970, 1, 1, tzinfo=dt.UTC), "event", Entry("agent-start", "", "", "", "", "", "", ""))
+        lines = _history(stage.audit, new.clock.now())
+        history = [replace(lines[0], phase="denied"), start, *lines]
+        Recovery(new.engine, new.audit, new.runner, new.locks, new.clock).begin(history)
+        assert await new.restarter.restart(command) == before
+
     async def test_a_refusal_is_not_remembered(self, stage: AgentStage) -> None:
         """Its id may be used again."""
         command = reset_command("alice")
