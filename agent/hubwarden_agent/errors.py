@@ -43,6 +43,7 @@ class Reason(enum.StrEnum):
     CONTAINER_NOT_FOUND = "CONTAINER_NOT_FOUND"
     VOLUME_IN_USE = "VOLUME_IN_USE"
     CONTAINER_KEPT = "CONTAINER_KEPT"
+    MANAGED_ELSEWHERE = "MANAGED_ELSEWHERE"
     OPERATION_IN_PROGRESS = "OPERATION_IN_PROGRESS"
     INTERRUPTED = "INTERRUPTED"
     RATE_LIMITED = "RATE_LIMITED"
@@ -72,6 +73,7 @@ TABLE: Mapping[Reason, tuple[StatusCode, str]] = MappingProxyType(
             StatusCode.FAILED_PRECONDITION,
             "A stopped container holds the home volume, and policy keeps it.",
         ),
+        Reason.MANAGED_ELSEWHERE: (StatusCode.FAILED_PRECONDITION, "Docker Swarm manages the server's container."),
         Reason.OPERATION_IN_PROGRESS: (StatusCode.ABORTED, "Another operation for this user is under way."),
         Reason.INTERRUPTED: (StatusCode.ABORTED, "The agent was interrupted during this operation."),
         Reason.RATE_LIMITED: (StatusCode.RESOURCE_EXHAUSTED, "Too many operations for this user. Try again later."),

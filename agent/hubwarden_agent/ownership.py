@@ -17,6 +17,8 @@ OWNER_LABEL = "hubwarden.owner"
 SERVER_LABEL = "hubwarden.server"
 AGENT_LABEL = "hubwarden.agent"
 RESERVED_LABEL_PREFIX = "hubwarden."
+SWARM_TASK_LABEL = "com.docker.swarm.task.id"
+"""Docker sets it on a task's container, over whatever the service asks for."""
 
 _PLAIN_OPTIONS = frozenset({"size"})
 _SERVER_NAME_VARIABLE = "JUPYTERHUB_SERVER_NAME="
@@ -52,8 +54,18 @@ def is_helper(container: Container, names: Names) -> bool:
     return container.labels.get(HELPER_LABEL) == names.scheme and HELPER_NAME.fullmatch(container.name) is not None
 
 
+def is_swarm_task(container: Container) -> bool:
+    """Whether Docker Swarm made the container for a task. Swarm replaces it when it stops, whoever stopped it."""
+    return SWARM_TASK_LABEL in container.labels
+
+
 def owns(username: Username, container: Container, names: Names) -> bool:
-    """Whether the container is this user's: by our labels, or without any by a name that is derived for the user."""
+    """Whether the container is this user's: by our labels, or without any by a name that is derived for the user.
+
+    A Swarm task's container is nobody's: Swarm manages it.
+    """
+    if is_swarm_task(container):
+        return False
     if is_labelled(container):
         owner = claimed(container, names)
         return owner is not None and owner[0] == username

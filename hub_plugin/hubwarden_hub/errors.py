@@ -27,6 +27,7 @@ class Reason(enum.StrEnum):
     CONTAINER_NOT_FOUND = "CONTAINER_NOT_FOUND"
     VOLUME_IN_USE = "VOLUME_IN_USE"
     CONTAINER_KEPT = "CONTAINER_KEPT"
+    MANAGED_ELSEWHERE = "MANAGED_ELSEWHERE"
     OPERATION_IN_PROGRESS = "OPERATION_IN_PROGRESS"
     INTERRUPTED = "INTERRUPTED"
     RATE_LIMITED = "RATE_LIMITED"
@@ -97,6 +98,13 @@ TABLE: Mapping[Reason, Meaning] = MappingProxyType(
             "A stopped container still holds the home volume. Ask an administrator for help. Nothing was changed.",
             "The user's stopped containers hold the volume {volume}, and the agent's policy keeps them "
             "(stopped_container): {holders}. Remove them (docker rm NAME), then try again. Nothing was changed.",
+        ),
+        Reason.MANAGED_ELSEWHERE: Meaning(
+            _CONFLICT,
+            "Another system manages this server, so it can't be restarted here. Ask an administrator for help. "
+            "Nothing was changed.",
+            "The container {container} belongs to a Docker Swarm task: a restart would leave it running beside its "
+            "replacement, on the same home volume. Manage it through its Swarm service. Nothing was changed.",
         ),
         Reason.OPERATION_IN_PROGRESS: Meaning(
             _CONFLICT, "Something else is being done for this user. Wait until it has finished."

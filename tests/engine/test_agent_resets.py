@@ -57,6 +57,17 @@ class TestReset:
         assert bed.exists(bed.home)
         job.reload()
 
+    @pytest.mark.parametrize("start", [False, True])
+    async def test_a_swarm_task_holds_the_home(self, bed: Bed, *, start: bool) -> None:
+        """When the user's container belongs to a Swarm task it is foreign in any state: VOLUME_IN_USE, and it stays."""
+        bed.bench.volume(bed.home)
+        labels = {"com.docker.swarm.task.id": "q9v1mb5k2h0c"}
+        task = bed.bench.container(bed.container, mounts={bed.home: "/home"}, labels=labels, start=start)
+        refusal = await refusal_of(bed.reset())
+        assert (refusal.reason, refusal.metadata["holders"]) == ("VOLUME_IN_USE", bed.container)
+        task.reload()
+        assert bed.exists(bed.home)
+
     async def test_no_volume(self, bed: Bed) -> None:
         """VOLUME_NOT_FOUND."""
         assert (await refusal_of(bed.reset())).reason == "VOLUME_NOT_FOUND"

@@ -70,6 +70,16 @@ class TestRestart:
         made.reload()
         assert made.attrs["State"]["StartedAt"] == started
 
+    async def test_a_swarm_tasks_container(self, bed: Bed) -> None:
+        """When the user's container belongs to a Swarm task, MANAGED_ELSEWHERE, also if only validated; it runs on."""
+        made = bed.bench.container(bed.container, labels={"com.docker.swarm.task.id": "q9v1mb5k2h0c"})
+        started = made.attrs["State"]["StartedAt"]
+        for validate_only in (True, False):
+            refusal = await refusal_of(bed.restart(validate_only=validate_only))
+            assert (refusal.reason, refusal.metadata["container"]) == ("MANAGED_ELSEWHERE", bed.container)
+        made.reload()
+        assert made.attrs["State"]["StartedAt"] == started
+
     @pytest.mark.parametrize("auto_remove", [False, True])
     async def test_one_that_cannot_start_again(self, bed: Bed, *, auto_remove: bool) -> None:
         """RESTART_FAILED: an AutoRemove container is deleted by Docker then, another one is left stopped."""

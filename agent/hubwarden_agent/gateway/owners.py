@@ -42,6 +42,8 @@ class Owners:
         Raises:
             Refusal: nobody's whom the gateway serves; what it says is for the log.
         """
+        if ownership.is_swarm_task(container):
+            raise Refusal(Reason.NOT_OWNED, "It belongs to a Docker Swarm task.")
         if self._spawn.adopt == "off" or ownership.is_labelled(container):
             owner = ownership.claimed(container, self._names)
             if owner is None:

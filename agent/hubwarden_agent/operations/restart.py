@@ -18,7 +18,7 @@ from hubwarden_agent.locks import UserLocks
 from hubwarden_agent.names import ContainerName, Names, ServerName, Username
 from hubwarden_agent.operations.commands import Restart, Restarted, answer, entry
 from hubwarden_agent.operations.runner import Run, Runner
-from hubwarden_agent.ownership import claimed, is_labelled
+from hubwarden_agent.ownership import claimed, is_labelled, is_swarm_task
 from hubwarden_agent.recording import considered, engine_errors_refused, recorded
 
 RUNNING = frozenset({ContainerState.RUNNING, ContainerState.PAUSED, ContainerState.RESTARTING})
@@ -89,11 +89,13 @@ def check_restartable(container: Container, username: Username, server_name: Ser
     """Refuse a container that is not this server's, or that does not run.
 
     Raises:
-        Refusal: `NOT_OWNED`, `SERVER_NOT_RUNNING`.
+        Refusal: `NOT_OWNED`, `MANAGED_ELSEWHERE`, `SERVER_NOT_RUNNING`.
     """
     detail = Detail(container=container.name)
     if is_labelled(container) and claimed(container, names) != (username, server_name):
         raise Refusal(Reason.NOT_OWNED, detail=detail)
+    if is_swarm_task(container):
+        raise Refusal(Reason.MANAGED_ELSEWHERE, detail=detail)
     if container.state not in RUNNING:
         raise Refusal(Reason.SERVER_NOT_RUNNING, detail=detail)
 

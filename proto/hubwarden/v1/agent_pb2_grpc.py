@@ -81,7 +81,8 @@ class DockerAgentServiceServicer(object):
         Idempotent by `request_id`, as above. Once Docker has been asked, a client that goes away changes nothing.
 
         Refusals, each of which leaves everything as it was: INVALID_REQUEST, CONTAINER_NOT_FOUND, SERVER_NOT_RUNNING
-        (restarting would start it), NOT_OWNED (the name belongs to somebody else's container), NAME_MISMATCH,
+        (restarting would start it), NOT_OWNED (the name belongs to somebody else's container), MANAGED_ELSEWHERE (the
+        container belongs to a Docker Swarm task, which Swarm replaces when it stops), NAME_MISMATCH,
         OPERATION_IN_PROGRESS, RATE_LIMITED, TOO_BUSY, AUDIT_UNAVAILABLE, DOCKER_UNAVAILABLE.
         RESTART_FAILED: the container was stopped and did not come back.
         """

@@ -13,6 +13,7 @@ NAMES = Names(Templates())
 ALICE = Username("alice")
 OWN = ownership.labels(ALICE, ServerName("Lab"), NAMES)
 LAB = "jupyterlab-alice--lab"
+SWARM = {"com.docker.swarm.task.id": "q9v1mb5k2h0c"}
 
 
 def _container(name: str, labels: dict[str, str] | None = None, environment: tuple[str, ...] = ()) -> Container:
@@ -41,6 +42,8 @@ def _container(name: str, labels: dict[str, str] | None = None, environment: tup
         ("a server that the spawner did not name", _container(LAB, environment=("JUPYTERHUB_SERVER_NAME=x",))),
         ("a server's name that cannot be", _container(LAB, environment=("JUPYTERHUB_SERVER_NAME=a/b",))),
         ("a volume's name", _container("jupyterlab-alice_home")),
+        ("a Swarm task of that name", _container("jupyterlab-alice", SWARM)),
+        ("a Swarm task with whole labels", _container(LAB, OWN | SWARM)),
     ],
 )
 def test_not_alices(why: str, container: Container) -> None:

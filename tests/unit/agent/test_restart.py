@@ -34,7 +34,9 @@ class TestDenials:
     """Each leaves everything as it was."""
 
     @pytest.mark.parametrize("validate_only", [False, True])
-    @pytest.mark.parametrize("labelled", ["no", "own", "another user", "another server", "another agent", "broken"])
+    @pytest.mark.parametrize(
+        "labelled", ["no", "own", "another user", "another server", "another agent", "broken", "swarm"]
+    )
     @pytest.mark.parametrize("state", ContainerState)
     async def test_every_state_and_every_owner(
         self, stage: AgentStage, state: ContainerState, labelled: str, *, validate_only: bool
@@ -48,6 +50,7 @@ class TestDenials:
             "another server": {**own, "hubwarden.server": "lab"},
             "another agent": {**own, "hubwarden.agent": "other-{username}"},
             "broken": {"hubwarden.owner": "alice"},
+            "swarm": {**own, "com.docker.swarm.task.id": "q9v1mb5k2h0c"},
         }[labelled]
         stage.engine.add_container(CONTAINER, state, labels=labels)
         command = restart_command(validate_only=validate_only)
@@ -55,7 +58,11 @@ class TestDenials:
             await stage.restarter.restart(command)
             assert bool(stage.touched) is not validate_only
             return
-        expected = Reason.SERVER_NOT_RUNNING if labelled in {"no", "own"} else Reason.NOT_OWNED
+        expected = {
+            "no": Reason.SERVER_NOT_RUNNING,
+            "own": Reason.SERVER_NOT_RUNNING,
+            "swarm": Reason.MANAGED_ELSEWHERE,
+        }.get(labelled, Reason.NOT_OWNED)
         assert (await _refused(stage, command)).reason is expected
         assert stage.touched == []
         assert [phase for phase, _ in stage.audit.phases()] == ([] if validate_only else ["denied"])

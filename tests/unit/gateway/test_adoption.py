@@ -56,6 +56,7 @@ DENIED: dict[str, dict[str, Any]] = {
     "a user that no user can be": _environment("a/b"),
     "a name that only begins so": {"name": "jupyterlab-alice2"},
     "a label of ours": {"labels": {"hubwarden.owner": "alice"}},
+    "a Swarm task": {"labels": {"com.docker.swarm.task.id": "q9v1mb5k2h0c"}},
     "another agent's labels": {
         "labels": {"hubwarden.owner": "alice", "hubwarden.server": "", "hubwarden.agent": "lab-{username}"}
     },
