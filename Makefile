@@ -25,8 +25,8 @@ PROTO  := hubwarden/v1/agent.proto
 PROTOC = $(BIN)/python -m grpc_tools.protoc -I proto --plugin=protoc-gen-mypy=$(BIN)/protoc-gen-mypy \
 	--plugin=protoc-gen-mypy_grpc=$(BIN)/protoc-gen-mypy_grpc
 
-.PHONY: help demo demo-down setup test test-full test-unit test-engine test-hub test-browser fuzz soak lint proto proto-check lock bench \
-	engine engine-empty clean
+.PHONY: help demo demo-down setup test test-full lint-and-unit test-unit test-image test-engine test-hub test-browser fuzz \
+	soak lint proto proto-check lock sbom bench engine engine-empty clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -60,14 +60,29 @@ $(NODE)/setup.stamp: package.json package-lock.json
 	touch $@
 
 # What an earlier run left on the tests' own engine when it was killed goes first.
-SUITES := lint test-unit engine-empty test-engine test-hub test-browser
+SUITES := lint-and-unit engine-empty test-engine test-hub test-browser
 test: $(SUITES) ## lint, and every test but those marked `full`
 
 test-full: SELECT :=
-test-full: $(SUITES) ## lint, and every test with all counts, on every JupyterHub
+test-full: $(SUITES) test-image ## lint, and every test with all counts, on every JupyterHub
+
+# The images of the suites below are built behind the checks that need none.
+lint-and-unit: setup engine
+	@mkdir -p test-results
+	HUBWARDEN_ENGINE=$(HUBWARDEN_TEST_ENGINE) nice deploy/demo/demo.sh build >test-results/images.log 2>&1 & images=$$!; \
+	$(MAKE) --no-print-directory SELECT='$(SELECT)' lint test-unit || { kill $$images; exit 1; }; \
+	wait $$images || { cat test-results/images.log; exit 1; }
 
 test-unit: setup ## no engine, no Hub
 	$(call pytest,unit,-n 2 tests/unit)
+
+.venv-image/setup.stamp: requirements-dev.lock $(STAMP)
+	rm -rf $(@D)
+	$(UV) pip install --quiet --target $(@D) --python-version 3.13 --require-hashes -r $<
+	touch $@
+
+test-image: engine .venv-image/setup.stamp ## the agent's unit tests in its image, with the packages and the Python that ship
+	.ci/timed image .ci/in-image .venv-image pytest -p no:cacheprovider -n 2 $(SELECT) tests/unit/agent tests/unit/gateway
 
 # These delete volumes, so they get an engine of their own, never the machine's.
 test-engine: setup engine ## a real, private Docker engine: contract of the port, effects, attacks on the gateway
@@ -114,8 +129,14 @@ lock: setup ## lock the dependencies anew, with hashes
 	$(COMPILE) requirements-hub4.in -o requirements-hub4.lock
 	$(COMPILE) requirements-hub5.in -o requirements-hub5.lock
 	$(COMPILE) -c requirements-dev.lock agent/requirements.in -o agent/requirements.lock
+	$(COMPILE) agent/build.in -o agent/build.lock
 	$(COMPILE) -c requirements-dev.lock deploy/demo/hub/requirements.in -o deploy/demo/hub/requirements.lock
 	$(COMPILE) deploy/demo/user/requirements.in -o deploy/demo/user/requirements.lock
+
+sbom: engine .venv-image/setup.stamp ## a CycloneDX bill of materials of the Python packages in the agent's image
+	mkdir -p dist
+	.ci/in-image .venv-image cyclonedx_py environment --pyproject agent/pyproject.toml --output-reproducible \
+		/opt/hubwarden/bin/python >dist/hubwarden-agent.cdx.json
 
 bench: setup engine $(NODE)/setup.stamp ## measure, against what is measured beside it in the same run
 	$(BIN)/python bench/agent.py
@@ -131,4 +152,4 @@ soak: setup engine ## 10,000 mixed operations on real containers, and what is le
 	$(BIN)/python bench/soak.py
 
 clean: ## remove what the tools leave in the folders (the cache folder of engine and images stays)
-	rm -rf $(VENV) $(HUBS) $(NODE) .mypy_cache .pytest_cache .ruff_cache .hypothesis test-results
+	rm -rf $(VENV) $(HUBS) .venv-image $(NODE) .mypy_cache .pytest_cache .ruff_cache .hypothesis test-results

@@ -8,6 +8,11 @@ the nightly run, which has a machine of its own, gives it.
 from __future__ import annotations
 
 import pytest
+from hypothesis import settings
+
+# On a loaded machine any example can take longer than Hypothesis' 200 ms; pytest-timeout bounds each test.
+settings.register_profile("no-deadline", deadline=None)
+settings.load_profile("no-deadline")
 
 SLOW_SECONDS = 15.0
 

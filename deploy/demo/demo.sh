@@ -2,6 +2,7 @@
 # The whole of Hubwarden on one machine, to try it.
 #
 #   demo.sh up      build, start, wait for the Hub, print where it is and how to log in
+#   demo.sh build   build the three images only
 #   demo.sh down    remove what `up` and this demo's users made, and nothing else
 #
 # By environment: HUB_PORT (8000), COMPOSE_PROJECT_NAME (hubwarden-demo), HUBWARDEN_ENGINE (demo or test: a private
@@ -22,25 +23,30 @@ offline=$root/deploy/offline
 export COMPOSE_PROJECT_NAME=${COMPOSE_PROJECT_NAME:-hubwarden-demo}
 export HUB_PORT=${HUB_PORT:-8000}
 export HUBWARDEN_NETWORK=${HUBWARDEN_NETWORK:-hubwarden-demo}
+export HUBWARDEN_AGENT_TOML=${HUBWARDEN_AGENT_TOML:-$here/agent.toml}
 export HUBWARDEN_AGENT_IMAGE=${HUBWARDEN_AGENT_IMAGE:-hubwarden/agent:latest}
 export HUBWARDEN_HUB_IMAGE=${HUBWARDEN_HUB_IMAGE:-hubwarden-demo/hub:latest}
 export HUBWARDEN_USER_IMAGE=${HUBWARDEN_USER_IMAGE:-hubwarden-demo/user:latest}
 HUB_TIMEOUT=180
 
-compose() { docker compose --project-directory "$root" --file "$root/compose.yml" "$@"; }
+# A private engine builds on the machine's network, because its own networks have no way out.
+compose() {
+  local files=(--file "$root/compose.yml" --file "$here/compose.yml")
+  if [[ $ENGINE != machine ]]; then files+=(--file "$offline/compose.yml"); fi
+  docker compose --project-directory "$root" "${files[@]}" "$@"
+}
 
 up() {
   read_state
   choose_engine
   connect_engine
   refuse_foreign
-  BASE_IMAGE=$("$offline/base-images.sh" python)
-  export BASE_IMAGE
+  find_base_image
   find_socket
   PASSWORD=${HUBWARDEN_DEMO_PASSWORD:-${PASSWORD:-$(new_password)}}
   export HUBWARDEN_DEMO_PASSWORD=$PASSWORD
   write_state
-  build
+  build_images
   step "starting agent and Hub" compose up --detach --no-build --remove-orphans
   wait_for_hub
   print_login
@@ -58,14 +64,34 @@ refuse_foreign() {
   fi
 }
 
-# One after the other: they share layers, and two cores are not made faster by three builds at once.
+find_base_image() {
+  BASE_IMAGE=$("$offline/base-images.sh" python)
+  export BASE_IMAGE
+}
+
+# Without the notes of `up`: later builds find the layers in the engine's build cache.
 build() {
-  local service
+  ENGINE='' HOST=''
+  choose_engine
+  connect_engine
+  find_base_image
+  fill_variables
+  build_images
+}
+
+# Compose needs a value for every variable, also to build or to remove.
+fill_variables() { export DOCKER_GID=0 HUBWARDEN_DEMO_PASSWORD=unused BASE_IMAGE=${BASE_IMAGE:-unused}; }
+
+# One after the other: they share layers, and three builds at once are no faster on two cores.
+build_images() {
+  local service network=default
+  if [[ $ENGINE != machine ]]; then network=host; fi
   for service in agent hub; do
     step "building the $service's image (minutes the first time, a second after that)" compose build "$service"
   done
-  step "building the users' image (the same)" docker build --network host --build-arg "BASE_IMAGE=$BASE_IMAGE" \
-    --label "hubwarden-demo.project=$COMPOSE_PROJECT_NAME" --file "$root/deploy/demo/user/Dockerfile" --tag "$HUBWARDEN_USER_IMAGE" "$root"
+  step "building the users' image (the same)" docker build --network "$network" --build-arg "BASE_IMAGE=$BASE_IMAGE" \
+    --label "hubwarden-demo.project=$COMPOSE_PROJECT_NAME" --file "$here/user/Dockerfile" \
+    --tag "$HUBWARDEN_USER_IMAGE" "$root"
 }
 
 wait_for_hub() {
@@ -113,7 +139,7 @@ down() {
     return 0
   fi
   connect_engine
-  export DOCKER_GID=0 HUBWARDEN_DEMO_PASSWORD=unused # Compose wants every variable filled, also to remove
+  fill_variables
   remove_users
   step "removing agent, Hub, their volumes and their network" compose down --volumes --remove-orphans
   remove_images
@@ -147,9 +173,9 @@ remove_images() {
 }
 
 case ${1:-} in
-  up | down) "$1" ;;
+  up | build | down) "$1" ;;
   *)
-    sed -n '4,5s/^# \{0,1\}//p' "$here/demo.sh" >&2
+    sed -n '4,6s/^# \{0,1\}//p' "$here/demo.sh" >&2
     exit 2
     ;;
 esac

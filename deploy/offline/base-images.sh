@@ -1,20 +1,21 @@
 #!/usr/bin/env bash
-# Which base image the builds start from, on whatever engine DOCKER_HOST names.
+# Finds or makes the base image of the builds, on the engine that DOCKER_HOST names.
 #
-#   base-images.sh python     the official Python image if it is there or can be pulled, else a stand-in made of
-#                             Debian's packages; prints the tag to give to --build-arg BASE_IMAGE
+#   base-images.sh python     print the tag for --build-arg BASE_IMAGE: the official Python image if the engine has it or
+#                             can pull it, else a stand-in made of Debian's packages
 #   base-images.sh busybox    a tiny image for tests; prints its tag
-#   base-images.sh remove     remove the stand-ins from this engine (the tarballs stay in the cache)
+#   base-images.sh remove     remove the stand-ins from this engine and from the cache
 #
-# Always: stdout is one tag; a stand-in is made once a machine and imported from the cache after that.
-# Never: gives a stand-in an official name, which would poison this machine's images for everybody else.
+# Invariants: stdout is one tag. A machine makes a stand-in once, because no registry answered; from then on it does not
+# ask the registry again, which would cost up to 15 s each time, until `remove`.
+# Must not: give a stand-in an official name; other projects on this machine would use it.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=../lib/common.sh
 . "$here/../lib/common.sh"
 
-OFFICIAL=${HUBWARDEN_BASE_IMAGE:-python:3.13-slim-trixie}
+OFFICIAL=${HUBWARDEN_BASE_IMAGE:-$(sed -n 's/^ARG BASE_IMAGE=//p' "$here/../../Dockerfile.agent")}
 STANDIN=hubwarden-standin/python:3.13-trixie
 BUSYBOX=hubwarden-standin/busybox:test
 PULL_TIMEOUT=${HUBWARDEN_PULL_TIMEOUT:-120}
@@ -26,7 +27,7 @@ image_exists() { docker image inspect "$1" >/dev/null 2>&1; }
 tarball() { printf '%s/images/%s-%s.tar\n' "$(cache_dir)" "$1" "$RECIPE"; }
 
 python_base() {
-  if image_exists "$OFFICIAL" || pull_official; then
+  if image_exists "$OFFICIAL" || { ! have_standin && pull_official; }; then
     printf '%s\n' "$OFFICIAL"
     return 0
   fi
@@ -39,10 +40,12 @@ python_base() {
   printf '%s\n' "$STANDIN"
 }
 
-# A registry that does not answer must not cost minutes on every run, so first ask it for the manifest only.
+have_standin() { image_exists "$STANDIN" || [[ -f $(tarball python) ]]; }
+
+# The manifest first: a registry that does not answer costs 15 s and not the time of a pull.
 pull_official() {
   if ! timeout 15 docker manifest inspect "$OFFICIAL" >/dev/null 2>&1; then
-    if ! image_exists "$STANDIN"; then say "no registry offers $OFFICIAL: a stand-in is made of Debian's packages"; fi
+    say "no registry offers $OFFICIAL: a stand-in is made of Debian's packages"
     return 1
   fi
   say "pulling $OFFICIAL"
@@ -115,6 +118,7 @@ remove_standins() {
   for image in "$STANDIN" "$BUSYBOX"; do
     if image_exists "$image"; then docker image rm "$image" >/dev/null && say "removed $image"; fi
   done
+  rm -f "$(tarball python)" "$(tarball busybox)"
 }
 
 case ${1:-} in

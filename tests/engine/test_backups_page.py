@@ -62,7 +62,7 @@ def operator(agent_image: Image, bench: Workbench, tmp_path: Path) -> Iterator[O
         "HUBWARDEN_NETWORK": project,
         "HUBWARDEN_AGENT_IMAGE": agent_image.tag,
         "HUBWARDEN_AGENT_TOML": str(policy),
-        "HUBWARDEN_DEMO_PASSWORD": "of a Hub that is not started",
+        "HUBWARDEN_HUB_IMAGE": "of a Hub that is not started",
         "DOCKER_SOCKET": agent_image.socket,
         "DOCKER_GID": str(Path(agent_image.socket).stat().st_gid),
         "USER": "me",

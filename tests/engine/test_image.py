@@ -1,97 +1,105 @@
-"""The agent's image: small, without anything to go on with for whoever gets in, and whole."""
+"""The agent's image: exactly the locked packages, unchanged, and everything that the agent needs to run."""
 
 from __future__ import annotations
 
 import io
+import json
+import re
 import tarfile
-from collections.abc import Iterator
-from pathlib import PurePosixPath
 from typing import Any
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 from support.docker.images import Image
+from support.docker.private_engine import ROOT
 
-MAX_BYTES = 90_000_000
-SHELLS = {"sh", "bash", "dash", "ash", "zsh", "busybox"}
-INSTALLERS = {
-    "pip",
-    "pip3",
-    "ensurepip",
-    "apt",
-    "apt-get",
-    "dpkg",
-    "curl",
-    "wget",
-    "perl",
-    "gcc",
-    "cc",
-    "ld",
-    "su",
-    "mount",
-}
+PYTHON = "/opt/hubwarden/bin/python"
+RECORDS = """
+import base64, csv, hashlib, importlib.metadata, json, pathlib, sys
+packages, changed, recorded = {}, [], set()
+for package in importlib.metadata.distributions():
+    packages[package.name] = package.version
+    for name, expected, _size in csv.reader(package.read_text("RECORD").splitlines()):
+        path = pathlib.Path(package.locate_file(name)).resolve()
+        recorded.add(path)
+        digest = hashlib.sha256(path.read_bytes()).digest() if path.exists() else b""
+        found = "sha256=" + base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
+        if not path.exists() or expected not in ("", found):
+            changed.append(str(path))
+files = {path for path in pathlib.Path(sys.prefix, "lib").resolve().rglob("*") if path.is_file()}
+print(json.dumps({"packages": packages, "changed": changed, "unknown": sorted(map(str, files - recorded))}))
+"""
+MODULES = """
+import importlib, os, pkgutil, sys, hubwarden_agent as agent
+names = [one.name for one in pkgutil.walk_packages(agent.__path__, "hubwarden_agent.")]
+for name in names:
+    if not name.endswith("certs"):  # needs cryptography, which is not in the image
+        importlib.import_module(name)
+cached = [getattr(module, "__cached__", None) for module in list(sys.modules.values())]
+assert [path for path in cached if path and not os.path.exists(path)] == [], "not compiled"
+print(len(names))
+"""
+WRITABLE = """
+import json, os
+made = [os.path.join(folder, name) for folder, folders, files in os.walk("/opt/hubwarden") for name in folders + files]
+writable = [path for path in made if not os.path.islink(path) and os.access(path, os.W_OK)]
+print(json.dumps({"user": os.getuid(), "groups": [os.getgid(), *os.getgroups()], "writable": writable}))
+"""
+
+
+def ask(image: Image, script: str, **options: Any) -> Any:
+    """The JSON that a Python script prints in the image, run as compose.yml runs the agent."""
+    return json.loads(image.run("-c", script, entrypoint=PYTHON, **options))
 
 
 @pytest.fixture(scope="module")
-def files(agent_image: Image) -> Iterator[dict[str, tarfile.TarInfo]]:
-    """Every file of the image, by its path."""
-    container: Any = agent_image.client.containers.create(agent_image.tag)
-    try:
-        with tarfile.open(fileobj=io.BytesIO(b"".join(container.export()))) as content:
-            yield {member.name: member for member in content}
-    finally:
-        container.remove()
+def records(agent_image: Image) -> Any:
+    """What the packages' RECORD files say about the virtual environment."""
+    return ask(agent_image, RECORDS)
 
 
-def test_it_is_small(agent_image: Image) -> None:
-    """At most 90 MB, its base included."""
-    assert agent_image.client.images.get(agent_image.tag).attrs["Size"] <= MAX_BYTES
+def locked_packages() -> dict[str, str]:
+    """Name and version of every package in the lock that Linux and Python 3.13 need."""
+    environment = {"python_version": "3.13", "python_full_version": "3.13.0", "sys_platform": "linux"}
+    text = (ROOT / "agent" / "requirements.lock").read_text(encoding="utf-8")
+    pins = [Requirement(line) for line in re.findall(r"^(\w[^\\\n]*)", text, re.MULTILINE)]
+    needed = [pin for pin in pins if pin.marker is None or pin.marker.evaluate(environment)]
+    return {canonicalize_name(pin.name): str(pin.specifier).removeprefix("==") for pin in needed}
 
 
-def test_there_is_nothing_to_go_on_with(files: dict[str, tarfile.TarInfo]) -> None:
-    """No shell, nothing that installs, compiles or downloads, and no file that gives another's rights."""
-    assert "usr/bin/tar" in files
-    names = {PurePosixPath(path).name for path, file in files.items() if not file.isdir()}
-    assert names & (SHELLS | INSTALLERS) == set()
-    assert [path for path, file in files.items() if file.isfile() and file.mode & 0o6000] == []
-    assert [path for path in files if PurePosixPath(path).name in {"hubwarden_hub", "cryptography"}] == []
+def test_every_file_is_as_its_record_says(records: Any) -> None:
+    """When a scanner compares the installed files with their RECORD, none is changed, missing or unknown."""
+    assert records["changed"] == []
+    assert records["unknown"] == []
 
 
-def test_nobody_but_root_can_change_it(files: dict[str, tarfile.TarInfo]) -> None:
-    """Writable for its user are the directories that volumes are mounted on, and /tmp."""
-    made_by_docker = {"etc/hostname", "etc/hosts", "etc/resolv.conf", "etc/mtab", ".dockerenv"}
-    writable = {
-        path
-        for path, file in files.items()
-        if not file.issym() and (file.uid != 0 or file.mode & 0o002) and path not in made_by_docker
-    }
-    assert writable == {"tmp", "run/hubwarden", "var/lib/hubwarden", "var/lib/hubwarden-backups"}
+def test_it_contains_the_locked_packages_and_no_other(records: Any) -> None:
+    """When a scanner lists the packages, it finds the lock's versions and ours: no pip, no setuptools, no Hub."""
+    found = {canonicalize_name(name): version for name, version in records["packages"].items()}
+    assert found == locked_packages() | {"hubwarden-agent": "0.1.0", "hubwarden-proto": "0.1.0"}
+
+
+def test_its_user_can_write_none_of_its_code(agent_image: Image) -> None:
+    """When the image runs on a writable root, its user is 65532 and can change nothing of what was installed."""
+    assert ask(agent_image, WRITABLE, read_only=False) == {"user": 65532, "groups": [65532, 65532], "writable": []}
+
+
+def test_its_labels_name_what_it_is(agent_image: Image, records: Any) -> None:
+    """When a registry shows the image, its OCI labels name the version and the base."""
+    labels = agent_image.client.images.get(agent_image.tag).labels
+    assert labels["org.opencontainers.image.version"] == records["packages"]["hubwarden-agent"]
+    assert labels["org.opencontainers.image.base.name"].partition(":")[0].endswith("python")
 
 
 def test_every_module_is_compiled_and_can_be_imported(agent_image: Image) -> None:
-    """What the image leaves out is nothing that the agent imports, tools, gateway and metrics included."""
-    script = (
-        "import importlib, pkgutil, hubwarden_agent as agent\n"
-        "names = [one.name for one in pkgutil.walk_packages(agent.__path__, 'hubwarden_agent.')]\n"
-        "loaded = [importlib.import_module(name) for name in names if not name.endswith('certs')]\n"
-        "assert all(importlib.util.find_spec(one.__name__).cached for one in loaded)\n"
-        "import os; assert all(os.path.exists(one.__cached__) for one in loaded)\n"
-        "print(len(loaded))"
-    )
-    assert int(agent_image.run("-c", script, entrypoint="/opt/hubwarden/bin/python")) > 30
+    """When any part of the agent starts, the modules it imports are there, and no standard module is compiled again."""
+    assert int(agent_image.run("-c", MODULES, entrypoint=PYTHON)) > 30
 
 
 def test_tar_keeps_what_a_home_has(agent_image: Image) -> None:
-    """With extended attributes, access lists and holes, as a backup asks for them; by either of its paths."""
-    for program in ("/bin/tar", "/usr/bin/tar"):
-        options = ("--xattrs", "--acls", "--sparse", "--create", "--file=-", "/etc/passwd")
-        archive = agent_image.run(*options, entrypoint=program)
-        with tarfile.open(fileobj=io.BytesIO(archive)) as content:
-            assert content.getnames() == ["etc/passwd"]
-
-
-def test_scanners_see_whose_libraries_it_holds(files: dict[str, tarfile.TarInfo]) -> None:
-    """There is no package manager to ask: the packages are noted where scanners look, each with its licence."""
-    noted = {path.rpartition("/")[2] for path in files if path.startswith("var/lib/dpkg/status.d/")}
-    assert {"libc6", "tar", "zlib1g"} <= noted
-    assert any(name.startswith("libssl3") for name in noted)
-    assert {"usr/share/doc/libc6/copyright", "usr/share/doc/tar/copyright"} <= files.keys()
+    """When a backup asks for extended attributes, access lists and holes, the image's tar supports them."""
+    options = ("--xattrs", "--acls", "--sparse", "--create", "--file=-", "/etc/passwd")
+    archive = agent_image.run(*options, entrypoint="/usr/bin/tar")
+    with tarfile.open(fileobj=io.BytesIO(archive)) as content:
+        assert content.getnames() == ["etc/passwd"]
