@@ -148,14 +148,16 @@ def _relay(path: Path, target: str) -> Iterator[None]:
 
 class TestHealth:
     def test_it_follows_docker(self, place: Place) -> None:
-        """Not healthy without Docker, healthy with it, not healthy when it goes, healthy when it is back."""
+        """When Docker comes and goes, health follows, and `healthcheck` exits with 0 or 1."""
         engine, place.docker = place.docker, str(place.directory / "relay.sock")
         place.write()
         with agent_process.serving(place):
             assert not place.healthy()
+            assert place.healthcheck() == 1
             for _ in range(2):
                 with _relay(Path(place.docker), engine):
                     wait_for(place.healthy, "healthy with Docker")
+                    assert place.healthcheck() == 0
                 wait_for(lambda: not place.healthy(), "not healthy without Docker")
 
     async def test_docker_away_is_said_in_our_words(self, place: Place) -> None:
