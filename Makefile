@@ -59,19 +59,19 @@ $(NODE)/setup.stamp: package.json package-lock.json
 	npm ci --prefix $(NODE) --no-audit --no-fund --loglevel error
 	touch $@
 
-# What an earlier run left on the tests' own engine when it was killed goes first.
-SUITES := lint-and-unit engine-empty test-engine test-hub test-browser
-test: $(SUITES) ## lint, and every test but those marked `full`
+test: setup ## lint, and every test but those marked `full`
+	.ci/timed test $(MAKE) --no-print-directory suites
 
-test-full: SELECT :=
-test-full: $(SUITES) test-image ## lint, and every test with all counts, on every JupyterHub
+test-full: setup ## lint, and every test with all counts, on every JupyterHub
+	.ci/timed test-full $(MAKE) --no-print-directory suites SELECT=
 
-# The images of the suites below are built behind the checks that need none.
-lint-and-unit: setup engine
-	@mkdir -p test-results
-	HUBWARDEN_ENGINE=$(HUBWARDEN_TEST_ENGINE) nice deploy/demo/demo.sh build >test-results/images.log 2>&1 & images=$$!; \
-	$(MAKE) --no-print-directory SELECT='$(SELECT)' lint test-unit || { kill $$images; exit 1; }; \
-	wait $$images || { cat test-results/images.log; exit 1; }
+# Two targets beside each other where both often wait: the engine's and the Hub's suites have engines of their own.
+# Only the browser's suite fills the machine by itself. Each target's output is shown in one piece, at its end.
+BESIDE := --no-print-directory -j2 --output-sync=target
+suites:
+	$(MAKE) $(BESIDE) lint test-unit
+	$(MAKE) $(BESIDE) test-engine test-hub
+	$(MAKE) --no-print-directory test-browser
 
 test-unit: setup ## no engine, no Hub
 	$(call pytest,unit,-n 2 tests/unit)
@@ -85,18 +85,18 @@ test-image: engine .venv-image/setup.stamp ## the agent's unit tests in its imag
 	.ci/timed image .ci/in-image .venv-image pytest -p no:cacheprovider -n 2 $(SELECT) tests/unit/agent tests/unit/gateway
 
 # These delete volumes, so they get an engine of their own, never the machine's.
-test-engine: setup engine ## a real, private Docker engine: contract of the port, effects, attacks on the gateway
+test-engine: setup engine-empty ## a real, private Docker engine: contract of the port, effects, attacks on the gateway
 	$(call pytest,engine,tests/contract tests/engine tests/security)
 
-test-hub: setup engine $(HUBS:=/setup.stamp) $(NODE)/setup.stamp ## real JupyterHubs: 6.1, 5.5 and 4.1, all at once
+test-hub: setup $(HUBS:=/setup.stamp) $(NODE)/setup.stamp ## real JupyterHubs: 6.1, 5.5 and 4.1, all at once
 	.ci/timed hub deploy/every-hub.sh $(if $(SELECT),,--full) $(HUBWARDEN_TEST_ENGINE) .venv $(HUBS)
 
 # The demo's script, which brings the stack up, stops at what others left on the engine under its users' names.
-test-browser: setup engine .venv-hub4/setup.stamp $(NODE)/setup.stamp ## Chromium against the compose stack, and JupyterHub 4.1
+test-browser: setup engine-empty .venv-hub4/setup.stamp $(NODE)/setup.stamp ## Chromium against the compose stack, and JupyterHub 4.1
 	deploy/need.sh chromium=chromium
-	deploy/offline/engine.sh empty $(HUBWARDEN_TEST_ENGINE)
 	$(call pytest,browser,tests/browser)
 
+# An earlier run that was killed may have left something.
 engine-empty: engine
 	deploy/offline/engine.sh empty $(HUBWARDEN_TEST_ENGINE)
 

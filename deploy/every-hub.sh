@@ -2,8 +2,7 @@
 # Run the Hub tests on every supported JupyterHub, at once:  every-hub.sh [--full] ENGINE ENVIRONMENT...
 #
 # The first environment runs all but the tests marked `full`, each other one only those marked `every_hub` as well.
-# With --full each runs all.
-# The first environment gets the engine ENGINE, each other one an engine of its own, called after both.
+# With --full each runs all. Each has an engine of its own, ENGINE-hub4, ENGINE-hub5 and so on by its major version.
 # Always: whatever one version says is shown at its end, in one piece; every version runs to its end; any failure is the
 # script's, which names the version.
 # Never: two versions on one engine, or one that outlives the script.
@@ -19,8 +18,9 @@ if [[ ${1:-} == --full ]]; then
   shift
 fi
 (($# >= 2)) || die "usage: every-hub.sh [--full] ENGINE ENVIRONMENT..."
-first_engine=$1
+engine=$1
 shift
+newest=$1
 
 logs=$(mktemp -d)
 declare -A jobs=()
@@ -38,23 +38,22 @@ trap 'exit 130' INT TERM
 # $1: an environment, $2: its engine, $3: its JupyterHub's version.
 run() {
   local select=(-m "not full")
-  if [[ $2 != "$first_engine" ]]; then select=(-m "every_hub and not full"); fi
+  if [[ $1 != "$newest" ]]; then select=(-m "every_hub and not full"); fi
   if [[ -n $full ]]; then select=(); fi
   {
     "$here/offline/engine.sh" start "$2"
-    if [[ $2 != "$first_engine" ]]; then "$here/offline/engine.sh" empty "$2"; fi
+    "$here/offline/engine.sh" empty "$2"
     HUBWARDEN_TEST_ENGINE=$2 "$here/../.ci/timed" "hub-$3" "$1/bin/python" -m pytest tests/hub -p no:cacheprovider \
       --durations=25 --junitxml="test-results/hub-$3.xml" "${select[@]}"
   } >"$logs/$3" 2>&1
 }
 
 set -m # a process group a job
-engine=$first_engine
 for environment in "$@"; do
   version=$("$environment/bin/python" -c 'import jupyterhub; print(jupyterhub.__version__)')
-  if [[ $environment != "$1" ]]; then engine=$first_engine-hub${version%%.*}; fi
-  say "JupyterHub $version on the engine $engine"
-  run "$environment" "$engine" "$version" &
+  own=$engine-hub${version%%.*}
+  say "JupyterHub $version on the engine $own"
+  run "$environment" "$own" "$version" &
   jobs[$!]=$version
 done
 

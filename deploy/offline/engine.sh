@@ -8,7 +8,7 @@
 #   engine.sh socket NAME   print the path of its socket
 #   engine.sh env NAME      print export lines: eval "$(deploy/offline/engine.sh env test)"
 #
-# NAME: demo, test, or test-1 to test-9; each test also with -hub4 or -hub5 at its end.
+# NAME: demo, test, or test-1 to test-9; each test also with -hub4, -hub5 or -hub6 at its end.
 #
 # Always: an engine has its own of everything (bridge, subnet, address pool, data, containerd namespace, pid file,
 # socket) and leaves iptables and sysctls alone; starting and stopping can be repeated, also after a kill -9.
@@ -41,9 +41,9 @@ select_engine() {
     test) bridge=hwtest0 address=10.213.0.1/24 pool=10.214.0.0/16 ;;
     # More of the same, for suites that run beside each other.
     test-[1-9]) bridge=hwtest${name#test-} address=10.213.${name#test-}.1/24 pool=10.22${name#test-}.0.0/16 ;;
-    # Beside any of these, one more for each older JupyterHub. 10.213.40-59.x, 10.230-249.x.
-    test-hub[45]) select_hub_engine 0 "${name#test-hub}" ;;
-    test-[1-9]-hub[45]) select_hub_engine "${name:5:1}" "${name:10}" ;;
+    # Beside any of these, one more for each JupyterHub. 10.213.40-69.x, 10.230-249.x and 10.160-169.x.
+    test-hub[456]) select_hub_engine 0 "${name#test-hub}" ;;
+    test-[1-9]-hub[456]) select_hub_engine "${name:5:1}" "${name:10}" ;;
     *) usage ;;
   esac
   run=/run/hubwarden-$name
@@ -54,7 +54,13 @@ select_engine() {
 }
 
 # $1: number of the engine beside which it is, $2: major version of JupyterHub.
-select_hub_engine() { bridge=hwtest$1h$2 address=10.213.$2$1.1/24 pool=10.2$(($2 - 1))$1.0.0/16; }
+select_hub_engine() {
+  bridge=hwtest$1h$2 address=10.213.$2$1.1/24
+  case $2 in
+    6) pool=10.16$1.0.0/16 ;;
+    *) pool=10.2$(($2 - 1))$1.0.0/16 ;;
+  esac
+}
 
 docker_here() { PATH=$(engine_path):$PATH DOCKER_CONFIG=$(engine_config) docker -H "unix://$socket" "$@"; }
 answers() { docker_here info >/dev/null 2>&1; }
