@@ -33,7 +33,7 @@ async def test_a_mistake_in_a_case_is_noticed(ground: Field, case: Case, noticed
 
 async def test_a_change_behind_a_refusal_is_noticed(ground: Field, monkeypatch: pytest.MonkeyPatch) -> None:
     """Were an attack refused and done all the same, the engine's own account of itself would tell."""
-    through = ground._through
+    through = ground._through  # noqa: SLF001 - the harness is what is tested
 
     async def leaky(request: Request, own: str) -> object:
         if request is PRIVILEGED.attack:

@@ -84,7 +84,7 @@ def make_spawners(bench: Workbench, spawn_stage: GatewayStage, monkeypatch: pyte
         if server_name:
             session.add(orm.Spawner(name=server_name, user=row))
         session.commit()
-        spawner = User(row)._new_spawner(
+        spawner = User(row)._new_spawner(  # noqa: SLF001 - JupyterHub and DockerSpawner offer no public way
             server_name,
             spawner_class=DockerSpawner,
             hub=Hub(),
@@ -102,7 +102,7 @@ def make_spawners(bench: Workbench, spawn_stage: GatewayStage, monkeypatch: pyte
         return spawner
 
     yield make
-    if DockerSpawner._client is not None:
-        DockerSpawner._client.close()
+    if DockerSpawner._client is not None:  # noqa: SLF001 - JupyterHub and DockerSpawner offer no public way
+        DockerSpawner._client.close()  # noqa: SLF001 - JupyterHub and DockerSpawner offer no public way
     session.close()
     session.get_bind().dispose()

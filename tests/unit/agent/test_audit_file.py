@@ -213,7 +213,7 @@ class TestFailure:
 
         def fsync(descriptor: int) -> None:
             for _ in range(10_000):  # until it is being closed
-                if audit._thread._shutdown:
+                if audit._thread._shutdown:  # noqa: SLF001 - the writer is stopped and fed in its middle
                     break
                 time.sleep(0.001)
             os.fsync(descriptor)
@@ -540,7 +540,7 @@ class TestThreads:
                 meeting.wait()
                 super().append(line)
 
-        file._put = Slow()
+        file._put = Slow()  # noqa: SLF001 - the writer is stopped and fed in its middle
         with ThreadPoolExecutor(2) as threads:
             putting = threads.submit(BlockingAudit(file).intent, ENTRY)
 

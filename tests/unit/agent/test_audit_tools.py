@@ -30,7 +30,7 @@ def path(tmp_path: Path) -> Path:
         time = f"2026-11-22T0{number}:00:00.000Z"
         common = {"time": time, "username": user, "operation": operation, "phase": "intent"}
         if number in (2, 4):
-            segments._begin_segment()
+            segments._begin_segment()  # noqa: SLF001 - a segment boundary without filling a segment
         segments.append([common | dict.fromkeys(names, "")])
     return path
 
@@ -206,7 +206,7 @@ class TestShow:
 
     def test_a_line_cannot_move_the_cursor(self, command: Command, path: Path) -> None:
         """Not even one whose hash was made to fit."""
-        line, _ = link(json.loads('{"time":"2026-11-22T00:00:00Z"}') | dict.fromkeys(audit._SHOWN, "\x1b[2J\r"), Head())
+        line, _ = link(json.loads('{"time":"2026-11-22T00:00:00Z"}') | dict.fromkeys(audit._SHOWN, "\x1b[2J\r"), Head())  # noqa: SLF001 - the fields that the tool shows
         path.write_bytes(line)
         assert not set("\x1b\r") & set(command("show")[1])
 

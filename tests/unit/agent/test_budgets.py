@@ -88,7 +88,7 @@ def test_keys_are_apart_and_forgotten(clock: FakeClock) -> None:
     window.spend("bob")
     clock.advance(60)
     window.check("carol")
-    assert window._spent == {}
+    assert window._spent == {}  # noqa: SLF001 - what is kept in memory shows nowhere else
 
 
 def test_a_key_is_forgotten_after_its_own_last_spending(clock: FakeClock) -> None:
@@ -100,7 +100,7 @@ def test_a_key_is_forgotten_after_its_own_last_spending(clock: FakeClock) -> Non
     window.spend("alice")
     clock.advance(30)
     assert window.left("alice") == 1
-    assert list(window._spent) == ["alice"]
+    assert list(window._spent) == ["alice"]  # noqa: SLF001 - what is kept in memory shows nowhere else
 
 
 def test_nothing_is_left_of_a_spending_that_was_given_back(clock: FakeClock) -> None:
@@ -109,7 +109,7 @@ def test_nothing_is_left_of_a_spending_that_was_given_back(clock: FakeClock) -> 
     window.spend("alice")
     window.give_back("alice")
     window.check("carol")
-    assert window._spent == {}
+    assert window._spent == {}  # noqa: SLF001 - what is kept in memory shows nowhere else
 
 
 def test_a_clock_that_is_set_back_changes_nothing(clock: FakeClock) -> None:

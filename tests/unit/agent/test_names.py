@@ -110,12 +110,12 @@ class TestDerived:
     @given(usernames, server_names)
     def test_as_dockerspawner_escapes(self, username: Username, server_name: ServerName) -> None:
         """The same name as DockerSpawner 14 gives, by both of its rules."""
-        escaped = DockerSpawner._escape(username.value)
+        escaped = DockerSpawner._escape(username.value)  # noqa: SLF001 - DockerSpawner's own escape is the reference
         assert Names(Templates()).home_volume(username).value == f"jupyterlab-{escaped}_home"
-        legacy = DockerSpawner._legacy_escape(username.value)
+        legacy = DockerSpawner._legacy_escape(username.value)  # noqa: SLF001 - DockerSpawner's own escape is the reference
         assert Names(LEGACY).home_volume(username).value == f"jupyterlab-{legacy}_home"
         if server_name.value:
-            server = DockerSpawner._escape(server_name.value.lower())
+            server = DockerSpawner._escape(server_name.value.lower())  # noqa: SLF001 - DockerSpawner's own escape is the reference
             assert Names(Templates()).container(username, server_name).value == f"jupyterlab-{escaped}--{server}"
 
     @pytest.mark.parametrize("templates", [Templates(), LEGACY])

@@ -74,7 +74,7 @@ class TestReset:
         monkeypatch.setattr(reset_module, "REMOVING_INTERVAL", 0)
         leaving = _holder(stage, CONTAINER, ContainerState.REMOVING)
         resetting = asyncio.create_task(stage.resetter.reset(reset_command()))
-        await until(lambda: stage.locks._held)
+        await until(lambda: stage.locks._held)  # noqa: SLF001 - a lock held from outside an operation
         del stage.engine.containers[leaving.id]
         await resetting
         assert stage.touched == [("remove_volume", HOME)]
@@ -84,7 +84,7 @@ class TestReset:
         monkeypatch.setattr(reset_module, "REMOVING_INTERVAL", 0)
         _holder(stage, CONTAINER, ContainerState.REMOVING)
         resetting = asyncio.create_task(_refused(stage, reset_command()))
-        await until(lambda: stage.locks._held)
+        await until(lambda: stage.locks._held)  # noqa: SLF001 - a lock held from outside an operation
         stage.clock.advance(reset_module.REMOVING_PATIENCE)
         assert (await resetting).reason is Reason.OPERATION_IN_PROGRESS
         assert stage.touched == []

@@ -176,7 +176,7 @@ class TestHealth:
         caplog.set_level("INFO")
         for available, expected in ((True, SERVING), (False, NOT_SERVING), (False, NOT_SERVING), (True, SERVING)):
             engine.available = available
-            await health._look()
+            await health._look()  # noqa: SLF001 - one health check, without its interval
             assert await self._says(stub) == await self._says(stub, "") == expected
         said = [record.message for record in caplog.records if "Docker" in record.message]
         assert said == ["Docker does not answer", "Docker answers again"]
@@ -186,7 +186,7 @@ class TestHealth:
     ) -> None:
         """Whatever goes wrong while looking: NOT_SERVING, and it looks again."""
         monkeypatch.setattr(server, "HEALTH_INTERVAL", 0)
-        await health._look()
+        await health._look()  # noqa: SLF001 - one health check, without its interval
         looks: list[int] = []
 
         def bug() -> None:
@@ -208,8 +208,8 @@ class TestHealth:
         self, health: Health, stub: health_pb2_grpc.HealthStub, engine: FakeEngine
     ) -> None:
         """Once the agent stops, a Docker that answers does not make it SERVING again."""
-        await health._look()
+        await health._look()  # noqa: SLF001 - one health check, without its interval
         await health.leave()
         assert engine.available
-        await health._look()
+        await health._look()  # noqa: SLF001 - one health check, without its interval
         assert await self._says(stub) == NOT_SERVING

@@ -33,7 +33,7 @@ class TestRefusals:
                 raise Refusal(reason, detail=Detail(container=str(command.username)), retry_after=1.2) from None
 
         stage = AgentStage()
-        stage.service._restarter = Refuses()
+        stage.service._restarter = Refuses()  # noqa: SLF001 - an operation that raises what no real one raises
         request = restart_request()
         async with serving(stage, tmp_path) as served:
             refusal = await refusal_of(served.stub.RestartContainer(request, timeout=PATIENCE))

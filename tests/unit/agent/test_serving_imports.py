@@ -42,7 +42,7 @@ def test_what_is_turned_off_is_not_loaded() -> None:
 @pytest.mark.parametrize(("address", "kind"), [("", Measuring), ("127.0.0.1:9464", Metrics)])
 def test_nothing_is_measured_that_nobody_can_look_at(address: str, kind: type[Measuring]) -> None:
     """Without `listen.metrics` there are no metrics, and a call goes its way all the same."""
-    metrics = serving._measuring(address, FakeClock())
+    metrics = serving._measuring(address, FakeClock())  # noqa: SLF001 - the one place that decides it
     assert type(metrics) is kind
     metrics.state(resets_left=lambda: 1, audit_sequence=lambda: 2)
     with metrics.operation("restart") as measured, metrics.docker():

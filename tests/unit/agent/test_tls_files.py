@@ -34,7 +34,7 @@ def _mistakes(files: Files) -> list[str]:
 
 def _with_rsa_key() -> tuple[bytes, bytes]:
     key = rsa.generate_private_key(65537, 2048)
-    builder = certs._builder(key, certs._name("agent"), CA.certificate.subject, NOW, YEAR)  # type: ignore[arg-type] # RSA
+    builder = certs._builder(key, certs._name("agent"), CA.certificate.subject, NOW, YEAR)  # type: ignore[arg-type]  # noqa: SLF001 - the tool's own certificate builder, and an RSA key
     certificate = builder.add_extension(x509.SubjectAlternativeName([LOOPBACK]), critical=False).sign(
         CA.key, hashes.SHA256()
     )
@@ -72,7 +72,7 @@ def test_good_files_have_no_mistake(files: Files) -> None:
         (
             "ca.crt",
             lambda: pem(authority(start=NOW - 2 * YEAR))[0],
-            f"tls.client_ca: {{}}: expired on {NOW - YEAR - certs._BACKDATED:%Y-%m-%d %H:%M} UTC",
+            f"tls.client_ca: {{}}: expired on {NOW - YEAR - certs._BACKDATED:%Y-%m-%d %H:%M} UTC",  # noqa: SLF001 - how far the tool dates back
         ),
     ],
 )
@@ -90,11 +90,11 @@ def test_a_file_that_is_not_what_it_should_be(
     [
         (
             issued(CA, LOOPBACK, purpose=SERVER, start=NOW - 2 * YEAR),
-            f"expired on {NOW - YEAR - certs._BACKDATED:%Y-%m-%d %H:%M} UTC",
+            f"expired on {NOW - YEAR - certs._BACKDATED:%Y-%m-%d %H:%M} UTC",  # noqa: SLF001 - how far the tool dates back
         ),
         (
             issued(CA, LOOPBACK, purpose=SERVER, start=NOW + YEAR),
-            f"is not valid before {NOW + YEAR - certs._BACKDATED:%Y-%m-%d %H:%M} UTC",
+            f"is not valid before {NOW + YEAR - certs._BACKDATED:%Y-%m-%d %H:%M} UTC",  # noqa: SLF001 - how far the tool dates back
         ),
         (issued(CA, LOOPBACK, purpose=CLIENT), "unsuitable certificate purpose"),
         (
@@ -131,7 +131,7 @@ def test_an_rsa_key_cannot_keep_the_promise_of_1_3(files: Files, minimum: str, *
 def test_an_ecdsa_key_of_another_curve_is_fine(files: Files) -> None:
     """The promise rests on the kind of key, not on its size."""
     key = ec.generate_private_key(ec.SECP384R1())
-    builder = certs._builder(key, certs._name("agent"), CA.certificate.subject, NOW, YEAR)
+    builder = certs._builder(key, certs._name("agent"), CA.certificate.subject, NOW, YEAR)  # noqa: SLF001 - the tool's own certificate builder, with dates it would not give
     certificate = builder.add_extension(x509.SubjectAlternativeName([LOOPBACK]), critical=False).sign(
         CA.key, hashes.SHA256()
     )

@@ -52,7 +52,7 @@ async def test_an_image_that_the_engine_has_not(stage: GatewayStage, fake: FakeE
 async def test_an_image_that_is_listed(stage: GatewayStage, fake: FakeEngine, reference: str) -> None:
     """Spelt as docker-py spells it: the answer holds the command, and no other tags."""
     client = APIClient(version="1.44")
-    url: str = client._url("/images/{0}/json", reference)  # type: ignore[attr-defined] # the stubs leave it out
+    url: str = client._url("/images/{0}/json", reference)  # type: ignore[attr-defined]  # noqa: SLF001 - docker-py has no public way to build that URL; the stubs leave it out
     target = url.removeprefix(client.base_url)
     client.close()
     reply = await stage.request("GET", target)

@@ -121,7 +121,7 @@ def test_whoever_has_not_asked_by_then_is_not_waited_for(bound: socket.socket, s
 def until_taken(serving: Listener) -> None:
     """Until a thread has the connection."""
     for _ in range(3000):
-        if serving._connections:
+        if serving._connections:  # noqa: SLF001 - the state of its connections shows nowhere else
             return
         time.sleep(0.01)
     raise AssertionError("nobody took it")
@@ -140,7 +140,7 @@ def test_there_are_never_more_at_once_than_threads(bound: socket.socket, slow: S
     for _ in range(2):
         assert slow.begun.acquire(timeout=PATIENCE)
     assert not slow.begun.acquire(timeout=0.2)
-    assert len(serving._connections) == 2
+    assert len(serving._connections) == 2  # noqa: SLF001 - the state of its connections shows nowhere else
     slow.may_end.set()
     assert all(rest(one).endswith(b"done") for one in asking)
     serving.stop()
@@ -191,10 +191,10 @@ def test_no_descriptor_to_be_had(
 
     slow.may_end.set()
     serving = listener(slow, threads=1)
-    serving._stopping = Counted()
+    serving._stopping = Counted()  # noqa: SLF001 - the state of its connections shows nowhere else
     serving.start(Scarce(fileno=bound.detach()))
     asking = socket.socket(socket.AF_UNIX)
-    asking.connect(serving._bound.getsockname() if serving._bound else "")
+    asking.connect(serving._bound.getsockname() if serving._bound else "")  # noqa: SLF001 - the state of its connections shows nowhere else
     asking.sendall(REQUEST)
     assert rest(asking).endswith(b"done")
     serving.stop()
@@ -214,10 +214,10 @@ def test_a_client_that_never_takes_its_answer(bound: socket.socket, monkeypatch:
     with client(bound, REQUEST):
         until_taken(serving)
         for _ in range(3000):
-            if not serving._connections:
+            if not serving._connections:  # noqa: SLF001 - the state of its connections shows nowhere else
                 break
             time.sleep(0.01)
-        assert not serving._connections
+        assert not serving._connections  # noqa: SLF001 - the state of its connections shows nowhere else
     serving.stop()
 
 

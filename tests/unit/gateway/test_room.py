@@ -165,7 +165,7 @@ def test_many_creates_at_once() -> None:
         refused = at_once(20, attempt)
         assert (refused.count(None), len(made)) == (7, 7)
         assert set(refused) == {None, Reason.TOO_BUSY}
-        assert room._reserved == 0
+        assert room._reserved == 0  # noqa: SLF001 - what is kept in memory shows nowhere else
 
 
 @pytest.mark.parametrize("where", ["__radd__", "__rsub__"])
@@ -179,14 +179,14 @@ def test_two_that_end_at_once(where: str) -> None:
 
     number = type("Number", (int,), {where: met})(1)
     room = Room(lambda: 0, 10, "max_containers")
-    room._ceiling = 0
+    room._ceiling = 0  # noqa: SLF001 - what is kept in memory shows nowhere else
 
     def attempt() -> None:
         with room.for_more(number):
             pass
 
     assert at_once(2, attempt) == [None, None]
-    assert (room._reserved, room._ceiling) == (0, 2)
+    assert (room._reserved, room._ceiling) == (0, 2)  # noqa: SLF001 - what is kept in memory shows nowhere else
 
 
 def test_far_from_the_maximum_the_engine_is_asked_once() -> None:

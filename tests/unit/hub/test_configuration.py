@@ -134,7 +134,7 @@ def test_each_endpoint_gives_the_urls_user_and_server_the_names_that_scopes_look
         if not path.startswith("/api/"):
             continue
         for method in ("get", "post", "delete", "put", "patch"):
-            if (function := getattr(handler, method)) is web.RequestHandler._unimplemented_method:
+            if (function := getattr(handler, method)) is web.RequestHandler._unimplemented_method:  # noqa: SLF001 - Tornado marks a method without an implementation by it
                 continue
             names = list(inspect.signature(function).parameters)[1:]
             assert names[: path.count("(")] == ["user_name", "server_name"][: path.count("(")], (path, method)

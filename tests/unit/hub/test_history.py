@@ -94,11 +94,11 @@ async def test_only_so_many_are_kept(history: History) -> None:
 
 def test_a_broken_database_is_said_and_harms_nobody(caplog: pytest.LogCaptureFixture) -> None:
     """Neither telling it nor closing it raises; the log and the metric have the loss."""
-    before = FAILURES._value.get()
+    before = next(iter(FAILURES.collect())).samples[0].value
     history = History("sqlite:////no/such/folder/history.sqlite", 3, LOG)
     note(history, "alice")
     history.close()
-    assert FAILURES._value.get() > before
+    assert next(iter(FAILURES.collect())).samples[0].value > before
     assert "an entry of the history is lost" in caplog.text
 
 

@@ -115,7 +115,7 @@ class World:
         """See JupyterHub's User, which lets go of a Spawner unless its last spawn failed, or may yet."""
         self.stopped.append(name)
         self.spawners[name].server = None
-        future = self.spawners[name]._spawn_future
+        future = self.spawners[name]._spawn_future  # noqa: SLF001 - JupyterHub's own state of a spawn
         if not (future and (not future.done() or future.exception())):
             self.spawners.pop(name)
 
@@ -283,12 +283,12 @@ async def test_what_the_hub_sees_during_a_restart(spawner: Any, world: World) ->
 async def test_jupyterhub_does_not_delete_a_user_during_a_restart(spawner: Any, world: World) -> None:
     """Its DELETE looks at `_stop_pending`, which otherwise is what JupyterHub sets it to."""
     operation = await restarting(spawner, world)
-    assert spawner._stop_pending
+    assert spawner._stop_pending  # noqa: SLF001 - JupyterHub's own state of a spawn
     world.may_restart.set()
     await operation.result()
-    assert not spawner._stop_pending
-    spawner._stop_pending = True
-    assert spawner._stop_pending
+    assert not spawner._stop_pending  # noqa: SLF001 - JupyterHub's own state of a spawn
+    spawner._stop_pending = True  # noqa: SLF001 - JupyterHub's own state of a spawn
+    assert spawner._stop_pending  # noqa: SLF001 - JupyterHub's own state of a spawn
 
 
 async def test_a_poll_that_began_before_the_restart_counts_for_nothing(spawner: Any, world: World) -> None:
@@ -418,12 +418,12 @@ async def test_a_restart_that_cannot_be_noted_does_nothing(spawner: Any, world: 
 
 async def test_a_request_that_is_repeated_during_a_spawn_is_one_restart(spawner: Any, world: World) -> None:
     """Both wait for the spawn, and then get the same one."""
-    spawner._spawn_pending, spawner._spawn_future = True, asyncio.Future()
+    spawner._spawn_pending, spawner._spawn_future = True, asyncio.Future()  # noqa: SLF001 - JupyterHub's own state of a spawn
     request_id = RequestId.new()
     requests = [asyncio.create_task(spawner.request_restart("user:alice", request_id)) for _ in range(2)]
     await asyncio.sleep(0.01)
-    spawner._spawn_pending = False
-    spawner._spawn_future.set_result(None)
+    spawner._spawn_pending = False  # noqa: SLF001 - JupyterHub's own state of a spawn
+    spawner._spawn_future.set_result(None)  # noqa: SLF001 - JupyterHub's own state of a spawn
     first, second = await asyncio.gather(*requests)
     assert first is second
     world.may_restart.set()
@@ -432,14 +432,14 @@ async def test_a_request_that_is_repeated_during_a_spawn_is_one_restart(spawner:
 
 async def test_a_restart_during_a_spawn_waits_for_it(spawner: Any, world: World) -> None:
     """And then restarts; a spawn that takes too long is a refusal."""
-    spawner._spawn_pending, spawner._spawn_future = True, asyncio.Future()
+    spawner._spawn_pending, spawner._spawn_future = True, asyncio.Future()  # noqa: SLF001 - JupyterHub's own state of a spawn
     with pytest.raises(AgentError) as caught:
         await spawner.request_restart("user:alice", RequestId.new())
     assert caught.value.reason is Reason.OPERATION_IN_PROGRESS
     request = asyncio.create_task(spawner.request_restart("user:alice", RequestId.new()))
     await asyncio.sleep(0.01)
-    spawner._spawn_pending = False
-    spawner._spawn_future.set_result(None)
+    spawner._spawn_pending = False  # noqa: SLF001 - JupyterHub's own state of a spawn
+    spawner._spawn_future.set_result(None)  # noqa: SLF001 - JupyterHub's own state of a spawn
     world.may_restart.set()
     assert (await (await request).result()).ready
 
@@ -537,7 +537,7 @@ async def test_what_goes_wrong_unforeseen_stops_the_server(
     assert world.routes == {}
     assert spawner.pending is None
     assert world.spawners[""].latest_restart is operation  # JupyterHub kept the Spawner
-    assert world.spawners[""]._spawn_future.exception() is caught.value
+    assert world.spawners[""]._spawn_future.exception() is caught.value  # noqa: SLF001 - JupyterHub's own state of a spawn
 
 
 async def test_progress_follows_the_restart(spawner: Any, world: World) -> None:

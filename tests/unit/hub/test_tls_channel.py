@@ -120,7 +120,7 @@ async def test_files_that_cannot_be_used_keep_the_channel(
     assert [record.name for record in caplog.records].count("test") == 1
     _write(tmp_path, stage)
     assert stage.keep(dialer.channel()) is not channel
-    await until(lambda: not dialer._closing)
+    await until(lambda: not dialer._closing)  # noqa: SLF001 - channels that are being closed show nowhere else
 
 
 def test_tcp_without_files_is_refused_when_the_hub_starts(tmp_path: Path) -> None:

@@ -30,6 +30,6 @@ def test_there_are_commands() -> None:
 @pytest.mark.parametrize("line", commands())
 def test_it_parses(line: str) -> None:
     """As a shell would split it."""
-    options, rest = cli._parser().parse_known_args(shlex.split(line, comments=True))
+    options, rest = cli._parser().parse_known_args(shlex.split(line, comments=True))  # noqa: SLF001 - the tool's own parser, without running a command
     assert options.command in cli.CONFIGURED_TOOLS
-    importlib.import_module(f"hubwarden_agent.tools.{options.command}")._parser().parse_args(rest)
+    importlib.import_module(f"hubwarden_agent.tools.{options.command}")._parser().parse_args(rest)  # noqa: SLF001 - the tool's own parser, without running a command

@@ -290,14 +290,14 @@ class TestFailed:
 
     async def fails_at(self, stage: Stage, number: int, *, aside: bool) -> bool:
         """Restore, with the question of this number to the engine failing. Whether there were so many."""
-        counter, enter = itertools.count(), stage.engine._enter
+        counter, enter = itertools.count(), stage.engine._enter  # noqa: SLF001 - a step of the restore alone
 
         async def failing(method: str, name: str) -> None:
             await enter(method, name)
             if next(counter) == number:
                 raise EngineError("SECRET-FROM-DOCKER")
 
-        stage.engine._enter = failing  # type: ignore[method-assign] # every question passes here
+        stage.engine._enter = failing  # type: ignore[method-assign]  # noqa: SLF001 - a step of the restore alone; every question passes here
         try:
             await stage.restore(aside=aside)
         except (Refusal, NotRestored):
@@ -305,7 +305,7 @@ class TestFailed:
         else:
             return False
         finally:
-            stage.engine._enter = enter  # type: ignore[method-assign] # as above
+            stage.engine._enter = enter  # type: ignore[method-assign]  # noqa: SLF001 - a step of the restore alone; as above
 
     async def test_no_backup_of_what_is_there_no_restore(self, stage: Stage) -> None:
         """A store that cannot take it leaves everything as it is."""
@@ -405,12 +405,12 @@ class TestKilled:
 
     async def without_undo(self, stage: Stage) -> None:
         """A run that nobody cleans up after."""
-        undo = Restorer._undo
-        Restorer._undo = _nothing  # type: ignore[assignment] # nobody is there any more
+        undo = Restorer._undo  # noqa: SLF001 - a step of the restore alone
+        Restorer._undo = _nothing  # type: ignore[assignment]  # noqa: SLF001 - a step of the restore alone; nobody is there any more
         try:
             await stage.restore()
         finally:
-            Restorer._undo = undo  # type: ignore[method-assign] # as above
+            Restorer._undo = undo  # type: ignore[method-assign]  # noqa: SLF001 - a step of the restore alone; as above
 
 
 class _Killed(BaseException):
