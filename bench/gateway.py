@@ -31,6 +31,7 @@ DIRECT, GATEWAY, HAPROXY = "directly", "through the gateway", "through HAProxy"
 WARM_UP = 50
 MANY_REQUESTS = 10_000
 # A shell that waits for a child ends it only after the child: it would sleep into the measurement of its stop.
+HOME_FOLDER = "/home/jovyan"
 SHELL_COMMAND = ("/bin/sh", "-c", "trap 'exit 0' TERM; while :; do sleep 60 & wait; done")
 LAB_COMMAND = ("jupyter", "lab", "--ip=0.0.0.0", "--port=8888", "--no-browser", "--IdentityProvider.token=")
 MEBIBYTE = 1024**2
@@ -38,12 +39,11 @@ MEBIBYTE = 1024**2
 
 @dataclass(frozen=True)
 class Server:
-    """What a container runs, where the user's home is in it, and when it is up."""
+    """What a container runs, and when it is up."""
 
     kind: str
     image: str
     command: tuple[str, ...]
-    home: str
     memory: int
     is_up: Callable[[Mapping[str, Any]], bool]
 
@@ -55,12 +55,12 @@ class Server:
 
 def shell(image: str) -> Server:
     """As little as there can be."""
-    return Server("shell", image, SHELL_COMMAND, "/data", 64 * MEBIBYTE, lambda shown: bool(shown["State"]["Running"]))
+    return Server("shell", image, SHELL_COMMAND, 64 * MEBIBYTE, lambda shown: bool(shown["State"]["Running"]))
 
 
 def lab(image: str) -> Server:
     """What people have; the demo's image, but without a Hub to ask."""
-    return Server("JupyterLab", image, LAB_COMMAND, "/home/jovyan", 512 * MEBIBYTE, answers)
+    return Server("JupyterLab", image, LAB_COMMAND, 512 * MEBIBYTE, answers)
 
 
 def answers(shown: Mapping[str, Any]) -> bool:
@@ -76,7 +76,7 @@ def create(api: APIClient, server: Server, user: str) -> str:
     """A create as DockerSpawner asks for it, with every limit that the gateway would add; the container's id."""
     name = f"jupyterlab-{user}"
     host = api.create_host_config(
-        binds={f"{name}_home": {"bind": server.home, "mode": "rw"}},
+        binds={f"{name}_home": {"bind": HOME_FOLDER, "mode": "rw"}},
         mem_limit=server.memory,
         cpu_period=100_000,
         cpu_quota=100_000,
@@ -88,7 +88,7 @@ def create(api: APIClient, server: Server, user: str) -> str:
         list(server.command),
         name=name,
         environment={"JUPYTERHUB_USER": user, "JUPYTERHUB_SERVER_NAME": ""},
-        volumes=[server.home],
+        volumes=[HOME_FOLDER],
         host_config=host,
     )
     return str(made["Id"])
@@ -200,7 +200,8 @@ def policy(*images: str) -> str:
     """What the gateway allows: enough for this run."""
     listed = ", ".join(f'"{image}"' for image in images)
     return (
-        f'[spawn]\nimages = [{listed}]\nnetworks = ["bridge"]\nvolumes = ["jupyterlab-{{username}}_home"]\n'
+        f'[spawn]\nimages = [{listed}]\nnetworks = ["bridge"]\n'
+        f'volumes = {{"jupyterlab-{{username}}_home" = "{HOME_FOLDER}"}}\n'
         'max_memory = "1g"\nmax_cpus = 1.0\nmax_pids = 512\nmax_containers = 1000\nmax_creates = "100000/minute"\n'
     )
 

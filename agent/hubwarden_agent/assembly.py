@@ -39,6 +39,7 @@ from hubwarden_agent.operations.runner import Runner
 from hubwarden_agent.operations.sizes import Sizes
 from hubwarden_agent.rates import parse_rate
 from hubwarden_agent.remote import Keyring, Remote, RemoteHealth
+from hubwarden_agent.runtime_check import RuntimeCheck
 from hubwarden_agent.server import Health, bound_socket, group_id, serve_agent
 from hubwarden_agent.service import AgentService, Bounds
 
@@ -67,6 +68,7 @@ class Agent:
     recovery: Recovery
     backups: Backups
     sizes: Sizes
+    runtime: RuntimeCheck
     service: AgentService
     metrics: Measuring
     gateway: Listener | None
@@ -94,10 +96,14 @@ class Agent:
                 self.gateway.start(bound_socket(listen.gateway, listen.socket_mode, group))
             if listen.metrics:
                 stack.push_async_callback(asyncio.to_thread, self._serve_metrics(group).stop)
-            following = [asyncio.create_task(self.health.follow()), asyncio.create_task(self.sizes.follow())]
+            followed = (self.health.follow(), self.sizes.follow(), self.runtime.follow())
+            following = [asyncio.create_task(one) for one in followed]
             if self.remote:
                 servers.append(await self.remote.serve())
                 following.append(asyncio.create_task(self.remote.keyring.follow()))
+            for warning in self.settings.warnings:
+                _log.warning(warning)
+            self.metrics.warning("mount_target", standing=bool(self.settings.warnings))
             _log.info("serving", extra={"listen": listen.grpc, "gateway": listen.gateway})
             await stopped.wait()
             _log.info("stopping: finishing what is under way")
@@ -176,7 +182,21 @@ def assemble(
         gateway = _gateway(settings, blocking_engine, names, locks, BlockingAudit(file), clock, metrics)
     recovery = Recovery(engine, audit, runner, locks, clock)
     service = serving(SocketCallers(), _logged(clock))
-    return Agent(settings, clock, health, audit, runner, recovery, backups, sizes, service, metrics, gateway, remote)
+    return Agent(
+        settings=settings,
+        clock=clock,
+        health=health,
+        audit=audit,
+        runner=runner,
+        recovery=recovery,
+        backups=backups,
+        sizes=sizes,
+        runtime=RuntimeCheck(blocking_engine, metrics),
+        service=service,
+        metrics=metrics,
+        gateway=gateway,
+        remote=remote,
+    )
 
 
 def _gateway(

@@ -17,6 +17,9 @@ from pathlib import Path
 from hubwarden_agent import config, tls
 from hubwarden_agent.clock import SystemClock
 
+CHECK_SECONDS = 5
+"""How long `check-config` waits for Docker."""
+
 CONFIG_VARIABLE = "HUBWARDEN_CONFIG"
 TOOLS = {"certs": "make and show certificates for TCP"}
 """Modules of `hubwarden_agent.tools`, which read the rest of the command line themselves."""
@@ -47,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"hubwarden-agent: {mistake}", file=sys.stderr)  # noqa: T201 - a command line answers so
         return 2
     if options.command == "check-config":
-        return 0
+        return _check(settings)
     if options.command in CONFIGURED_TOOLS:
         return int(importlib.import_module(f"hubwarden_agent.tools.{options.command}").main(rest, settings))
     tls.restrict_suites(settings.tls.minimum)
@@ -63,7 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     for name, text in (
         ("serve", "serve until SIGTERM"),
-        ("check-config", "say what is wrong with the configuration, and end"),
+        ("check-config", "list the mistakes and warnings of the configuration, and end"),
         ("healthcheck", "exit 0 when the agent serves and Docker answers"),
         *CONFIGURED_TOOLS.items(),
     ):
@@ -73,6 +76,24 @@ def _parser() -> argparse.ArgumentParser:
     for name, text in TOOLS.items():
         commands.add_parser(name, help=text)
     return parser
+
+
+def _check(settings: config.Config) -> int:
+    """Print the warnings of a sound configuration, and what Docker's runtime is known for. Never fails for them."""
+    from hubwarden_agent import runtime_check  # noqa: PLC0415 - asks Docker, which no other command does without gRPC
+    from hubwarden_agent.engine.docker_calls import DockerCalls  # noqa: PLC0415 - as above
+    from hubwarden_agent.engine.port import EngineError  # noqa: PLC0415 - as above
+
+    warnings = list(settings.warnings)
+    calls = DockerCalls(settings.docker.host, CHECK_SECONDS, CHECK_SECONDS, SystemClock())
+    try:
+        found = runtime_check.problem(calls.runtime_version())
+        warnings += [found[1]] if found else []
+    except EngineError:
+        warnings.append(f"Docker does not answer at {settings.docker.host}, so its container runtime was not checked")
+    for warning in warnings:
+        print(f"hubwarden-agent: warning: {warning}", file=sys.stderr)  # noqa: T201 - a command line answers so
+    return 0
 
 
 def _load(path: Path | None, *, examine: config.Examine | None) -> config.Config:

@@ -13,12 +13,12 @@ from os.path import normpath
 from pathlib import Path
 from typing import Any, Literal
 
-from hubwarden_agent import host_paths
+from hubwarden_agent import host_paths, mount_targets
 from hubwarden_agent.config_keys import TABLES, TCP
 from hubwarden_agent.config_reader import Reader
 from hubwarden_agent.names import Templates, template_mistakes
 from hubwarden_agent.rates import Rate
-from hubwarden_agent.spawn_policy import SpawnPolicy
+from hubwarden_agent.spawn_policy import SpawnPolicy, targets
 
 HEALTH_SOCKET = "health.sock"
 """In the state directory: where health is asked for on this host."""
@@ -135,6 +135,11 @@ class Config:
     audit: AuditPolicy
     spawn: SpawnPolicy
 
+    @property
+    def warnings(self) -> list[str]:
+        """One sentence for each value that is accepted but may be unsafe, beginning with its key."""
+        return mount_targets.warnings(self.spawn.targets) if self.listen.gateway else []
+
 
 Examine = Callable[[Tls], list[str]]
 
@@ -174,6 +179,8 @@ def parse(text: str, examine: Examine | None = None) -> Config:
     mistakes.extend(_address_mistakes(values))
     mistakes.extend(_tls_mistakes(values, examine))
     mistakes.extend(_host_path_mistakes(values))
+    mounted = (values.get(f"spawn.{key}", empty) for key, empty in (("volumes", {}), ("host_paths", ()), ("tmpfs", ())))
+    mistakes.extend(mount_targets.errors(targets(*mounted)))
     if mistakes:
         raise ConfigurationError(mistakes)
     return _config(values)
@@ -202,8 +209,8 @@ def _host_path_mistakes(values: Mapping[str, Any]) -> list[str]:
     if not values.keys() >= {"spawn.host_paths", "listen.grpc", *_OWN_FILES}:
         return []
     own = [str(value).removeprefix("unix://") for value in (*values["listen.grpc"], *map(values.get, _OWN_FILES))]
-    mistake = host_paths.mistake(values["spawn.host_paths"], tuple(path for path in own if path.startswith("/")))
-    return [f"spawn.host_paths: {mistake}"] if mistake else []
+    found = host_paths.errors(values["spawn.host_paths"], tuple(path for path in own if path.startswith("/")))
+    return [f"spawn.host_paths: {mistake}" for mistake in found]
 
 
 def _tls_mistakes(values: Mapping[str, Any], examine: Examine | None) -> list[str]:
@@ -222,7 +229,7 @@ def _tls(values: Mapping[str, Any]) -> Tls:
 
 
 def _template_mistakes(values: Mapping[str, Any]) -> dict[str, str]:
-    return template_mistakes(_templates(values), values["spawn.volumes"] if values["listen.gateway"] else ())
+    return template_mistakes(_templates(values), tuple(values["spawn.volumes"]) if values["listen.gateway"] else ())
 
 
 def _templates(values: Mapping[str, Any]) -> Templates:

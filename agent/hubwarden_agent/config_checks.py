@@ -1,6 +1,6 @@
 """Checks of values in `agent.toml`: what a TOML value has to be, and what would be right if it is not.
 
-What holds here: pure; a check returns what the agent uses or raises ValueError with words that complete "KEY: ".
+Invariants: pure. A check returns what the agent uses or raises ValueError; each of its arguments completes "KEY: ".
 """
 
 from __future__ import annotations

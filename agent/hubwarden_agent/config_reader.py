@@ -23,7 +23,7 @@ class Reader:
             try:
                 self.values[name] = key.check(given.get(name, key.default))
             except ValueError as error:
-                self.mistakes.append(f"{name}: {error}")
+                self.mistakes.extend(f"{name}: {mistake}" for mistake in error.args)
 
     def _flatten(self, document: Mapping[str, Any], known: set[str]) -> dict[str, Any]:
         given: dict[str, Any] = {}

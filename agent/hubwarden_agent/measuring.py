@@ -10,6 +10,10 @@ import datetime as dt
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from typing import Literal
+
+Warned = Literal["mount_target", "runtime_unknown", "runtime_outdated"]
+"""What the agent warns of at its start."""
 
 
 @dataclass(slots=True)
@@ -34,6 +38,9 @@ class Measuring:
 
     def state(self, *, resets_left: Callable[[], float], audit_sequence: Callable[[], float]) -> None:
         """Show these from now on."""
+
+    def warning(self, warned: Warned, *, standing: bool) -> None:
+        """Show from now on whether this warning stands."""
 
     def certificates(self, expires: Callable[[], dt.datetime], stale: Callable[[], bool]) -> None:
         """Show the certificate in use from now on: when it expires, and whether newer files cannot be used."""

@@ -20,7 +20,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 from hubwarden_agent.clock import Clock
 from hubwarden_agent.engine.port import EngineError, EngineUnavailable
 from hubwarden_agent.errors import Reason, Refusal
-from hubwarden_agent.measuring import Measured, Measuring
+from hubwarden_agent.measuring import Measured, Measuring, Warned
 
 _OWN_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
 _DOCKER_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
@@ -79,6 +79,13 @@ class Metrics(Measuring):
         self._resets_left = Gauge(
             "hubwarden_resets_left", "Resets left of limits.resets_total; at 0, all are refused.", registry=registry
         )
+        self._warnings = Gauge(
+            "hubwarden_warning",
+            "1 while the agent's log has a warning: mount_target (below a folder that may be the user's), "
+            "runtime_outdated (runc lets containers out), runtime_unknown (runc's version cannot be told).",
+            ("warning",),
+            registry=registry,
+        )
         self._audit_sequence = Gauge(
             "hubwarden_audit_sequence", "The sequence number of the last audit line.", registry=registry
         )
@@ -125,6 +132,10 @@ class Metrics(Measuring):
         """See `Measuring.state`."""
         self._resets_left.set_function(resets_left)
         self._audit_sequence.set_function(audit_sequence)
+
+    def warning(self, warned: Warned, *, standing: bool) -> None:
+        """See `Measuring.warning`."""
+        self._warnings.labels(warned).set(standing)
 
     def certificates(self, expires: Callable[[], dt.datetime], stale: Callable[[], bool]) -> None:
         """See `Measuring.certificates`."""

@@ -179,12 +179,16 @@ def named_server_mistake(container: str, named: str) -> str | None:
 
 
 def template_mistakes(templates: Templates, volumes: tuple[str, ...] = ()) -> dict[str, str]:
-    """Every key under `[names]` (and `spawn.volumes`) whose template is malformed or could be read two ways."""
-    found = {
+    """Every key under `[names]` whose template is malformed or could be read two ways, and likewise `spawn.volumes`.
+
+    Args:
+        templates: of `[names]`.
+        volumes: the templates of `spawn.volumes`, each without a `placeholder_mistake`.
+    """
+    found: dict[str, str | None] = {
         "names.container": placeholder_mistake(templates.container, ("username",)),
         "names.named_container": _named_container_mistake(templates),
         "names.home_volume": placeholder_mistake(templates.home_volume, ("username",)),
-        "spawn.volumes": next(filter(None, (placeholder_mistake(volume, ("username",)) for volume in volumes)), None),
     }
     if not any(found.values()):
         found["spawn.volumes"] = _volumes_mistake({templates.home_volume, *volumes}, templates.escape)

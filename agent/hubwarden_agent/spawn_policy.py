@@ -1,6 +1,6 @@
 """`[spawn]`: what the gateway lets a Hub spawn, and its keys. docs/spawn-policy.md explains each to an operator.
 
-What holds here: an empty list allows nothing, and values that could never be allowed are refused at the start.
+Invariants: an empty list allows nothing, and values that could never be allowed are refused at the start.
 """
 
 from __future__ import annotations
@@ -11,19 +11,23 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal
 
-from hubwarden_agent import host_paths
-from hubwarden_agent.config_checks import Check, Key, empty_or, number, rate, several, size, template, text, words
+from hubwarden_agent import host_paths, mount_keys
+from hubwarden_agent.config_checks import Check, Key, empty_or, number, rate, several, size, text, words
 from hubwarden_agent.engine.options import DeviceRequest, HealthCheck, LogConfig, RestartPolicy, Tmpfs, Ulimit
+from hubwarden_agent.mount_targets import Target
 from hubwarden_agent.rates import Rate, parse_rate
 
 
 @dataclass(frozen=True, slots=True)
 class SpawnPolicy:
-    """What the gateway lets a Hub spawn. Empty lists allow nothing; sizes are in bytes. See docs/spawn-policy.md."""
+    """What the gateway lets a Hub spawn. Empty lists allow nothing; sizes are in bytes. See docs/spawn-policy.md.
+
+    `volumes` maps the template of a volume's name to its target in the container.
+    """
 
     images: tuple[str, ...] = ()
     networks: tuple[str, ...] = ()
-    volumes: tuple[str, ...] = ()
+    volumes: Mapping[str, str] = field(default_factory=dict)
     max_memory: int = 4 * 1024**3
     max_cpus: float = 2.0
     max_pids: int = 1024
@@ -46,6 +50,22 @@ class SpawnPolicy:
     restart_policies: tuple[RestartPolicy, ...] = ()
     log_configs: tuple[LogConfig, ...] = ()
     device_requests: tuple[DeviceRequest, ...] = ()
+
+    @property
+    def targets(self) -> tuple[Target, ...]:
+        """Every target of the policy."""
+        return targets(self.volumes, self.host_paths, self.tmpfs)
+
+
+def targets(
+    volumes: Mapping[str, str], paths: tuple[host_paths.HostPath, ...], tmpfs: tuple[Tmpfs, ...]
+) -> tuple[Target, ...]:
+    """The targets of `spawn.volumes`, `spawn.host_paths` and `spawn.tmpfs`."""
+    return (
+        *(Target("spawn.volumes", volume, path) for volume, path in volumes.items()),
+        *(Target("spawn.host_paths", one.source, one.target) for one in paths),
+        *(Target("spawn.tmpfs", "a file system in memory", one.target) for one in tmpfs),
+    )
 
 
 def _address(value: Any) -> str:
@@ -88,16 +108,11 @@ def _log_options(value: Any) -> tuple[tuple[str, str], ...]:
     return tuple(sorted(value.items()))
 
 
-def _inner_path(value: Any) -> str:
-    if not isinstance(value, str) or not host_paths.is_clean(value):
-        raise ValueError("must be an absolute path in the container")
-    if host_paths.is_below(value, host_paths.KERNEL_PATHS):
+def _working_dir(value: Any) -> str:
+    path = mount_keys.target(value)
+    if host_paths.is_below(path, host_paths.KERNEL_PATHS):
         raise ValueError("must not be below /proc, /sys or /dev")
-    return value
-
-
-def _host_path(value: Any) -> host_paths.HostPath:
-    return host_paths.parse(text(r".{1,4096}", 'paths such as "/srv/shared:ro"')(value))
+    return path
 
 
 _any_text = text(r"[^\x00-\x1f]{1,4096}", "text")
@@ -114,16 +129,16 @@ SPAWN_KEYS: Mapping[str, Key] = MappingProxyType(
             several(text(r"(?!host$)[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}", "a network's name, and not the host's own")),
         ),
         "spawn.volumes": Key(
-            [
-                "jupyterlab-{username}_home",
-                "jupyterlab-{username}_workspace",
-                "jupyterlab-{username}_cache",
-            ],
-            several(template),
+            {
+                "jupyterlab-{username}_home": "/home/jovyan",
+                "jupyterlab-{username}_workspace": "/workspace",
+                "jupyterlab-{username}_cache": "/cache",
+            },
+            mount_keys.volumes,
         ),
-        "spawn.host_paths": Key([], several(_host_path)),
+        "spawn.host_paths": Key([], mount_keys.paths),
         "spawn.tmpfs": Key(
-            [], several(_table(Tmpfs, {"target": _inner_path, "size": size}, {"mode": number(0, 0o1777)}))
+            [], several(_table(Tmpfs, {"target": mount_keys.target, "size": size}, {"mode": number(0, 0o1777)}))
         ),
         "spawn.max_memory": Key("4g", size),
         "spawn.max_cpus": Key(2.0, number(0.01, 1024, float)),
@@ -137,7 +152,7 @@ SPAWN_KEYS: Mapping[str, Key] = MappingProxyType(
             [], several(text(r"[a-z0-9_][a-z0-9_.-]*(:[a-z0-9_][a-z0-9_.-]*)?", "users such as 1000:100"))
         ),
         "spawn.hostnames": Key([], several(text(r"[a-zA-Z0-9][a-zA-Z0-9.-]{0,62}", "host names"))),
-        "spawn.working_dirs": Key([], several(_inner_path)),
+        "spawn.working_dirs": Key([], several(_working_dir)),
         "spawn.entrypoints": Key([], several(_command)),
         "spawn.exec": Key([], several(_command)),
         "spawn.healthchecks": Key(

@@ -5,6 +5,7 @@ A subclass provides `engine` and `stage`; the stage makes what a test begins wit
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Protocol
@@ -73,6 +74,10 @@ class EngineContract:
         """Asking for a container that does not exist is no error."""
         assert await engine.container(ContainerName(stage.name())) is None
         assert await engine.container(NOBODY) is None
+
+    async def test_the_version_of_runc(self, engine: WholeEngine) -> None:
+        """When the engine starts containers with runc, its version begins with three numbers."""
+        assert re.match(r"v?\d+\.\d+\.\d+", await engine.runtime_version() or "")
 
     async def test_a_missing_volume_is_none(self, engine: WholeEngine, stage: Stage) -> None:
         """Asking for a volume that does not exist is no error."""

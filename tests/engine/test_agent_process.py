@@ -9,17 +9,29 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from hubwarden_agent import runtime_check
+from hubwarden_agent.engine import docker_json
 from support.agent import process as agent_process
 from support.agent.client import PATIENCE, channel, client, raw_call, restart_request
 from support.agent.harness import STUBBORN
 from support.agent.process import AgentProcess, Place
 from support.docker.private_engine import Workbench
 from support.waiting.conditions import until, wait_for
+
+
+def _scraped(path: Path) -> str:
+    """What Prometheus gets from a metrics socket."""
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(30)
+        client.connect(str(path))
+        client.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+        return b"".join(iter(partial(client.recv, 65536), b"")).decode()
 
 
 class TestStarting:
@@ -61,6 +73,25 @@ class TestStarting:
             assert not place.socket.exists()
         place.write()
         assert agent_process.run("check-config", "--config", str(place.configuration)).returncode == 0
+
+    def test_warnings_at_the_start(self, place: Place, bench: Workbench) -> None:
+        """When a target or the engine's runc may be unsafe, the agent serves; log, metric and check-config warn."""
+        metrics = place.directory / "metrics.sock"
+        listen = f'gateway = "unix://{place.directory}/docker.sock"\nmetrics = "unix://{metrics}"'
+        place.write('[spawn.volumes]\n"jupyterlab-{username}_home" = "/home/jovyan/work"', listen)
+        found = runtime_check.problem(docker_json.runtime_version(bench.client.version()))
+        warnings = ["the target /home/jovyan/work is safe only if", *([found[1]] if found else [])]
+        with agent_process.serving(place) as agent:
+            for warning in warnings:
+                wait_for(partial(agent.logged, warning), "the warning is in the log")
+            shown = _scraped(metrics)
+        checked = agent_process.run("check-config", "--config", str(place.configuration))
+        assert checked.returncode == 0
+        assert [warning in line for warning, line in zip(warnings, checked.stderr.splitlines(), strict=True)] == (
+            [True] * len(warnings)
+        )
+        for kind in ("mount_target", *([found[0]] if found else [])):
+            assert f'hubwarden_warning{{warning="{kind}"}} 1.0' in shown
 
 
 class TestSockets:

@@ -45,13 +45,17 @@ class Hub:
         name = f"jupyterlab-{user}"
 
         def create(api: Any) -> str:
-            config = {"binds": {f"{name}_home": {"bind": "/data", "mode": "rw"}}, "network_mode": "bridge", "links": {}}
+            config = {
+                "binds": {f"{name}_home": {"bind": "/home/jovyan", "mode": "rw"}},
+                "network_mode": "bridge",
+                "links": {},
+            }
             created = api.create_container(
                 self.bench.image,
                 SCRIPT,
                 name=name,
                 environment={"JUPYTERHUB_USER": user, "JUPYTERHUB_SERVER_NAME": "", "SECRET": "token"},
-                volumes=["/data"],
+                volumes=["/home/jovyan"],
                 ports={"8888/tcp": None},
                 host_config=api.create_host_config(**(config | (host or {}))),
                 **options,
@@ -115,7 +119,9 @@ async def test_what_the_engine_is_left_with(hub: Hub) -> None:
     assert "no-new-privileges" in host["SecurityOpt"]
     assert not host["CapAdd"]
     assert not host["Binds"]
-    assert [(m["Type"], m["Name"], m["Destination"]) for m in attributes["Mounts"]] == [("volume", hub.home, "/data")]
+    assert [(m["Type"], m["Name"], m["Destination"]) for m in attributes["Mounts"]] == [
+        ("volume", hub.home, "/home/jovyan")
+    ]
     assert attributes["Config"]["Labels"]["hubwarden.owner"] == hub.user
     assert attributes["Name"] == f"/{hub.name}"
 

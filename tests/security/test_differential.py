@@ -45,13 +45,13 @@ HOST: Mapping[str, tuple[Any, ...]] = {
         {},
         {HOME: {"bind": "/home/jovyan", "mode": "rw"}},
         {HOME: {"bind": "/home/jovyan", "mode": "ro"}},
-        {HOME: {"bind": "/home/jovyan", "mode": "rw"}, WORKSPACE: {"bind": "/work", "mode": "ro"}},
-        {HOME: {"bind": "/home/jovyan", "mode": "rw"}, "@folder@": {"bind": "/data", "mode": "ro"}},
+        {HOME: {"bind": "/home/jovyan", "mode": "rw"}, WORKSPACE: {"bind": "/workspace", "mode": "ro"}},
+        {HOME: {"bind": "/home/jovyan", "mode": "rw"}, "@folder@": {"bind": "/shared", "mode": "ro"}},
     ),
     "mounts": (
         [],
-        [DockerMount("/mnt/a", WORKSPACE)],
-        [DockerMount("/mnt/b", WORKSPACE, read_only=True)],
+        [DockerMount("/workspace", WORKSPACE)],
+        [DockerMount("/workspace", WORKSPACE, read_only=True)],
         [DockerMount("/fast", "", type="tmpfs", tmpfs_size="1m", tmpfs_mode=0o1777)],
         [DockerMount("/shared", "@folder@", type="bind", read_only=True)],
         [DockerMount("/shared", "@folder@", type="bind", read_only=True, propagation="rprivate")],
@@ -132,6 +132,8 @@ def dealt() -> Iterator[tuple[Mapping[str, Any], Mapping[str, Any]]]:
         hand = [{key: random.choice(values) for key, values in table.items()} for table in (CONFIG, HOST)]
         if hand[1]["restart_policy"]:  # which Docker refuses beside it
             hand[1]["auto_remove"] = None
+        if any(mount["Source"] in hand[1]["binds"] for mount in hand[1]["mounts"]):  # each has one target
+            hand[1]["mounts"] = []
         yield hand[0], hand[1]
 
 

@@ -61,6 +61,11 @@ class DockerCalls:
         with self._asking():
             self.clients.negotiate()
 
+    def runtime_version(self) -> str | None:
+        """See `BlockingEngine.runtime_version`."""
+        with self._asking():
+            return docker_json.runtime_version(self.clients.reading.version())
+
     def container(self, reference: ContainerName | ContainerId) -> Container | None:
         """See `BlockingEngine.container`."""
         with self._asking():

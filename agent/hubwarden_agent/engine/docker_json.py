@@ -175,6 +175,12 @@ def image(data: Mapping[str, Any]) -> Image:
     return Image(data["Id"], tuple(data.get("RepoTags") or ()), tuple(config.get("Cmd") or ()))
 
 
+def runtime_version(data: Mapping[str, Any]) -> str | None:
+    """`GET /version`. Docker lists the default runtime under its name, and no other."""
+    found = (one for one in data.get("Components") or () if one.get("Name") == "runc")
+    return next((str(one["Version"]) for one in found if one.get("Version")), None)
+
+
 def create_body(spec: ContainerSpec) -> dict[str, Any]:
     """The body of `POST /containers/create`, from validated values only."""
     return {

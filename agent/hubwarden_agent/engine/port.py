@@ -185,6 +185,9 @@ class BlockingEngine(Protocol):
     def ping(self) -> None:
         """See whether it answers, in an API that this agent speaks."""
 
+    def runtime_version(self) -> str | None:
+        """The version of runc that containers start with; None if Docker names none, or another runtime."""
+
     def container(self, reference: ContainerName | ContainerId) -> Container | None:
         """One container by name or id; None when there is none."""
 

@@ -7,19 +7,19 @@ user's lock and is on the record; looking does neither.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from hubwarden_agent.budgets import Window
 from hubwarden_agent.engine.port import BlockingEngine, Conflict, Container, NotFound
 from hubwarden_agent.errors import Reason, Refusal
-from hubwarden_agent.gateway import refusals, views, volumes
+from hubwarden_agent.gateway import mounts, refusals, views, volumes
 from hubwarden_agent.gateway.deeds import Answer, Deed, Recorder, json_answer
 from hubwarden_agent.gateway.made import Made, Owned
 from hubwarden_agent.gateway.owners import Owners
 from hubwarden_agent.gateway.routes import Call
 from hubwarden_agent.locks import UserLocks
-from hubwarden_agent.names import ContainerId, ContainerName
+from hubwarden_agent.names import ContainerId, ContainerName, Username
 
 STOP_SECONDS = 10
 """Between SIGTERM and SIGKILL: what Docker takes when, as DockerSpawner does, nobody says anything else."""
@@ -38,10 +38,18 @@ class Containers:
         locks: the users' locks, shared with the RPCs.
         recorder: puts what is done on the record.
         changes: how often one user's containers may be changed.
+        offered: what a user's containers may mount.
     """
 
     def __init__(
-        self, engine: BlockingEngine, owners: Owners, made: Made, locks: UserLocks, recorder: Recorder, changes: Window
+        self,
+        engine: BlockingEngine,
+        owners: Owners,
+        made: Made,
+        locks: UserLocks,
+        recorder: Recorder,
+        changes: Window,
+        offered: Callable[[Username], mounts.Offered],
     ) -> None:
         self._engine = engine
         self._owners = owners
@@ -49,6 +57,7 @@ class Containers:
         self._locks = locks
         self._recorder = recorder
         self._changes = changes
+        self._offered = offered
 
     def inspect(self, call: Call, _deed: Deed) -> Answer:
         """`GET /containers/{reference}/json`."""
@@ -58,6 +67,7 @@ class Containers:
     def start(self, call: Call, deed: Deed) -> Answer:
         """`POST /containers/{reference}/start`; no effect on a running one."""
         with self.changing(call.reference, deed) as container:
+            mounts.check_held(container.mounts, self._offered(container.username))
             volumes.check_plain(self._engine, container.mounts)
             try:
                 self._engine.start_container(container.id)

@@ -7,13 +7,14 @@ answered in the thread that read it, which waits for the audit and for the engin
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 
 from hubwarden_agent.audit_trails import BlockingAuditTrail
 from hubwarden_agent.budgets import Window
 from hubwarden_agent.clock import Clock
 from hubwarden_agent.engine.port import BlockingEngine
 from hubwarden_agent.errors import Refusal
-from hubwarden_agent.gateway import views
+from hubwarden_agent.gateway import mounts, views
 from hubwarden_agent.gateway.commands import Commands
 from hubwarden_agent.gateway.containers import CHANGES_PER_USER, Containers
 from hubwarden_agent.gateway.creation import Creation
@@ -60,7 +61,8 @@ class Gateway:
         changes = Window(parse_rate(CHANGES_PER_USER), clock)
         owners = Owners(engine, names, spawn)
         made = Made(spawn.max_containers)
-        containers = Containers(engine, owners, made, locks, self._recorder, changes)
+        offered = partial(mounts.offered, spawn, names)
+        containers = Containers(engine, owners, made, locks, self._recorder, changes, offered)
         images = Images(engine, spawn.images, self._recorder, rate)
         commands = Commands(engine, containers, spawn.exec)
         self._with_body: Mapping[Operation, WithBody] = {

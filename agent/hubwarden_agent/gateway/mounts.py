@@ -1,30 +1,40 @@
-"""What a create mounts: the spellings that docker-py has for it, and what the policy makes of them.
+"""What a container mounts: docker-py's spellings of a mount, and the decision over each.
 
-What holds here: pure. A mount is a volume of the user's own, a path of the host that the policy lists with this very
-mode, or a bounded file system in memory that it lists; each at a clean path that leads through no other mount. Options
-that could make it anything else have no field.
+Invariants: pure. A mount is one of the user's own volumes, a path of the host or a bounded file system in memory; the
+policy says each with its one target, and a request chooses among them. It may only ask for read-only in place of
+read-write. Options that could make a mount anything else have no field.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
-from hubwarden_agent import host_paths
-from hubwarden_agent.engine.options import Tmpfs
 from hubwarden_agent.engine.port import Mount
+from hubwarden_agent.errors import Reason
 from hubwarden_agent.gateway.decoders import Field, count, empty, fields_of, flag, items, keys, text
-from hubwarden_agent.gateway.refusals import field_refused, not_listed
-from hubwarden_agent.host_paths import HostPath
+from hubwarden_agent.gateway.refusals import GatewayRefusal, field_refused, not_listed
+from hubwarden_agent.names import Names, Username
 from hubwarden_agent.spawn_policy import SpawnPolicy
 
 MAX_MOUNTS = 16
 _ANY_KEY = re.compile(r".+", re.DOTALL)
 _BIND_MODES = {"rw": False, "ro": True}
-_KINDS = frozenset({"volume", "bind", "tmpfs"})
+_KEYS = {
+    "volume": ("volumes", "mounts a volume"),
+    "bind": ("host_paths", "mounts a path of the host"),
+    "tmpfs": ("tmpfs", "mounts a file system in memory"),
+}
+"""Kind -> the key of `[spawn]` that would allow it, and what the mount does."""
+
+ANONYMOUS = re.compile(r"[0-9a-f]{64}")
+"""What Docker calls a volume that only the image asked for (`VOLUME`)."""
+
+Offered = Mapping[tuple[str, str], Mount]
+"""What one user's containers may mount, each with its target, by kind and source."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,21 +49,13 @@ class MountRequest:
     mode: int = 0
 
 
-def inner_path(value: object, name: str) -> str:
-    """A path in the container that Docker and we read alike: absolute, clean, and not the root."""
-    path = text(value, name)
-    if not host_paths.is_clean(path):
-        raise field_refused(name, "must be an absolute path without '.', '..', '//', ':' or a '/' at its end")
-    return path
-
-
 def _bind(value: object, name: str) -> MountRequest:
     """`source:target[:mode]`; labels, propagation and nocopy are modes too, and none of them is taken."""
     parts = text(value, name).split(":")
     if len(parts) not in (2, 3) or (mode := (*parts, "rw")[2]) not in _BIND_MODES:
         raise field_refused(name, "must be source:target, source:target:rw or source:target:ro")
     kind = "bind" if "/" in parts[0] else "volume"
-    return MountRequest(kind, parts[0], inner_path(parts[1], name), _BIND_MODES[mode])
+    return MountRequest(kind, parts[0], parts[1], _BIND_MODES[mode])
 
 
 def _mount(value: object, name: str) -> MountRequest:
@@ -68,7 +70,7 @@ def _mount(value: object, name: str) -> MountRequest:
 
 
 def _kind(value: object, name: str) -> str:
-    if text(value, name) not in _KINDS:
+    if text(value, name) not in _KEYS:
         raise field_refused(name, 'must be "volume", "bind" or "tmpfs"')
     return str(value)
 
@@ -89,7 +91,7 @@ MOUNT: Mapping[str, Field] = MappingProxyType(
     {
         "Type": Field(_kind, "kind"),
         "Source": Field(text, "source"),
-        "Target": Field(inner_path, "target"),
+        "Target": Field(text, "target"),
         "ReadOnly": Field(flag, "read_only"),
         "VolumeOptions": Field(empty),  # labels, drivers and NoCopy are in here
         "BindOptions": Field(lambda value, name: fields_of(BIND_OPTIONS, value, name)),
@@ -107,15 +109,21 @@ decode_mounts = items(_mount, MAX_MOUNTS)
 
 def decode_mount_points(value: object, name: str) -> tuple[str, ...]:
     """`Volumes`: the paths that a create declares as volumes."""
-    return tuple(inner_path(path, name) for path in keys(_ANY_KEY, "a path", MAX_MOUNTS)(value, name))
+    return tuple(keys(_ANY_KEY, "a path", MAX_MOUNTS)(value, name))
+
+
+def offered(policy: SpawnPolicy, names: Names, username: Username) -> Offered:
+    """Everything that a user's container may mount under the policy."""
+    mounts = [
+        *(Mount("volume", path, volume=names.volume(name, username).value) for name, path in policy.volumes.items()),
+        *(Mount("bind", one.target, one.read_only, source=one.source) for one in policy.host_paths),
+        *(Mount("tmpfs", one.target, size=one.size, mode=one.mode) for one in policy.tmpfs),
+    ]
+    return {_key(mount): mount for mount in mounts}
 
 
 def allowed(
-    binds: tuple[MountRequest, ...],
-    mounts: tuple[MountRequest, ...],
-    mount_points: tuple[str, ...],
-    own: set[str],
-    policy: SpawnPolicy,
+    binds: tuple[MountRequest, ...], mounts: tuple[MountRequest, ...], mount_points: tuple[str, ...], offer: Offered
 ) -> tuple[Mount, ...]:
     """Decide over what is to be mounted.
 
@@ -123,36 +131,57 @@ def allowed(
         binds: from `HostConfig.Binds`.
         mounts: from `HostConfig.Mounts`.
         mount_points: from `Volumes`.
-        own: the names of the user's own volumes.
-        policy: the operator's.
+        offer: what the user's containers may mount.
 
     Raises:
         GatewayRefusal: 400, naming the field.
     """
-    decided = [_allowed(mount, own, policy, "HostConfig.Binds") for mount in binds]
-    decided += [_allowed(mount, own, policy, "HostConfig.Mounts") for mount in mounts]
-    targets = [mount.target for mount in decided]
-    if len(set(targets)) != len(targets):
-        raise field_refused("HostConfig.Binds", "and HostConfig.Mounts mount twice at the same path")
-    if any(inner != outer and host_paths.is_below(inner, [outer]) for outer in targets for inner in targets):
-        # What the outer one holds is the user's: a link in it would lead the inner one to any path.
-        raise field_refused("HostConfig.Binds", "and HostConfig.Mounts mount one volume inside another")
-    if not set(mount_points) <= set(targets):
+    decided = [_allowed(mount, offer, "HostConfig.Binds") for mount in binds]
+    decided += [_allowed(mount, offer, "HostConfig.Mounts") for mount in mounts]
+    targets = {mount.target for mount in decided}
+    if len(targets) != len(decided):
+        raise field_refused("HostConfig.Binds", "and HostConfig.Mounts mount the same twice")
+    if not targets.issuperset(mount_points):
         raise field_refused("Volumes", "has a path at which nothing is mounted, which would be a volume without a name")
     return tuple(decided)
 
 
-def _allowed(mount: MountRequest, own: set[str], policy: SpawnPolicy, field: str) -> Mount:
-    if host_paths.is_below(mount.target, host_paths.KERNEL_PATHS):
-        raise field_refused(field, f"mounts over one of {', '.join(host_paths.KERNEL_PATHS)}")
+def check_held(mounts: Iterable[Mount], offer: Offered) -> None:
+    """Check what a container holds that was created earlier, perhaps under another policy.
+
+    Volumes without a name are accepted: an image declares them, and no request can.
+
+    Raises:
+        GatewayRefusal: 400: it mounts something that its user's containers may not mount now.
+    """
+    for mount in mounts:
+        found = offer.get(_key(mount))
+        held = found is not None and found.target == mount.target and (mount.read_only or not found.read_only)
+        if not held and not ANONYMOUS.fullmatch(mount.volume):
+            message = (
+                "hubwarden: the container mounts something that the policy does not list at this path (spawn.volumes)"
+            )
+            raise GatewayRefusal(message, Reason.NAME_MISMATCH, value=mount)
+
+
+def _key(mount: Mount | MountRequest) -> tuple[str, str]:
+    """What is mounted: a volume and a host path by their source; a file system in memory has only a target."""
     if mount.kind == "tmpfs":
-        if mount.source or mount.read_only or Tmpfs(mount.target, mount.size, mount.mode) not in policy.tmpfs:
-            raise not_listed(field, mount, "tmpfs", "mounts a file system in memory")
-        return Mount("tmpfs", mount.target, size=mount.size, mode=mount.mode)
-    if mount.kind == "bind":
-        if HostPath(mount.source, mount.read_only) not in policy.host_paths:
-            raise not_listed(field, mount, "host_paths", "mounts a path of the host with a mode")
-        return Mount("bind", mount.target, mount.read_only, source=mount.source)
-    if mount.source not in own:
-        raise not_listed(field, mount, "volumes", "mounts something other than the user's own volumes")
-    return Mount("volume", mount.target, mount.read_only, volume=mount.source)
+        return mount.kind, mount.target
+    return mount.kind, mount.source if isinstance(mount, MountRequest) else mount.volume or mount.source
+
+
+def _allowed(mount: MountRequest, offer: Offered, field: str) -> Mount:
+    key, what = _KEYS[mount.kind]
+    found = offer.get(_key(mount))
+    if found is None:
+        raise not_listed(field, mount, key, what)
+    if mount.target != found.target:
+        raise not_listed(field, mount, key, f"{what} at a path")
+    if mount.kind == "tmpfs" and (
+        mount.source or mount.read_only or (mount.size, mount.mode) != (found.size, found.mode)
+    ):
+        raise not_listed(field, mount, key, f"{what} with values")
+    if found.read_only and not mount.read_only:
+        raise not_listed(field, mount, key, f"{what} with a mode")
+    return replace(found, read_only=mount.read_only)

@@ -12,7 +12,6 @@ from typing import Any, TypeVar
 
 from hubwarden_agent.engine.options import DeviceRequest, HealthCheck, LogConfig, Options, RestartPolicy, Ulimit
 from hubwarden_agent.gateway.decoders import Decoder, Field, count, empty, fields_of, integer, items, mapping, text
-from hubwarden_agent.gateway.mounts import inner_path
 from hubwarden_agent.gateway.refusals import field_refused, not_listed
 from hubwarden_agent.spawn_policy import SpawnPolicy
 
@@ -88,7 +87,7 @@ OPTIONS: Mapping[str, Field] = MappingProxyType(
     {
         "User": Field(text, "user"),
         "Hostname": Field(text, "hostname"),
-        "WorkingDir": Field(lambda value, name: inner_path(value, name) if value else "", "working_dir"),
+        "WorkingDir": Field(text, "working_dir"),
         "Entrypoint": Field(_words, "entrypoint"),
         "Healthcheck": Field(_record(HealthCheck, HEALTH_CHECK), "health_check"),
     }

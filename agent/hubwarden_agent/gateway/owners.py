@@ -1,6 +1,6 @@
 """Whose a container is to the gateway: what its labels say, or with `spawn.adopt` what it was made with.
 
-What holds here: with `adopt = "by-name"` a container without any label of ours is a user's only if this gateway could
+Invariants: with `adopt = "by-name"` a container without any label of ours is a user's only if this gateway could
 be asked for it today. What its inspect shows is read as a create body, by the same schema and the same policy: a name
 that is derived forwards from the user and server in its environment, a listed image, volumes of that user's templates,
 and nothing else of the host. Only its limits, command and labels are what they were. Nothing about it is changed, and
@@ -9,17 +9,12 @@ no request can make such a container: every create is labelled.
 
 from __future__ import annotations
 
-import re
-
 from hubwarden_agent import ownership
 from hubwarden_agent.engine.port import BlockingEngine, Container
 from hubwarden_agent.errors import Reason, Refusal
-from hubwarden_agent.gateway import create_body, policy, volumes
+from hubwarden_agent.gateway import create_body, mounts, policy, volumes
 from hubwarden_agent.names import ContainerName, Names, ServerName, Username
 from hubwarden_agent.spawn_policy import SpawnPolicy
-
-_ANONYMOUS = re.compile(r"[0-9a-f]{64}")
-"""What Docker calls a volume that only the image asked for (`VOLUME`)."""
 
 
 class Owners:
@@ -82,9 +77,5 @@ def adopted(container: Container, spawn: SpawnPolicy, names: Names) -> policy.Pl
         # In a create this stands for the policy's address; here it was left to the engine, which takes every one.
         raise Refusal(Reason.NOT_OWNED, "It publishes a port at every address of the host.")
     plan = policy.plan(body, ContainerName(container.name), spawn, names)
-    planned = {(mount.kind, mount.target, mount.volume or mount.source) for mount in plan.spec.mounts}
-    for mount in container.mounts:
-        known = (mount.kind, mount.target, mount.volume or mount.source) in planned
-        if not known and not _ANONYMOUS.fullmatch(mount.volume):
-            raise Refusal(Reason.NOT_OWNED, "It mounts what its configuration does not show.")
+    mounts.check_held(container.mounts, mounts.offered(spawn, names, plan.username))
     return plan

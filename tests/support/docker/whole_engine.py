@@ -31,6 +31,9 @@ class WholeEngine(Engine, Protocol):
 
     blocking: BlockingEngine
 
+    async def runtime_version(self) -> str | None:
+        return await _awaited(self.blocking.runtime_version)
+
     async def containers_labelled(self, labels: Mapping[str, str]) -> tuple[Container, ...]:
         return await _awaited(partial(self.blocking.containers_labelled, labels))
 

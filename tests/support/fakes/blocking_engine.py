@@ -30,6 +30,10 @@ class FakeBlockingEngine:
     def ping(self) -> None:
         self._fake.enter("ping", "")
 
+    def runtime_version(self) -> str | None:
+        self._fake.enter("runtime_version", "")
+        return self._fake.runtime
+
     def container(self, reference: ContainerName | ContainerId) -> Container | None:
         self._fake.enter("container", reference.value)
         return self._fake.called(reference.value)

@@ -49,6 +49,7 @@ class FakeEngine:
         self.images: dict[str, Image] = {}
         self.networks: set[str] = {"bridge"}
         self.available = True
+        self.runtime: str | None = "1.3.3"
         self.calls: list[tuple[str, str]] = []
         self.questions: list[str] = []
         self.commands: list[tuple[str, ...]] = []

@@ -6,11 +6,22 @@ from pathlib import Path
 
 import pytest
 from hubwarden_agent import cli
+from hubwarden_agent.engine.docker_calls import DockerCalls
+from hubwarden_agent.engine.port import EngineUnavailable
 
 
 @pytest.fixture(autouse=True)
 def _no_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(cli.CONFIG_VARIABLE, raising=False)
+
+
+def _away(_: DockerCalls) -> None:
+    raise EngineUnavailable("no engine in these tests")
+
+
+@pytest.fixture(autouse=True)
+def _no_docker(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(DockerCalls, "runtime_version", _away)
 
 
 @pytest.mark.parametrize("arguments", [[], ["frobnicate"], ["serve", "--force"], ["check-config", "extra"]])
@@ -43,6 +54,28 @@ def test_the_variable_names_a_file(
     assert cli.main(["check-config"]) == 2
     assert "x: unknown key" in capsys.readouterr().err
     assert cli.main(["check-config", "--config", str(good)]) == 0
+
+
+@pytest.mark.parametrize("docker", ["away", "outdated", "fixed"])
+def test_warnings_of_a_sound_configuration(
+    docker: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """When a target may be unsafe or runc is, check-config prints a warning each and exits 0."""
+    if docker != "away":
+        monkeypatch.setattr(DockerCalls, "runtime_version", lambda _: "1.1.5" if docker == "outdated" else "1.3.3")
+    file = tmp_path / "agent.toml"
+    file.write_text(
+        '[listen]\ngateway = "unix:///run/gateway.sock"\n'
+        '[spawn]\ntmpfs = [{target = "/home/jovyan/x", size = "1g"}]\n'
+        '[spawn.volumes]\n"lab-{username}" = "/workspace"\n',
+        encoding="utf-8",
+    )
+    assert cli.main(["check-config", "--config", str(file)]) == 0
+    lines = capsys.readouterr().err.splitlines()
+    assert all(line.startswith("hubwarden-agent: warning: ") for line in lines)
+    expected = {"away": ["not checked"], "outdated": ["CVE-2025-31133"], "fixed": []}[docker]
+    for line, words in zip(lines, ["spawn.tmpfs: the target /home/jovyan/x", *expected], strict=True):
+        assert words in line
 
 
 def test_no_configuration_is_all_defaults() -> None:

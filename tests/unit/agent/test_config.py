@@ -62,7 +62,6 @@ keep        = 20
 [spawn]
 images         = []
 networks       = []
-volumes        = ["jupyterlab-{username}_home", "jupyterlab-{username}_workspace", "jupyterlab-{username}_cache"]
 host_paths     = []
 max_memory     = "4g"
 max_cpus       = 2.0
@@ -85,6 +84,10 @@ ulimits           = []
 restart_policies  = []
 log_configs       = []
 device_requests   = []
+[spawn.volumes]
+"jupyterlab-{username}_home"      = "/home/jovyan"
+"jupyterlab-{username}_workspace" = "/workspace"
+"jupyterlab-{username}_cache"     = "/cache"
 """
 
 
@@ -162,18 +165,43 @@ WRONG: dict[str, list[str]] = {
     "audit.keep": ["0"],
     "spawn.images": ['"a"', '["-a"]', '["a b"]', "[1]", '["a", "a"]'],
     "spawn.networks": ['["a/b"]'],
-    "spawn.host_paths": [
-        *(f'["{path}:ro"]' for path in ("/", "/proc", "/sys/fs", "/dev/shm", "/run", "/run/docker.sock", "/var/run")),
-        *(f'["{path}:ro"]' for path in ("/var/run/docker.sock", "/var", "/var/lib/docker/volumes", "/var/lib", "/etc")),
+    "spawn.volumes": [
+        *("true", '"jupyterlab-{username}_home"', "{home = '/x'}", '{"{username}_{username}" = "/x"}', "[1]", "[]"),
+        *(f'{{"jupyterlab-{{username}}_home" = {target}}}' for target in ('""', '"/"', '"x"', '"/x/"', '"/x:ro"', "1")),
         *(
-            f'["{path}:ro"]'
-            for path in ("/root", "/root/.ssh", "/boot", "/usr", "/var/spool/cron", "/var/lib/hubwarden")
+            f'{{"x-{{username}}" = "{target}"}}'
+            for target in ("/dev", "/dev/shm", "/proc/x", "/sys/fs", "/etc", "/run")
         ),
-        *(f'["{path}:rw"]' for path in ("/etc/cron.d", "/usr/local/bin", "/lib64/x", "/var/lib/other")),
-        *(f'["{path}"]' for path in ("/srv/shared", "srv/shared:ro", "/srv/../etc:ro", "/srv/:ro", "//srv:ro", ":ro")),
-        *(f'["/srv/shared:{mode}"]' for mode in ("", "RO", "z", "ro,z", "ro:rslave")),
-        '["/srv/a:rw", "/srv/a/b:ro"]',
-        '["/srv/a:ro", "/srv/a:ro"]',
+        *(f'{{"x-{{username}}" = "{target}"}}' for target in ("/var/run/x", "/var", "/usr/lib/x", "/bin", "/lib64/x")),
+        '{"x-{username}" = "/same", "y-{username}" = "/same"}',
+        '{"x-{username}" = "/home/jovyan", "y-{username}" = "/home/jovyan/work"}',
+        '["jupyterlab-{username}_home"]',
+    ],
+    "spawn.host_paths": [
+        *(
+            f'[{{source = "{source}", target = "/shared", mode = "ro"}}]'
+            for source in (
+                *("/", "/proc", "/sys/fs", "/dev/shm", "/run", "/run/docker.sock", "/var/run", "/var/run/docker.sock"),
+                *("/var", "/var/lib/docker/volumes", "/var/lib", "/etc", "/root", "/root/.ssh", "/boot", "/usr"),
+                *("/var/spool/cron", "/var/lib/hubwarden", "srv/shared", "/srv/../etc", "/srv/", "//srv", ""),
+            )
+        ),
+        *(
+            f'[{{source = "{source}", target = "/shared", mode = "rw"}}]'
+            for source in ("/etc/cron.d", "/usr/local/bin", "/lib64/x", "/var/lib/other")
+        ),
+        *(
+            f'[{{source = "/srv/shared", target = "/shared", mode = "{mode}"}}]'
+            for mode in ("", "RO", "z", "ro,z", "ro:rslave")
+        ),
+        *(f'[{{source = "/srv/shared", target = "{target}", mode = "ro"}}]' for target in ("", "x", "/usr/x", "/x/..")),
+        '[{source = "/srv/shared", target = "/shared"}]',
+        '[{source = "/srv/shared", target = "/shared", mode = "ro", nocopy = true}]',
+        '[{source = "/srv/a", target = "/a", mode = "rw"}, {source = "/srv/a/b", target = "/b", mode = "ro"}]',
+        '[{source = "/srv/a", target = "/a", mode = "rw"}, {source = "/srv/a", target = "/b", mode = "ro"}]',
+        '[{source = "/srv/a", target = "/a", mode = "rw"}, {source = "/srv/b", target = "/a/b", mode = "ro"}]',
+        '[{source = "/srv/a", target = "/workspace/a", mode = "ro"}]',
+        '["/srv/shared:ro"]',
         "[1]",
     ],
     "spawn.max_volumes": ["0", "true"],
@@ -182,6 +210,7 @@ WRONG: dict[str, list[str]] = {
         '[{target = "/fast"}]',
         '[{size = "1g"}]',
         '[{target = "/proc/x", size = "1g"}]',
+        '[{target = "/fast", size = "1g"}, {target = "/fast", size = "2g"}]',
         '[{target = "fast", size = "1g"}]',
         '[{target = "/fast", size = "1g", mode = 0o7777}]',
         '[{target = "/fast", size = "1g", exec = true}]',
@@ -289,7 +318,7 @@ class TestMistakes:
 
     def test_volumes_are_looked_at_with_the_gateway_only(self) -> None:
         """Templates that nobody uses stop nobody."""
-        text = '[spawn]\nvolumes = ["jupyterlab-{username}a_home"]\n'
+        text = '[spawn]\nvolumes = {"jupyterlab-{username}a_home" = "/home/jovyan"}\n'
         assert config.parse(text).spawn.volumes
         assert "spawn.volumes" in _mistakes(text + '[listen]\ngateway = "unix:///run/docker.sock"\n')[0]
 
@@ -322,7 +351,61 @@ def test_host_paths_stay_away_from_our_own_files(path: str) -> None:
         '[docker]\nhost = "unix:///srv/docker/docker.sock"\n[state]\ndirectory = "/data/state"\n'
         '[reset]\nbackup_dir = "/kept/homes"\n[listen]\nmetrics = "unix:///scraped/metrics.sock"\n'
         '[tls]\nkey = "/certs/key.pem"\ncertificate = "/own/agent.pem"\nclient_ca = "/ca/hubs.pem"\n'
-        f'[spawn]\nhost_paths = ["{path}:ro"]\n'
+        f'[spawn]\nhost_paths = [{{source = "{path}", target = "/shared", mode = "ro"}}]\n'
     )
     assert _mistakes(text)[0].startswith("spawn.host_paths: ")
-    assert config.parse(text.replace(f"{path}:ro", "/mnt/other:ro")).spawn.host_paths
+    assert config.parse(text.replace(f'source = "{path}"', 'source = "/mnt/other"')).spawn.host_paths
+
+
+def test_mount_mistakes_all_at_once() -> None:
+    """When several mounts are wrong, one start shows every one, each with its key."""
+    mistakes = _mistakes(
+        """
+        [spawn]
+        volumes    = {"a-{username}" = "/etc/a", "b-{username}" = "/home/b", "c-{username}" = "/home/b/c"}
+        host_paths = [{source = "/srv/x", target = "/home/b", mode = "ro"}]
+        tmpfs      = [{target = "/dev/shm", size = "1g"}]
+        """
+    )
+    assert [mistake.partition(": ")[0] for mistake in mistakes] == [
+        *("spawn.volumes", "spawn.tmpfs"),  # in system folders
+        *("spawn.volumes", "spawn.host_paths", "spawn.volumes"),  # inside one another, or equal
+    ]
+    assert len(_mistakes('[spawn]\nvolumes = {"a" = "x", "b-{username}" = "y"}')) == 3
+
+
+OLD_VOLUMES = 'volumes = ["jupyterlab-{username}_home", "lab-{username}-work", "lab-{username}-etc", "x{username}"]'
+NEW_VOLUMES = (
+    'volumes = {"jupyterlab-{username}_home" = "/home/jovyan", "lab-{username}-work" = "/work", '
+    '"lab-{username}-etc" = "/mnt/etc-2", "x{username}" = "/volume"}'
+)
+OLD_PATHS = 'host_paths = ["/srv/shared:ro", "/data/scratch:rw"]'
+NEW_PATHS = (
+    'host_paths = [{source = "/srv/shared", target = "/mnt/shared", mode = "ro"}, '
+    '{source = "/data/scratch", target = "/mnt/scratch", mode = "rw"}]'
+)
+
+
+@pytest.mark.parametrize(("old", "new"), [(OLD_VOLUMES, NEW_VOLUMES), (OLD_PATHS, NEW_PATHS)])
+def test_the_old_lists_of_mounts(old: str, new: str) -> None:
+    """When a list of an earlier version is read, the mistake holds the new form of these values, which is accepted."""
+    (mistake,) = _mistakes(f"[spawn]\n{old}\n")
+    assert mistake.endswith(f": {new}")
+    assert config.parse(f"[spawn]\n{new}\n")
+
+
+@pytest.mark.parametrize(
+    ("target", "warned"),
+    [
+        *((safe, False) for safe in ("/work", "/home/jovyan", "/mnt/shared", "/srv/shared", "/opt/shared")),
+        *((doubtful, True) for doubtful in ("/home/jovyan/work", "/tmp/x", "/opt/conda/share", "/data/a/b")),
+    ],
+)
+def test_a_target_below_a_folder_that_may_be_the_users(target: str, warned: bool) -> None:  # noqa: FBT001 - a table
+    """When the folder above a target may belong to the user, the configuration is accepted with a warning."""
+    text = f'[spawn]\nvolumes = {{"x-{{username}}" = "{target}"}}\n'
+    assert config.parse(text).warnings == []
+    warnings = config.parse(f'[listen]\ngateway = "unix:///run/docker.sock"\n{text}').warnings
+    assert [warning.startswith(f"spawn.volumes: the target {target} is safe only if") for warning in warnings] == (
+        [True] * warned
+    )

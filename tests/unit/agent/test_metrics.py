@@ -6,11 +6,13 @@ import asyncio
 import datetime as dt
 import re
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from hubwarden_agent.engine.port import EngineError, EngineUnavailable
 from hubwarden_agent.errors import Reason, Refusal
 from hubwarden_agent.gateway.routes import Operation
+from hubwarden_agent.measuring import Warned
 from hubwarden_agent.metrics import Metrics
 from prometheus_client.parser import text_string_to_metric_families
 from support.agent.core import AgentStage, reset_command, restart_command
@@ -23,6 +25,7 @@ LABELS = {
     "result": {"ok", "refused", "abandoned"},
     "reason": {"", *(reason.value for reason in Reason)},
     "certificate": {"certificate"},
+    "warning": {*get_args(Warned)},
 }
 
 
@@ -128,6 +131,8 @@ def test_labels_are_closed(metrics: Metrics) -> None:
     with metrics.operation("reset"):
         pass
     metrics.certificates(lambda: dt.datetime(2027, 1, 1, tzinfo=dt.UTC), lambda: False)
+    for warned in get_args(Warned):
+        metrics.warning(warned, standing=True)
     for family in text_string_to_metric_families(metrics.text().decode()):
         for sample in family.samples:
             for label, value in sample.labels.items():
@@ -149,6 +154,7 @@ def test_alert_rules_name_metrics_that_exist(metrics: Metrics) -> None:
     with metrics.operation("reset"):
         pass
     metrics.certificates(lambda: dt.datetime(2027, 1, 1, tzinfo=dt.UTC), lambda: False)
+    metrics.warning("mount_target", standing=True)
     rules = (ROOT / "deploy" / "monitoring" / "alerts.yml").read_text()
     named = set(re.findall(r"hubwarden_[a-z_]+", rules))
     assert named

@@ -210,7 +210,6 @@ class TestTemplates:
             (Templates(), ("jupyterlab-{username}",), ""),
             (Templates(), ("jupyterlab-{username}a_home",), "spawn.volumes"),
             (Templates(), ("jupyterlab-x{username}_home",), "spawn.volumes"),
-            (Templates(), ("/srv/{username}",), "spawn.volumes"),
         ],
     )
     def test_the_key_that_is_wrong_is_named(self, templates: Templates, volumes: tuple[str, ...], key: str) -> None:

@@ -66,6 +66,11 @@ DENIED: dict[str, dict[str, Any]] = {
     "a volume that is not in its configuration": {
         "mounts": (MOUNT, Mount("volume", "/x", volume="jupyterlab-bob_home"))
     },
+    "its home at another path": {
+        "host": {"Binds": [f"{HOME}:/home/jovyan/work:rw"]},
+        "mounts": (Mount("volume", "/home/jovyan/work", volume=HOME),),
+    },
+    "its home at a path that its configuration does not show": {"mounts": (Mount("volume", "/dev", volume=HOME),)},
     "a network that is not listed": {"host": {"NetworkMode": "backbone"}},
     "the host's network": {"host": {"NetworkMode": "host"}},
     "another's network": {"host": {"NetworkMode": f"container:{'a' * 64}"}},
@@ -162,7 +167,7 @@ async def test_what_the_policy_lists_is_adopted(fake: FakeEngine, tmp_path: Path
     shared = Mount("bind", "/shared", read_only=mode == "ro", source="/srv/shared")
     binds = {"Binds": [f"{HOME}:/home/jovyan:rw", f"/srv/shared:/shared:{mode}"]}
     spawned(fake, host=binds, mounts=(MOUNT, shared))
-    spawn = replace(POLICY, adopt="by-name", host_paths=(HostPath("/srv/shared", read_only=True),))
+    spawn = replace(POLICY, adopt="by-name", host_paths=(HostPath("/srv/shared", "/shared", read_only=True),))
     async with gateway(fake, tmp_path, spawn=spawn) as stage:
         assert (await stage.request("GET", f"{PATH}/json")).status == status
 

@@ -6,16 +6,26 @@ import asyncio
 import datetime as dt
 import threading
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hubwarden_agent.engine import docker_engine
-from hubwarden_agent.engine.port import Conflict, Container, ContainerState, EngineError, NotFound, PublishedPort
+from hubwarden_agent.engine.port import (
+    Conflict,
+    Container,
+    ContainerState,
+    EngineError,
+    Mount,
+    NotFound,
+    PublishedPort,
+)
 from hubwarden_agent.errors import Reason
 from hubwarden_agent.gateway import app, deeds
 from hubwarden_agent.gateway.refusals import LOCKED_MESSAGE
+from hubwarden_agent.host_paths import HostPath
 from hubwarden_agent.names import Username
-from support.agent.gateway import GatewayStage, gateway
+from support.agent.gateway import POLICY, GatewayStage, gateway
 from support.fakes.engine import FakeEngine
 from support.waiting.conditions import until
 
@@ -258,6 +268,38 @@ async def test_changes_per_minute(stage: GatewayStage, fake: FakeEngine, running
     assert (await stage.request("POST", f"/v1.44/containers/{other.id}/start")).status == 204
     stage.clock.advance(60)
     assert (await stage.request("POST", target)).status == 204
+
+
+HELD = Mount("volume", "/home/jovyan", volume="jupyterlab-alice_home")
+LISTED = Mount("bind", "/shared", read_only=True, source="/srv/shared")
+
+
+@pytest.mark.parametrize(
+    ("mount", "status"),
+    [
+        (HELD, 204),
+        (replace(HELD, read_only=True), 204),
+        (LISTED, 204),
+        (Mount("volume", "/data", volume="0f" * 32), 204),  # which the image declares
+        (replace(HELD, target="/home/jovyan/work"), 400),
+        (replace(HELD, target="/dev"), 400),
+        (replace(HELD, volume="jupyterlab-bob_home"), 400),
+        (replace(LISTED, read_only=False), 400),
+        (replace(LISTED, target="/home/jovyan"), 400),
+        (replace(LISTED, source="/srv"), 400),
+        (Mount("tmpfs", "/fast"), 400),
+    ],
+)
+async def test_a_start_of_what_an_earlier_policy_allowed(
+    fake: FakeEngine, tmp_path: Path, mount: Mount, status: int
+) -> None:
+    """When a kept container mounts something the policy does not list now, its start is refused, on the record."""
+    spawn = replace(POLICY, host_paths=(HostPath("/srv/shared", "/shared", read_only=True),))
+    kept = fake.add_container("jupyterlab-alice", labels=labels(), state=ContainerState.EXITED, mounts=(mount,))
+    async with gateway(fake, tmp_path, spawn=spawn) as stage:
+        assert (await stage.request("POST", f"/v1.44/containers/{kept.id}/start")).status == status
+        assert fake.calls == ([("start_container", kept.id.value)] if status == 204 else [])
+        assert stage.audit.phases()[-1] == ("outcome", None if status == 204 else Reason.NAME_MISMATCH)
 
 
 async def test_no_record_no_action(stage: GatewayStage, fake: FakeEngine, running: Container) -> None:

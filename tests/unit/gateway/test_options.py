@@ -28,7 +28,10 @@ from support.agent.gateway import POLICY, spawner_body
 NAMES = Names(Templates())
 NAMED = replace(
     POLICY,
-    host_paths=(HostPath("/srv/shared", read_only=True), HostPath("/srv/scratch", read_only=False)),
+    host_paths=(
+        HostPath("/srv/shared", "/data", read_only=True),
+        HostPath("/srv/scratch", "/scratch", read_only=False),
+    ),
     tmpfs=(Tmpfs("/fast", 1024**3, 0o1777), Tmpfs("/plain", 1024**2)),
     users=("1000:100",),
     hostnames=("lab",),
@@ -183,7 +186,7 @@ def test_the_same_limit_twice() -> None:
     [
         ("/srv/shared:/data", {"Source": "/srv/shared"}),
         ("/srv/shared:/data:rw", {"Source": "/srv/shared", "ReadOnly": False}),
-        ("/srv/scratch:/data:ro", {"Source": "/srv/scratch", "ReadOnly": True}),
+        ("/srv/scratch:/data:rw", {"Source": "/srv/scratch"}),
         ("/srv/shared/x:/data:ro", {"Source": "/srv/shared/x", "ReadOnly": True}),
         ("/srv/shared/:/data:ro", {"Source": "/srv/shared/", "ReadOnly": True}),
         ("/srv//shared:/data:ro", {"Source": "/srv//shared", "ReadOnly": True}),
@@ -194,7 +197,7 @@ def test_the_same_limit_twice() -> None:
     ],
 )
 def test_a_host_path_that_is_not_the_listed_one(bind: str, mount: dict[str, Any]) -> None:
-    """Path and mode are both exact, in either spelling of a mount."""
+    """When path or target differ, or write access is asked for in place of read-only, a mount is refused."""
     assert "spawn.host_paths" in refusal(Volumes={}, host={"Binds": [bind]}).message
     mounts = [{"Type": "bind", "Target": "/data", **mount}]
     assert "spawn.host_paths" in refusal(Volumes={}, host={"Binds": [], "Mounts": mounts}).message

@@ -123,19 +123,23 @@ def test_a_mount_of_anything_but_the_users_own_volumes(source: str) -> None:
     assert "spawn.volumes" in refusal_of(spawner_body(host={"Mounts": [mount]})).message
 
 
-@pytest.mark.parametrize("target", ["/proc", "/proc/self", "/sys", "/sys/fs/cgroup", "/dev", "/dev/shm"])
-def test_a_mount_over_the_kernels_own_paths(target: str) -> None:
-    """A volume has no business there."""
-    body = spawner_body(Volumes={}, host={"Binds": [f"jupyterlab-alice_home:{target}"]})
-    assert "/proc" in refusal_of(body).message
+@pytest.mark.parametrize(
+    "target", ["", "/", "/dev", "/home/jovyan/", "/home/jovyan/work", "/home//jovyan", "/workspace", "/x"]
+)
+def test_a_volume_at_another_target(target: str) -> None:
+    """When a create asks for a volume anywhere but at its one target, in either spelling, it is refused."""
+    bind = spawner_body(Volumes={}, host={"Binds": [f"jupyterlab-alice_home:{target}"]})
+    assert "at a path that the policy does not list (spawn.volumes)" in refusal_of(bind).message
+    mount = {"Type": "volume", "Source": "jupyterlab-alice_home", "Target": target}
+    assert "HostConfig.Mounts" in refusal_of(spawner_body(Volumes={}, host={"Binds": [], "Mounts": [mount]})).message
 
 
-def test_two_mounts_at_one_path() -> None:
-    """In binds, in mounts, or one in each."""
-    mount = {"Type": "volume", "Source": "jupyterlab-alice_workspace", "Target": "/home/jovyan"}
+def test_the_same_volume_twice() -> None:
+    """When a create mounts one volume as a bind and as a mount, it is refused."""
+    mount = {"Type": "volume", "Source": "jupyterlab-alice_home", "Target": "/home/jovyan"}
     assert "twice" in refusal_of(spawner_body(host={"Mounts": [mount]})).message
-    binds = ["jupyterlab-alice_home:/a", "jupyterlab-alice_workspace:/a:ro"]
-    assert "twice" in refusal_of(spawner_body(Volumes={}, host={"Binds": binds})).message
+    binds = ["jupyterlab-alice_home:/home/jovyan", "jupyterlab-alice_home:/home/jovyan:ro"]
+    assert "twice" in refusal_of(spawner_body(host={"Binds": binds})).message
 
 
 def test_a_volume_without_a_name() -> None:
@@ -213,23 +217,6 @@ def test_a_port_that_is_published_twice() -> None:
     assert "twice" in refusal_of(body, policy=replace(POLICY, publish="127.0.0.1")).message
 
 
-@pytest.mark.parametrize("binds", [("/mnt", "/mnt/l"), ("/mnt/l", "/mnt"), ("/home/jovyan/a/b", "/home/jovyan")])
-def test_a_volume_inside_another(binds: tuple[str, str]) -> None:
-    """A link in the outer one, which the user writes, would lead the inner one to any path of the container."""
-    names = ("jupyterlab-alice_home", "jupyterlab-alice_workspace")
-    body = spawner_body(host={"Binds": [f"{name}:{target}" for name, target in zip(names, binds, strict=True)]})
-    assert "inside another" in refusal_of(body).message
-
-
-def test_paths_that_only_begin_alike_are_beside_each_other() -> None:
-    """The twin of the above: `/mnt` and `/mnt2` do not nest."""
-    names = ("jupyterlab-alice_home", "jupyterlab-alice_workspace")
-    targets = ("/mnt", "/mnt2")
-    host = {"Binds": [f"{name}:{target}" for name, target in zip(names, targets, strict=True)]}
-    body = spawner_body(host=host, Volumes=dict.fromkeys(targets))
-    assert [mount.target for mount in planned(body).spec.mounts] == list(targets)
-
-
 @pytest.mark.parametrize(
     ("field", "changes"),
     [
@@ -289,7 +276,9 @@ def test_everything_that_a_policy_can_allow() -> None:
             "PidsLimit": 100,
             "AutoRemove": True,
             "Binds": ["jupyterlab-alice_home:/home/jovyan:ro"],
-            "Mounts": [{"Type": "volume", "Source": "jupyterlab-alice_workspace", "Target": "/w", "ReadOnly": False}],
+            "Mounts": [
+                {"Type": "volume", "Source": "jupyterlab-alice_workspace", "Target": "/workspace", "ReadOnly": False}
+            ],
             "PortBindings": {"8888/tcp": [{"HostIp": "127.0.0.1", "HostPort": ""}]},
         },
     )
@@ -298,7 +287,7 @@ def test_everything_that_a_policy_can_allow() -> None:
     assert spec.labels["team"] == "physics"
     assert spec.mounts == (
         Mount("volume", "/home/jovyan", read_only=True, volume="jupyterlab-alice_home"),
-        Mount("volume", "/w", volume="jupyterlab-alice_workspace"),
+        Mount("volume", "/workspace", volume="jupyterlab-alice_workspace"),
     )
     assert (spec.published, spec.publish_address) == (("8888/tcp",), "127.0.0.1")
 
@@ -323,7 +312,7 @@ def test_names_that_have_to_be_escaped(username: str, server_name: str, name: st
 
 # Values that come close to what is allowed, so that many of the documents get through and most parts of them vary.
 SOURCES = st.sampled_from(["jupyterlab-alice_home", "jupyterlab-alice_workspace", "jupyterlab-bob_home", "/", ""])
-TARGETS = st.sampled_from(["/home/jovyan", "/work", "/data", "/proc/x", "/a/../b"])
+TARGETS = st.sampled_from(["/home/jovyan", "/workspace", "/data", "/proc/x", "/a/../b"])
 MOUNTS = st.fixed_dictionaries(
     {"Type": st.sampled_from(["volume", "bind"]), "Source": SOURCES, "Target": TARGETS},
     optional={"ReadOnly": st.booleans()},
@@ -380,9 +369,9 @@ def test_whatever_reaches_the_engine_satisfies_the_policy(document: dict[str, An
     assert 0.01 <= spec.cpus <= 2
     assert 1 <= spec.pids <= 512
     assert all(mount.kind == "volume" and not mount.source for mount in spec.mounts)
-    assert {mount.volume for mount in spec.mounts} <= {"jupyterlab-alice_home", "jupyterlab-alice_workspace"}
-    assert len({mount.target for mount in spec.mounts}) == len(spec.mounts)
-    assert not any(mount.target.startswith(("/proc", "/sys", "/dev")) for mount in spec.mounts)
+    placed = [(mount.volume, mount.target) for mount in spec.mounts]
+    assert set(placed) <= {("jupyterlab-alice_home", "/home/jovyan"), ("jupyterlab-alice_workspace", "/workspace")}
+    assert len(set(placed)) == len(placed)
     ours = {"hubwarden.owner": "alice", "hubwarden.server": "", "hubwarden.agent": "jupyterlab-{username}"}
     assert spec.labels in (ours, ours | {"team": "physics"})
     assert not spec.published or (publish and spec.publish_address == publish)

@@ -18,7 +18,7 @@ def _bind(spelling: str, gain: str = FILES, control: Shows | Says | None = None,
 
 
 def _mount(gain: str, control: Shows | Says | None = None, **fields: Any) -> Case:
-    sound = {"Type": "volume", "Source": HOME, "Target": "/work"}
+    sound = {"Type": "volume", "Source": HOME, "Target": "/home/jovyan"}
     attacked = sound | fields
     return host(
         "Mounts",
@@ -57,11 +57,20 @@ CASES: tuple[Case, ...] = (
     _bind(f"{HOME}:/sys/fs/cgroup", ESCAPE, name="Binds over the control groups"),
     _bind(f"{HOME}:/dev/shm", ESCAPE, name="Binds over /dev/shm"),
     _bind(f"{HOME}:/", ESCAPE, Says(500), name="Binds over the root"),
+    _bind(f"{HOME}:/home/jovyan/a/dev", ESCAPE, name="Binds below a folder of the user"),
+    _bind("jupyterlab-@user@_workspace:/home/jovyan", ESCAPE, name="Binds at another volume's target"),
+    host(
+        "Binds",
+        [f"{HOME}:/run", "jupyterlab-@user@_workspace:/var/run/x"],
+        ESCAPE,
+        twin=[f"{HOME}:/home/jovyan", "jupyterlab-@user@_workspace:/workspace"],
+        name="Binds that meet through a link of the image",
+    ),
     host(
         "Binds",
         [f"{HOME}:/home/jovyan", "jupyterlab-@user@_workspace:/home/jovyan/link/etc"],
         "a volume at any path, through a link in the other",
-        twin=[f"{HOME}:/home/jovyan", "jupyterlab-@user@_workspace:/work"],
+        twin=[f"{HOME}:/home/jovyan", "jupyterlab-@user@_workspace:/workspace"],
         name="Binds one inside another",
     ),
     _mount(FILES, Type="bind", Source="/"),
@@ -94,7 +103,7 @@ CASES: tuple[Case, ...] = (
     _mount("another part of a volume", VolumeOptions={"NoCopy": True}),
     _mount(ESCAPE, Target="/proc/sys"),
     _mount(ESCAPE, Says(400), Target="/"),
-    _mount(ESCAPE, Target="/work/../../proc"),
+    _mount(ESCAPE, Target="/workspace/../../proc"),
     _mount("a mount that is put right later", Says(400), Target="relative"),
     _mount("memory without bound", Says(400), Type="tmpfs"),
     host("VolumesFrom", ["@victim@"], OTHERS),
@@ -119,7 +128,7 @@ CASES: tuple[Case, ...] = (
             f"a home that somebody made a {options['type']} mount beforehand",
             FILES,
             create(body()),
-            create(body(host={"Binds": ["jupyterlab-@user@_workspace:/home/jovyan"]})),
+            create(body(host={"Binds": ["jupyterlab-@user@_workspace:/workspace"]})),
             Says(201),
             400,
             "HostConfig.Binds",

@@ -22,7 +22,7 @@ def named(policy: SpawnPolicy, folder: str) -> SpawnPolicy:
     """The policy with one value for every option, and a folder of the host's to read."""
     return replace(
         policy,
-        host_paths=(HostPath(folder, read_only=True),),
+        host_paths=(HostPath(folder, "/shared", read_only=True),),
         tmpfs=(Tmpfs("/fast", 1024**2, 0o1777),),
         users=("1000:100",),
         hostnames=("lab",),
