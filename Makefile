@@ -15,7 +15,7 @@ NODE   := .node
 # Suites beside each other need an engine each: test, or test-1 to test-9.
 export HUBWARDEN_TEST_ENGINE ?= test
 # $(call pytest,NAME,ARGUMENTS): leaves test-results/NAME.xml and a line in test-results/timings.txt.
-pytest = .ci/timed $(1) $(BIN)/python -m pytest --durations=25 --junitxml=test-results/$(1).xml $(SELECT) $(PYTEST_OPTIONS) $(2)
+pytest = .ci/timed $(1) $(BIN)/python -m pytest --durations=25 --junitxml=test-results/$(1).xml $(SELECT) $(2)
 SELECT := -m "not full"
 UV     := $(BIN)/uv
 COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
@@ -62,8 +62,8 @@ $(NODE)/setup.stamp: package.json package-lock.json
 test: setup ## lint, and every test but those marked `full`
 	.ci/timed test $(MAKE) --no-print-directory suites
 
-test-full: setup ## lint, and every test with all counts, on every JupyterHub
-	.ci/timed test-full $(MAKE) --no-print-directory suites SELECT=
+test-full: setup ## lint, and every test with all counts, on every JupyterHub, the unit tests in the image too
+	.ci/timed test-full $(MAKE) --no-print-directory suites test-image SELECT=
 
 # Two targets beside each other where both often wait: the engine's and the Hub's suites have engines of their own.
 # Only the browser's suite fills the machine by itself. Each target's output is shown in one piece, at its end.
