@@ -25,7 +25,7 @@ PROTO  := hubwarden/v1/agent.proto
 PROTOC = $(BIN)/python -m grpc_tools.protoc -I proto --plugin=protoc-gen-mypy=$(BIN)/protoc-gen-mypy \
 	--plugin=protoc-gen-mypy_grpc=$(BIN)/protoc-gen-mypy_grpc
 
-.PHONY: help demo demo-down setup test test-full lint-and-unit test-unit test-image test-engine test-hub test-browser fuzz \
+.PHONY: help demo demo-down setup test test-full suites images test-unit test-image test-engine test-hub test-browser fuzz \
 	soak lint proto proto-check lock sbom bench engine engine-empty clean
 
 help: ## list the targets
@@ -65,12 +65,13 @@ test: setup ## lint, and every test but those marked `full`
 test-full: setup ## lint, and every test with all counts, on every JupyterHub, the unit tests in the image too
 	.ci/timed test-full $(MAKE) --no-print-directory suites test-image SELECT=
 
-# Two targets beside each other where both often wait: the engine's and the Hub's suites have engines of their own.
-# Only the browser's suite fills the machine by itself. Each target's output is shown in one piece, at its end.
-BESIDE := --no-print-directory -j2 --output-sync=target
+# Targets run beside each other where both often wait: the engine's and the Hub's suites have engines of their own.
+# The images of the later suites are built beside the first two. Only the browser's suite fills the machine by itself.
+# Each target's output is shown in one piece, at its end.
+BESIDE := --no-print-directory --output-sync=target
 suites:
-	$(MAKE) $(BESIDE) lint test-unit
-	$(MAKE) $(BESIDE) test-engine test-hub
+	$(MAKE) $(BESIDE) -j3 images lint test-unit
+	$(MAKE) $(BESIDE) -j2 test-engine test-hub
 	$(MAKE) --no-print-directory test-browser
 
 test-unit: setup ## no engine, no Hub
@@ -102,6 +103,9 @@ engine-empty: engine
 
 fuzz: setup ## 100,000 requests of every kind against the fake engine, some minutes
 	HUBWARDEN_FUZZ_REQUESTS=100000 $(BIN)/python -m pytest --timeout 3600 -s tests/unit/agent/test_fuzz.py
+
+images: engine ## build the images of agent, Hub and users on the tests' engine; the suites find their layers in its cache
+	HUBWARDEN_ENGINE=$(HUBWARDEN_TEST_ENGINE) .ci/timed images nice deploy/demo/demo.sh build
 
 engine: ## start the private engine of the tests and load its images
 	deploy/offline/engine.sh start $(HUBWARDEN_TEST_ENGINE)
