@@ -179,6 +179,11 @@ def parse(text: str, examine: Examine | None = None) -> Config:
     mistakes.extend(_address_mistakes(values))
     mistakes.extend(_tls_mistakes(values, examine))
     mistakes.extend(_host_path_mistakes(values))
+    mistakes.extend(
+        f"spawn.pull: {image} is not in spawn.images, so no server can use it"
+        for image in values.get("spawn.pull", ())
+        if image not in values.get("spawn.images", (image,))
+    )
     mounted = (values.get(f"spawn.{key}", empty) for key, empty in (("volumes", {}), ("host_paths", ()), ("tmpfs", ())))
     mistakes.extend(mount_targets.errors(targets(*mounted)))
     if mistakes:

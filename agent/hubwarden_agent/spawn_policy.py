@@ -6,6 +6,7 @@ Invariants: an empty list allows nothing, and values that could never be allowed
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -27,6 +28,7 @@ class SpawnPolicy:
 
     images: tuple[str, ...] = ()
     networks: tuple[str, ...] = ()
+    pull: tuple[str, ...] = ()
     volumes: Mapping[str, str] = field(default_factory=dict)
     max_memory: int = 4 * 1024**3
     max_cpus: float = 2.0
@@ -121,6 +123,21 @@ _unbounded = number(-1, 2**63 - 1)
 _nanoseconds = number(10**9, 10**15)
 _image = text(r"[a-zA-Z0-9][a-zA-Z0-9._/:@-]{0,254}", "an exact image reference")
 
+_DIGEST = re.compile(r"@sha256:[0-9a-f]{64}")
+
+
+def _pullable(value: Any) -> str:
+    """A reference whose content somebody known decides: a registry by its host, or a digest.
+
+    Docker asks the default public registry for any other name, and whoever owns the name there decides.
+    """
+    image = str(_image(value))
+    host, slash, _ = image.partition("/")
+    if not (slash and (host == "localhost" or "." in host or ":" in host)) and not _DIGEST.search(image):
+        raise ValueError(f"{image} must begin with a registry's host, such as registry.example.org/, or have a digest")
+    return image
+
+
 SPAWN_KEYS: Mapping[str, Key] = MappingProxyType(
     {
         "spawn.images": Key([], several(_image)),
@@ -128,6 +145,7 @@ SPAWN_KEYS: Mapping[str, Key] = MappingProxyType(
             [],
             several(text(r"(?!host$)[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}", "a network's name, and not the host's own")),
         ),
+        "spawn.pull": Key([], several(_pullable)),
         "spawn.volumes": Key(
             {
                 "jupyterlab-{username}_home": "/home/jovyan",

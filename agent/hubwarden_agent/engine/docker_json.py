@@ -172,7 +172,14 @@ def volume(data: Mapping[str, Any]) -> Volume:
 def image(data: Mapping[str, Any]) -> Image:
     """`GET /images/{reference}/json`."""
     config = data.get("Config") or {}
-    return Image(data["Id"], tuple(data.get("RepoTags") or ()), tuple(config.get("Cmd") or ()))
+    return Image(
+        id=data["Id"],
+        tags=tuple(data.get("RepoTags") or ()),
+        command=tuple(config.get("Cmd") or ()),
+        user=config.get("User") or "",
+        labels=config.get("Labels") or {},
+        volumes=tuple(config.get("Volumes") or ()),
+    )
 
 
 def runtime_version(data: Mapping[str, Any]) -> str | None:

@@ -129,11 +129,17 @@ class Volume:
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """An image as DockerSpawner needs to know it."""
+    """An image: what DockerSpawner reads of it, and what it brings into its containers.
+
+    `user` is empty for root; `volumes` are the paths that it declares (`VOLUME`).
+    """
 
     id: str
     tags: tuple[str, ...]
     command: tuple[str, ...]
+    user: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    volumes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

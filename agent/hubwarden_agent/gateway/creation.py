@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from hubwarden_agent.budgets import Window
 from hubwarden_agent.engine.port import BlockingEngine, Conflict, ContainerSpec, NotFound
-from hubwarden_agent.gateway import create_body, policy, refusals, strict_json, volumes
+from hubwarden_agent.gateway import create_body, images, policy, refusals, strict_json, volumes
 from hubwarden_agent.gateway.deeds import Answer, Deed, Recorder, json_answer
 from hubwarden_agent.gateway.made import Made, Owned
 from hubwarden_agent.gateway.owners import Owners
@@ -64,11 +64,21 @@ class Creation:
         with self._locks.hold(plan.username):
             # Before the engine is asked anything: also a create that is refused then costs it something.
             self._rate.spend(RATE_KEY)
+            self._check_image(plan.spec)
             new_volumes = volumes.check_plain(self._engine, plan.spec.mounts)
             with self._room.for_more(), self._volume_room.for_more(new_volumes), self._recorder.acting(deed):
                 identifier = self._created(plan.spec)
             self._made.note(Owned(identifier, name.value, plan.username, plan.server_name, plan.spec.mounts))
         return json_answer(201, {"Id": identifier.value, "Warnings": []})
+
+    def _check_image(self, spec: ContainerSpec) -> None:
+        """Check an image that a registry decides about; the others are the operator's."""
+        if spec.image not in self._spawn.pull:
+            return
+        image = self._engine.image(spec.image)
+        if image is None:
+            raise refusals.no_such_image(spec.image)
+        images.check_pulled(image, spec, self._spawn)
 
     def _count_volumes(self) -> int:
         """Whoever made them: a volume of the policy's that an operator made by hand counts as well."""

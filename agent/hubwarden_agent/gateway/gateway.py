@@ -63,7 +63,7 @@ class Gateway:
         made = Made(spawn.max_containers)
         offered = partial(mounts.offered, spawn, names)
         containers = Containers(engine, owners, made, locks, self._recorder, changes, offered)
-        images = Images(engine, spawn.images, self._recorder, rate)
+        images = Images(engine, spawn, self._recorder, rate)
         commands = Commands(engine, containers, spawn.exec)
         self._with_body: Mapping[Operation, WithBody] = {
             Operation.CREATE: Creation(engine, owners, made, names, spawn, locks, self._recorder, rate).create,

@@ -1,21 +1,34 @@
-"""The images that the policy lists: looking at one, and pulling one.
+"""The images that the policy lists: looking at one, pulling one, and checking one that was pulled.
 
-What holds here: a reference in a request is only ever compared with the policy's own spellings, and it is the policy's
-text that goes to the engine. All other images do not exist.
+Invariants:
+- A reference in a request is only compared with the policy's own spellings; the policy's text goes to the engine. Other
+  images do not exist.
+- A pull fetches an image that the engine does not have, and so never replaces one. One pull runs at a time: two of the
+  same tag could otherwise replace each other's image after it was checked.
 """
 
 from __future__ import annotations
 
 import json
+import threading
+from collections.abc import Mapping
 from urllib.parse import quote
 
 from hubwarden_agent.budgets import Window
-from hubwarden_agent.engine.port import BlockingEngine, NotFound
+from hubwarden_agent.engine.port import BlockingEngine, ContainerSpec, Image, NotFound
+from hubwarden_agent.errors import Reason
 from hubwarden_agent.gateway import refusals, views
 from hubwarden_agent.gateway.deeds import Answer, Deed, Recorder, json_answer
+from hubwarden_agent.gateway.refusals import GatewayRefusal, not_listed
 from hubwarden_agent.gateway.routes import Call
+from hubwarden_agent.spawn_policy import SpawnPolicy
 
 RATE_KEY = "pull"
+RETRY_SECONDS = 5.0
+"""After which a client may ask again while another pull runs."""
+
+DESCRIPTIVE_LABELS = ("org.opencontainers.image.", "org.label-schema.")
+"""Beginnings of labels that only describe an image, and change with each build: no tool on a host acts on them."""
 
 
 class Images:
@@ -23,17 +36,19 @@ class Images:
 
     Args:
         engine: the container engine.
-        allowed: `spawn.images`.
+        spawn: the operator's policy.
         recorder: puts what is done on the record.
         rate: pulls count like creates, but apart from them.
     """
 
-    def __init__(self, engine: BlockingEngine, allowed: tuple[str, ...], recorder: Recorder, rate: Window) -> None:
+    def __init__(self, engine: BlockingEngine, spawn: SpawnPolicy, recorder: Recorder, rate: Window) -> None:
         self._engine = engine
         self._recorder = recorder
         self._rate = rate
-        self._inspected = {quote(image, safe="/:"): image for image in allowed}
-        self._pulled = {as_pulled(image): image for image in allowed}
+        self._may_pull = frozenset(spawn.pull)
+        self._inspected = {quote(image, safe="/:"): image for image in spawn.images}
+        self._pulled = {as_pulled(image): image for image in spawn.images}
+        self._pulling = threading.Lock()
 
     def inspect(self, call: Call, deed: Deed) -> Answer:
         """`GET /images/{reference}/json`, the reference spelt as docker-py quotes it."""
@@ -46,17 +61,55 @@ class Images:
         return json_answer(200, views.image(found, image))
 
     def pull(self, call: Call, deed: Deed) -> Answer:
-        """`POST /images/create`. Answers when it is done, so that a failure still has a status."""
+        """`POST /images/create`. Answers when it is done, so that a failure still has a status.
+
+        An image that the engine has is up to date, whatever its registry has now.
+        """
         image = deed.object = self._pulled.get((call.query["fromImage"], call.query["tag"]), "")
         if not image:
-            raise refusals.image_not_listed()
+            raise refusals.pull_denied()
+        if not self._pulling.acquire(blocking=False):
+            message = "hubwarden: another image is being pulled"
+            raise GatewayRefusal(message, Reason.TOO_BUSY, retry_after=RETRY_SECONDS)
+        try:
+            new = self._engine.image(image) is None
+            if new:
+                self._fetch(image, deed)
+        finally:
+            self._pulling.release()
+        return Answer(200, "".join(json.dumps(line) + "\r\n" for line in views.pulled(image, new=new)))
+
+    def _fetch(self, image: str, deed: Deed) -> None:
+        if image not in self._may_pull:
+            raise refusals.pull_denied()
         self._rate.spend(RATE_KEY)
         with self._recorder.acting(deed):
             try:
                 self._engine.pull_image(image)
             except NotFound as error:
                 raise refusals.no_such_image(image) from error
-        return Answer(200, "".join(json.dumps(line) + "\r\n" for line in views.pulled(image)))
+
+
+def check_pulled(image: Image, spec: ContainerSpec, spawn: SpawnPolicy) -> None:
+    """Check what an image from a registry would bring into a container.
+
+    Raises:
+        GatewayRefusal: 400: its user, labels or volumes are not within the policy.
+    """
+    user = spec.options.user or image.user or "root"
+    if user not in spawn.users:
+        raise not_listed("Image", user, "users", "has a user")
+    labels = _acted_on(image.labels)
+    if not labels.items() <= spawn.labels.items():
+        raise not_listed("Image", labels, "labels", "has labels")
+    if not set(image.volumes) <= {mount.target for mount in spec.mounts}:
+        raise not_listed("Image", image.volumes, "volumes", "declares volumes at paths")
+
+
+def _acted_on(labels: Mapping[str, str]) -> dict[str, str]:
+    return {
+        key: value for key, value in labels.items() if key != "maintainer" and not key.startswith(DESCRIPTIVE_LABELS)
+    }
 
 
 def as_pulled(image: str) -> tuple[str, str]:

@@ -108,6 +108,12 @@ def image_not_listed() -> GatewayRefusal:
     return GatewayRefusal(message, Reason.CLIENT_NOT_ALLOWED, status=NOT_FOUND)
 
 
+def pull_denied() -> GatewayRefusal:
+    """As Docker words it, and why."""
+    message = "pull access denied: the policy does not list this image (spawn.pull)"
+    return GatewayRefusal(message, Reason.CLIENT_NOT_ALLOWED)
+
+
 def name_in_use(name: str) -> GatewayRefusal:
     """As Docker words it, without the id of the container that has the name: it may be another's."""
     message = (

@@ -82,6 +82,7 @@ def _time(moment: dt.datetime | None) -> str:
     return moment.astimezone(dt.UTC).isoformat().replace("+00:00", "Z") if moment else ZERO_TIME
 
 
-def pulled(reference: str) -> list[dict[str, str]]:
-    """`POST /images/create`: the lines of a pull that is over."""
-    return [{"status": f"Pulling {reference}"}, {"status": f"Status: Image is up to date for {reference}"}]
+def pulled(reference: str, *, new: bool) -> list[dict[str, str]]:
+    """`POST /images/create`: the lines of a pull that is over, or that was not needed."""
+    end = "Downloaded newer image" if new else "Image is up to date"
+    return [{"status": f"Pulling {reference}"}, {"status": f"Status: {end} for {reference}"}]

@@ -61,7 +61,9 @@ def record_sent(monkeypatch: pytest.MonkeyPatch, bench: Workbench) -> Sent:
 @pytest.fixture(name="spawn_stage")
 async def serve_gateway(bench: Workbench, engine: WholeDockerEngine, tmp_path: Path) -> AsyncIterator[GatewayStage]:
     """A gateway in front of the private engine."""
-    policy = replace(POLICY, images=(bench.image, DIGEST), publish="127.0.0.1", networks=("bridge", "hubwarden-test"))
+    policy = replace(
+        POLICY, images=(bench.image, DIGEST), pull=(DIGEST,), publish="127.0.0.1", networks=("bridge", "hubwarden-test")
+    )
     (tmp_path / "shared").mkdir()
     (tmp_path / "shared" / "file").write_text("shared\n")
     async with gateway(engine, tmp_path, spawn=named(policy, str(tmp_path / "shared"))) as stage:

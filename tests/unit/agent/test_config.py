@@ -62,6 +62,7 @@ keep        = 20
 [spawn]
 images         = []
 networks       = []
+pull           = []
 host_paths     = []
 max_memory     = "4g"
 max_cpus       = 2.0
@@ -164,6 +165,14 @@ WRONG: dict[str, list[str]] = {
     "audit.max_bytes": ["1", "-1"],
     "audit.keep": ["0"],
     "spawn.images": ['"a"', '["-a"]', '["a b"]', "[1]", '["a", "a"]'],
+    "spawn.pull": [
+        *(
+            f'["{name}"]'
+            for name in ("lab", "lab:1", "jupyter/lab:1", "localhost", "a.b", "a:5000", "lab@sha256:0", "")
+        ),
+        '"registry.example.org/lab:1"',
+        '["registry.example.org/lab:1"]',  # which `images` does not list
+    ],
     "spawn.networks": ['["a/b"]'],
     "spawn.volumes": [
         *("true", '"jupyterlab-{username}_home"', "{home = '/x'}", '{"{username}_{username}" = "/x"}', "[1]", "[]"),
@@ -409,3 +418,15 @@ def test_a_target_below_a_folder_that_may_be_the_users(target: str, warned: bool
     assert [warning.startswith(f"spawn.volumes: the target {target} is safe only if") for warning in warnings] == (
         [True] * warned
     )
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        *("registry.example.org/lab:1", "localhost/lab", "hub:5000/lab:1", "docker.io/jupyter/lab:1"),
+        *(f"lab@sha256:{'0' * 64}", f"jupyter/lab@sha256:{'0' * 64}"),
+    ],
+)
+def test_what_may_be_pulled(image: str) -> None:
+    """When a reference of `spawn.images` names its registry's host or a digest, it may be pulled."""
+    assert config.parse(f'[spawn]\nimages = ["{image}"]\npull = ["{image}"]\n').spawn.pull == (image,)

@@ -1,28 +1,35 @@
-"""Images that the policy does not list do not exist, and what is pulled is the policy's own text."""
+"""Images that the policy does not list do not exist; a pull fetches what is listed for it and is not there yet."""
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
+from urllib.parse import quote
 
 import pytest
 from docker.api.client import APIClient  # noqa: TID251 - its quoting is what the gateway has to know
 from hubwarden_agent.engine.port import NotFound
 from hubwarden_agent.errors import Reason
 from hubwarden_agent.gateway.images import as_pulled
-from support.agent.gateway import IMAGE, POLICY, GatewayStage, gateway
+from support.agent.gateway import IMAGE, POLICY, GatewayStage, gateway, spawner_body
 from support.fakes.engine import FakeEngine
+from support.waiting.conditions import until
 
 DIGEST = "example.org/lab@sha256:" + "a" * 64
+LOCAL = "lab:1"
 PULL = "/v1.44/images/create?tag=1&fromImage=example.org%2Flab"
 
 
 @pytest.fixture
 async def stage(fake: FakeEngine, tmp_path: Path) -> AsyncIterator[GatewayStage]:
-    """A gateway whose policy lists an image by tag and one by digest."""
+    """A gateway whose policy lists two images by tag and one by digest, and may pull one of each."""
     fake.add_image(DIGEST)
-    async with gateway(fake, tmp_path, spawn=replace(POLICY, images=(IMAGE, DIGEST))) as stage:
+    spawn = replace(POLICY, images=(IMAGE, LOCAL, DIGEST), pull=(IMAGE, DIGEST), users=("1000",))
+    async with gateway(fake, tmp_path, spawn=spawn) as stage:
         yield stage
 
 
@@ -64,19 +71,27 @@ async def test_an_image_that_is_listed(stage: GatewayStage, fake: FakeEngine, re
 
 
 @pytest.mark.parametrize(
-    "query", ["tag=2&fromImage=example.org%2Flab", "tag=latest&fromImage=other", "tag=1&fromImage=example.org/lab:1"]
+    "query",
+    [
+        "tag=2&fromImage=example.org%2Flab",
+        "tag=latest&fromImage=other",
+        "tag=1&fromImage=example.org/lab:1",
+        "tag=1&fromImage=lab",  # in `images`, not there, and not in `pull`
+    ],
 )
 async def test_a_pull_of_what_is_not_listed(stage: GatewayStage, fake: FakeEngine, query: str) -> None:
-    """404, naming the key, on the record; nothing is pulled."""
+    """When `spawn.pull` does not list an image, its pull is a 403 as Docker words it, on the record."""
+    fake.images.clear()
     reply = await stage.request("POST", f"/v1.44/images/create?{query}")
-    assert reply.status == 404
-    assert "spawn.images" in reply.message
+    assert reply.status == 403
+    assert reply.message == "pull access denied: the policy does not list this image (spawn.pull)"
     assert fake.calls == []
     assert stage.audit.phases() == [("denied", Reason.CLIENT_NOT_ALLOWED)]
 
 
 async def test_a_pull_that_fails(stage: GatewayStage, fake: FakeEngine) -> None:
     """404 with a status, since nothing was sent before; on the record."""
+    fake.images.clear()
     fake.fail_next["pull_image"] = NotFound("SECRET")
     reply = await stage.request("POST", PULL)
     assert reply.status == 404
@@ -84,9 +99,34 @@ async def test_a_pull_that_fails(stage: GatewayStage, fake: FakeEngine) -> None:
     assert stage.audit.phases() == [("intent", None), ("outcome", Reason.INVALID_REQUEST)]
 
 
-async def test_a_pull(stage: GatewayStage, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("image", [IMAGE, LOCAL, DIGEST])
+async def test_a_pull_of_what_is_there(stage: GatewayStage, fake: FakeEngine, image: str) -> None:
+    """When the engine has a listed image, a pull fetches nothing, whether `spawn.pull` lists it or not."""
+    fake.add_image(image)
+    name, tag = as_pulled(image)
+    reply = await stage.request("POST", f"/v1.44/images/create?tag={tag}&fromImage={quote(name, safe='')}")
+    assert (reply.status, "Image is up to date" in reply.text) == (200, True)
+    assert (fake.calls, stage.audit.lines) == ([], [])
+
+
+async def test_two_pulls_at_once(stage: GatewayStage, fake: FakeEngine) -> None:
+    """When a pull runs, another is a 429 with Retry-After, and may be asked for again afterwards."""
+    fake.images.clear()
+    stage.engine.hold["pull_image"] = release = threading.Event()
+    first = asyncio.create_task(stage.request("POST", PULL))
+    await until(lambda: stage.audit.phases() == [("intent", None)])
+    second = await stage.request("POST", PULL)
+    assert (second.status, second.headers["retry-after"]) == (429, "5")
+    release.set()
+    assert (await first).status == 404  # the fake has no registry
+    assert (await stage.request("POST", PULL)).status == 404
+    assert fake.calls == [("pull_image", IMAGE)] * 2
+
+
+async def test_a_pull(stage: GatewayStage, fake: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     """What goes to the engine is the policy's own text; the answer is a line of JSON a step; it is on the record."""
     pulled: list[str] = []
+    fake.images.clear()
 
     monkeypatch.setattr(stage.engine, "pull_image", pulled.append)
     reply = await stage.request("POST", PULL)
@@ -97,8 +137,9 @@ async def test_a_pull(stage: GatewayStage, monkeypatch: pytest.MonkeyPatch) -> N
     assert [(line.entry.operation, line.entry.object) for line in stage.audit.lines[:2]] == [("pull", IMAGE)] * 2
 
 
-async def test_pulls_are_bounded(stage: GatewayStage, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_pulls_are_bounded(stage: GatewayStage, fake: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     """By the rate of creates, but apart from it."""
+    fake.images.clear()
     monkeypatch.setattr(stage.engine, "pull_image", lambda _: None)
     assert [(await stage.request("POST", PULL)).status for _ in range(11)] == [200] * 10 + [429]
 
@@ -116,3 +157,44 @@ async def test_pulls_are_bounded(stage: GatewayStage, monkeypatch: pytest.Monkey
 def test_what_dockerspawner_makes_of_a_reference(image: str, asked: tuple[str, str]) -> None:
     """The splitting of DockerSpawner.pull_image and docker-py's pull, which the table of pulls is made with."""
     assert as_pulled(image) == asked
+
+
+@pytest.mark.parametrize(
+    ("brought", "asked", "status"),
+    [
+        ({"user": "1000"}, {}, 201),
+        ({"user": ""}, {"User": "1000"}, 201),
+        ({"user": "1000", "labels": {"maintainer": "a", "org.opencontainers.image.title": "b"}}, {}, 201),
+        ({"user": "1000", "labels": {"team": "physics"}}, {}, 201),
+        ({"user": "1000", "volumes": ("/home/jovyan",)}, {}, 201),
+        ({"user": ""}, {}, 400),
+        ({"user": "1000:0"}, {}, 400),
+        ({"user": "jovyan"}, {}, 400),
+        ({"user": "1000", "labels": {"team": "chemistry"}}, {}, 400),
+        ({"user": "1000", "labels": {"maintainer.x": "a"}}, {}, 400),
+        ({"user": "1000", "volumes": ("/home/jovyan/",)}, {}, 400),
+        ({"user": "1000", "volumes": ("/workspace",)}, {}, 400),  # listed, but this create does not mount it
+    ],
+)
+async def test_what_an_image_brings(
+    stage: GatewayStage, fake: FakeEngine, brought: dict[str, Any], asked: dict[str, Any], status: int
+) -> None:
+    """When `spawn.pull` lists an image, its user, labels and volumes have to be within the policy at every create."""
+    fake.images[IMAGE] = replace(fake.images[IMAGE], **brought)
+    reply = await stage.create(spawner_body(**asked))
+    assert reply.status == status
+    if status != 201:
+        assert reply.message.startswith("hubwarden: Image ")
+
+
+async def test_an_image_of_the_operators(stage: GatewayStage, fake: FakeEngine) -> None:
+    """When `spawn.pull` does not list an image, it is the operator's own, and may bring what it likes."""
+    fake.images[LOCAL] = replace(fake.add_image(LOCAL), user="", labels={"x": "y"}, volumes=("/x",))
+    assert (await stage.create(spawner_body(Image=LOCAL))).status == 201
+
+
+async def test_an_image_that_may_be_pulled_and_was_not(stage: GatewayStage, fake: FakeEngine) -> None:
+    """When a create names an image that is not there yet, it is Docker's 404."""
+    fake.images.clear()
+    reply = await stage.create(spawner_body())
+    assert (reply.status, reply.message) == (404, f"No such image: {IMAGE}")

@@ -114,7 +114,7 @@ CASES: tuple[Case, ...] = (
     Case("an image that is not listed", "what images there are", Request("GET", "/v1.44/images/busybox/json"),
          Request("GET", "/v1.44/images/@image@/json"), Says(404), 404, "No such image", 200),
     Case("pull what is not listed", SOURCE, Request("POST", "/v1.44/images/create?fromImage=attacker/x&tag=1"),
-         Request("GET", "/v1.44/images/@image@/json"), Ours("needs a registry"), 404, "spawn.images", 200),
+         Request("GET", "/v1.44/images/@image@/json"), Ours("needs a registry"), 403, "spawn.pull", 200),
     Case("import", SOURCE, Request("POST", "/v1.44/images/create?fromSrc=-&repo=x"),
          Request("GET", "/v1.44/images/@image@/json"), SHARED, 400, "parameter", 200),
 )  # fmt: skip
