@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -25,11 +25,11 @@ from hubwarden_agent.callers import SocketCallers, TlsCallers
 from hubwarden_agent.clock import Clock
 from hubwarden_agent.config import Config
 from hubwarden_agent.denials import DenialLimiter
-from hubwarden_agent.engine.port import BlockingEngine, Engine
+from hubwarden_agent.engine.port import BlockingEngine, Container, Engine
 from hubwarden_agent.errors import Reason
 from hubwarden_agent.locks import UserLocks
 from hubwarden_agent.measuring import Measuring
-from hubwarden_agent.names import Names
+from hubwarden_agent.names import Names, Username
 from hubwarden_agent.operations.backup import Backups
 from hubwarden_agent.operations.charges import charges, restore_budgets
 from hubwarden_agent.operations.recovery import Recovery
@@ -164,7 +164,7 @@ def assemble(
     restore_budgets(charges(file.history(), clock.now(), longest), restarts, resets, resets_total)
     serving = partial(
         AgentService,
-        Restarter(engine, names, runner, locks, audit, restarts, clock),
+        Restarter(engine, names, runner, locks, audit, restarts, clock, _mount_check(settings, names)),
         Resetter(engine, names, runner, locks, audit, resets, resets_total, settings.reset, clock, backups, sizes),
         Bounds(limits.max_stop_timeout, limits.max_deadline),
         metrics,
@@ -197,6 +197,18 @@ def assemble(
         gateway=gateway,
         remote=remote,
     )
+
+
+def _mount_check(settings: Config, names: Names) -> Callable[[Username, Container], None] | None:
+    """The check that holds a restart to the policy's mounts, as the gateway holds a start; None without a gateway."""
+    if not settings.listen.gateway:
+        return None
+    from hubwarden_agent.gateway import mounts  # noqa: PLC0415 - see the top
+
+    def check(username: Username, container: Container) -> None:
+        mounts.check_held(container.mounts, mounts.offered(settings.spawn, names, username))
+
+    return check
 
 
 def _gateway(

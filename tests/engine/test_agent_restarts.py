@@ -8,7 +8,8 @@ import uuid
 import pytest
 from support.agent.client import PATIENCE, client, refusal_of, restart_request
 from support.agent.harness import STUBBORN, Bed
-from support.agent.process import serving
+from support.agent.process import Place, serving
+from support.docker.private_engine import Workbench
 from support.waiting.conditions import until, wait_for
 
 
@@ -32,6 +33,31 @@ class TestRestart:
             (binding["HostIp"], binding["HostPort"])
         ]
         assert bed.records() == [("intent", ""), ("outcome", "")]
+
+    @pytest.mark.parametrize(("target", "reason"), [("/home/jovyan", ""), ("/home/jovyan/a/dev", "NAME_MISMATCH")])
+    async def test_one_that_an_older_policy_allowed(
+        self, place: Place, bench: Workbench, target: str, reason: str
+    ) -> None:
+        """When a server of the gateway's mounts its home elsewhere than the policy, it is refused and runs on."""
+        place.write("", f'gateway = "unix://{place.directory}/docker.sock"')
+        with serving(place) as agent:
+            async with client(place.socket) as stub:
+                bed = Bed(agent, bench, stub, bench.username())
+                owner = {
+                    "hubwarden.owner": bed.user,
+                    "hubwarden.server": "",
+                    "hubwarden.agent": "jupyterlab-{username}",
+                }
+                bench.volume(bed.home)
+                made = bench.container(bed.container, mounts={bed.home: target}, labels=owner)
+                before = made.attrs["State"]["StartedAt"]
+                if reason:
+                    assert (await refusal_of(bed.restart())).reason == reason
+                else:
+                    await bed.restart()
+        made.reload()
+        assert (made.attrs["State"]["StartedAt"] == before) is bool(reason)
+        assert made.attrs["State"]["Running"]
 
     async def test_one_that_ignores_sigterm_is_killed(self, bed: Bed) -> None:
         """After the timeout, and it runs again."""

@@ -7,6 +7,7 @@ and never its name; nothing is asked of Docker before the intent is on disk. Nev
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from hubwarden_agent.audit_trails import AuditTrail
@@ -38,6 +39,8 @@ class Restarter:
     audit: AuditTrail
     budget: Window
     clock: Clock
+    check_mounts: Callable[[Username, Container], None] | None = None
+    """Refuses a container that mounts something against the spawn policy; None where there is no gateway."""
 
     async def restart(self, command: Restart) -> Restarted:
         """Restart a user's running container, or with no request id only say what would happen.
@@ -73,6 +76,8 @@ class Restarter:
         if container is None:
             raise Refusal(Reason.CONTAINER_NOT_FOUND, detail=Detail(container=name.value))
         check_restartable(container, command.username, command.server_name, self.names)
+        if self.check_mounts is not None and is_labelled(container):
+            self.check_mounts(command.username, container)
         return container
 
     async def _restarted(self, before: Container, stop_timeout: int) -> Container:

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from support.agent.process import until
+from support.waiting.conditions import wait_for
 from support.waiting.ports import free_port
 
 PROGRAM = "docker-registry"
@@ -81,7 +81,7 @@ def serving(client: Any) -> Iterator[Registry]:
         with (Path(folder) / "log").open("w") as log:
             process = subprocess.Popen([_program(), "serve", str(configuration)], stdout=log, stderr=log)
         try:
-            until(lambda: _answers(port), "the registry answers")
+            wait_for(lambda: _answers(port), "the registry answers")
             yield Registry(port, client)
         finally:
             process.terminate()
