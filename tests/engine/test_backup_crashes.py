@@ -1,7 +1,7 @@
 """An agent that is killed at any step of a backup and the removal after it loses nothing.
 
 At every moment either the volume or a verified backup holds every byte. The kill is exact: a relay between the agent
-and Docker makes it before, during or after a request (`docker_relay`).
+and Docker makes it before, during or after a request (`support.docker.relay`).
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from hubwarden_agent.names import ImageId
 from hubwarden_agent.tools.audit import verify
-from support.docker.crash_relay import Point
 from support.docker.private_engine import Workbench
+from support.docker.relay import Point
 from support.scenarios.backed_up_home import THESIS, Backed, backed
 
 HELPER, ATTACH, REMOVE = "/containers/create", "/attach", "DELETE /.*/containers/"

@@ -20,8 +20,8 @@ from docker.errors import NotFound  # noqa: TID251 - tests look at the engine be
 from hubwarden_agent.tools.audit import verify
 from support.agent.client import PATIENCE, refused, reset_request, restart_request
 from support.agent.killable_agent import AgentProcess
-from support.docker.crash_relay import Point, Relay, relay
 from support.docker.private_engine import Workbench
+from support.docker.relay import Point, Relay, relay
 
 INSPECT, RESTART = r"GET /v[^/]*/containers/[0-9a-z-]{9,}/json", r"POST /.*/restart"
 RESTART_POINTS = [

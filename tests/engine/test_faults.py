@@ -12,21 +12,21 @@ from pathlib import Path
 import pytest
 from support.agent.live_agent import LiveAgent, reset_request, restart_request, running
 from support.docker.private_engine import Workbench
-from support.docker.relay import Relay
+from support.docker.relay import Relay, RelayThread
 from support.scenarios.restart_faults import DEADLINE, begin_slow_restart, phases, reason, started
 from support.waiting.conditions import wait_for
 
 
 @pytest.fixture(name="relay")
-def _relay(tmp_path: Path, engine_socket: str) -> Iterator[Relay]:
-    relay = Relay(tmp_path / "relay.sock", engine_socket)
+def _relay(tmp_path: Path, engine_socket: str) -> Iterator[RelayThread]:
+    relay = RelayThread(tmp_path / "relay.sock", lambda: Relay(engine_socket, lambda: True))
     relay.start()
     yield relay
     relay.stop()
 
 
 @pytest.fixture(name="agent")
-def _agent(tmp_path: Path, relay: Relay) -> Iterator[LiveAgent]:
+def _agent(tmp_path: Path, relay: RelayThread) -> Iterator[LiveAgent]:
     with running(tmp_path, str(relay.socket)) as agent:
         yield agent
         relay.stop()
@@ -34,7 +34,7 @@ def _agent(tmp_path: Path, relay: Relay) -> Iterator[LiveAgent]:
 
 @pytest.mark.parametrize("fault", ["gone", "frozen"])
 def test_without_docker_nothing_is_done_and_it_comes_back(
-    agent: LiveAgent, relay: Relay, bench: Workbench, fault: str
+    agent: LiveAgent, relay: RelayThread, bench: Workbench, fault: str
 ) -> None:
     """Both operations say so within the time that Docker gets, health turns, and everything works afterwards."""
     username = bench.username()
@@ -52,7 +52,7 @@ def test_without_docker_nothing_is_done_and_it_comes_back(
     stub.ResetHomeVolume(reset_request(username), timeout=DEADLINE)
 
 
-def test_frozen_in_the_middle_the_deadline_holds(agent: LiveAgent, relay: Relay, bench: Workbench) -> None:
+def test_frozen_in_the_middle_the_deadline_holds(agent: LiveAgent, relay: RelayThread, bench: Workbench) -> None:
     """The caller has DEADLINE_EXCEEDED; the operation goes on, and its outcome is there under the same request id."""
     container, request, future = begin_slow_restart(agent, bench, deadline=4)
     before = started(container)
@@ -68,7 +68,7 @@ def test_frozen_in_the_middle_the_deadline_holds(agent: LiveAgent, relay: Relay,
     assert started(container) == after
 
 
-def test_stopped_in_the_middle_is_unavailable(agent: LiveAgent, relay: Relay, bench: Workbench) -> None:
+def test_stopped_in_the_middle_is_unavailable(agent: LiveAgent, relay: RelayThread, bench: Workbench) -> None:
     """The outcome is not known and that is said, for good; a new request acts once Docker is back."""
     _, request, future = begin_slow_restart(agent, bench)
     relay.stop()

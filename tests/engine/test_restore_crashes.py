@@ -28,8 +28,8 @@ from hubwarden_agent.names import BackupId, ImageId, RequestId, Username, Volume
 from hubwarden_agent.tools.audit import verify
 from support.agent.client import PATIENCE, client, refusal_of, reset_request
 from support.agent.process import MAIN, Place, serving
-from support.docker.crash_relay import Point, Relay, relay
 from support.docker.private_engine import Workbench
+from support.docker.relay import Point, Relay, relay
 from support.scenarios.zstd_tar import compressed
 
 THESIS, OTHER = os.urandom(2_000_000), os.urandom(200_000)

@@ -18,7 +18,7 @@ import pytest
 from docker.errors import NotFound  # noqa: TID251 - tests look at the engine behind the agent's back
 from hubwarden.v1 import agent_pb2, agent_pb2_grpc
 from support.docker.private_engine import Workbench
-from support.docker.relay import Relay
+from support.docker.relay import Relay, RelayThread
 from support.jupyterhub.gate import Gate, opened
 from support.jupyterhub.people import Person
 from support.jupyterhub.stack import TOKEN, Agent, Hub, running
@@ -37,7 +37,7 @@ class Stack:
     """A Hub and its agent. Between the agent and Docker: a relay that can be stopped or frozen, then a gate."""
 
     gate: Gate
-    relay: Relay
+    relay: RelayThread
     agent: Agent
     hub: Hub
 
@@ -49,7 +49,7 @@ def stack(session_bench: Workbench, engine: str, tmp_path_factory: pytest.TempPa
     for name in ("agent", "hub"):
         (directory / name).mkdir()
     image, options = session_bench.image, {"lines_before": CONFIGURATION}
-    relay = Relay(directory / "docker.sock", str(directory / "gate.sock"))
+    relay = RelayThread(directory / "docker.sock", lambda: Relay(str(directory / "gate.sock"), lambda: True))
     with (
         opened(directory / "gate.sock", engine) as gate,
         running(relay),

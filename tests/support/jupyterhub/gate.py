@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from support.docker.crash_relay import Relay, served
+from support.docker.relay import Relay, RelayThread
 from support.jupyterhub.stack import Agent, Hub, running
 from support.waiting.conditions import wait_for
 
@@ -89,21 +89,13 @@ class Gate(Relay):
 @contextmanager
 def opened(path: Path, docker: str) -> Iterator[Gate]:
     """A gate at a socket of its own, served by a thread of its own."""
-    gate, ready, end = Gate(docker), threading.Event(), threading.Event()
-
-    async def serve() -> None:
-        async with served(gate, path):
-            ready.set()
-            await asyncio.to_thread(end.wait)
-
-    thread = threading.Thread(target=lambda: asyncio.run(serve()))
+    gate = Gate(docker)
+    thread = RelayThread(path, lambda: gate)
     thread.start()
-    ready.wait()
     try:
         yield gate
     finally:
-        end.set()
-        thread.join()
+        thread.stop()
 
 
 @dataclass(frozen=True)

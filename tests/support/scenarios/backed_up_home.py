@@ -19,8 +19,8 @@ from hubwarden_agent.engine.port import HELPER_LABEL
 from hubwarden_agent.names import BackupId
 from support.agent.client import PATIENCE, refused, reset_request
 from support.agent.killable_agent import AgentProcess
-from support.docker.crash_relay import Point, Relay, relay
 from support.docker.private_engine import Workbench
+from support.docker.relay import Point, Relay, relay
 
 THESIS = os.urandom(200_000)
 """More than one piece of a tar, and nothing that could be made of nothing."""
