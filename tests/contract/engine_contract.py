@@ -5,6 +5,7 @@ A subclass provides `engine` and `stage`; the stage makes what a test begins wit
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -27,6 +28,8 @@ from support.docker.whole_engine import WholeEngine
 from support.scenarios.zstd_tar import decompressed
 
 NOBODY = ContainerId("f" * 64)
+PATIENCE = 15.0
+"""Seconds within which the engine does what it does by itself."""
 Change = Callable[[WholeEngine], Awaitable[None]]
 CHANGES: tuple[Change, ...] = (
     lambda engine: engine.restart_container(NOBODY, 1),
@@ -139,7 +142,7 @@ class EngineContract:
         assert seen.state is ContainerState.RUNNING
 
     async def test_stopping_and_starting_twice_is_no_error(self, engine: WholeEngine, stage: Stage) -> None:
-        """Stop of a stopped and start of a running container do nothing."""
+        """When a stopped container is stopped, or a running one started, state and last start stay as they were."""
         container = ContainerId(stage.container())
         await engine.stop_container(container, 5)
         await engine.stop_container(container, 5)
@@ -147,17 +150,25 @@ class EngineContract:
         assert seen is not None
         assert seen.state is ContainerState.EXITED
         await engine.start_container(container)
+        once = await engine.container(container)
+        assert once is not None
+        assert once.state is ContainerState.RUNNING
         await engine.start_container(container)
+        assert await engine.container(container) == once
 
     async def test_an_auto_remove_container_survives_a_restart_and_goes_at_a_stop(
         self, engine: WholeEngine, stage: Stage
     ) -> None:
-        """AutoRemove keeps the container over a restart; a stop takes it away."""
+        """When an AutoRemove container is restarted, it stays; when it is stopped, the engine removes it by itself."""
         container = ContainerId(stage.container(auto_remove=True))
         await engine.restart_container(container, 5)
         seen = await engine.container(container)
         assert seen is not None
-        assert seen.auto_remove
+        assert (seen.auto_remove, seen.state) == (True, ContainerState.RUNNING)
+        await engine.stop_container(container, 5)
+        async with asyncio.timeout(PATIENCE):
+            while await engine.container(container) is not None:  # noqa: ASYNC110 - the engine has no event to wait for
+                await asyncio.sleep(0.05)
 
     async def test_holders_are_found_in_every_state(self, engine: WholeEngine, stage: Stage) -> None:
         """Running, created and exited containers hold a volume; others are not listed."""
@@ -219,7 +230,7 @@ class EngineContract:
             await engine.create_container(spec)
 
     async def test_labelled_containers_are_found_by_all_labels(self, engine: WholeEngine, stage: Stage) -> None:
-        """Only a container with every label is listed."""
+        """When labels are asked for, only containers that carry all of them are listed."""
         spec = self._spec(stage)
         container = await engine.create_container(spec)
         found = await engine.containers_labelled(spec.labels)
@@ -227,12 +238,12 @@ class EngineContract:
         assert not await engine.containers_labelled({**spec.labels, "hubwarden.test": "another"})
 
     async def test_a_command_runs_and_its_status_is_told(self, engine: WholeEngine, stage: Stage) -> None:
-        """Its exit status when it has ended."""
+        """When a command in a container ends in time, its exit status is returned."""
         container = ContainerId(stage.container())
         assert await engine.run_in_container(container, ("/bin/sh", "-c", "echo output; exit 0"), 30) == 0
 
     async def test_a_command_in_no_container_or_a_stopped_one(self, engine: WholeEngine, stage: Stage) -> None:
-        """NotFound and Conflict."""
+        """When the container is missing, NotFound is raised; when it is stopped, Conflict."""
         with pytest.raises(NotFound):
             await engine.run_in_container(NOBODY, ("true",), 1)
         container = ContainerId(stage.container())

@@ -72,7 +72,7 @@ class TestDockerEngine(EngineContract):
         assert await engine.run_in_container(container, ("/bin/sh", "-c", script), seconds) == status
 
     async def test_a_command_that_is_not_there(self, engine: WholeDockerEngine, stage: DockerStage) -> None:
-        """An EngineError: nothing ran."""
+        """When the command does not exist in the container, EngineError names it."""
         with pytest.raises(EngineError, match="no-such-command"):
             await engine.run_in_container(ContainerId(stage.container()), ("no-such-command",), 30)
 
