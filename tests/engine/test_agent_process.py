@@ -54,7 +54,7 @@ class TestStarting:
         assert (second.returncode, "serves it" in second.stderr) == (1, True)
 
     def test_after_a_kill_it_starts_again(self, place: Place) -> None:
-        """What SIGKILL left behind is in nobody's way."""
+        """When the agent was killed with SIGKILL, it starts again over the sockets and locks that were left behind."""
         with agent_process.serving(place) as first:
             first.process.kill()
             first.process.wait()
@@ -104,7 +104,7 @@ class TestSockets:
         assert modes == [0o660, 0o600, 0o600]
 
     def test_the_policys_mode_and_group(self, place: Place) -> None:
-        """By configuration, whatever the umask."""
+        """When mode and group are configured, the socket has them under any umask."""
         place.write(listen='socket_mode = "0600"\nsocket_group = "65375"')
         before = os.umask(0)
         try:
@@ -119,7 +119,7 @@ class TestSockets:
         ["/grpc.health.v1.Health/Check", "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"],
     )
     async def test_the_public_socket_has_the_two_methods_only(self, agent: AgentProcess, method: str) -> None:
-        """Neither health nor reflection."""
+        """When health or reflection is asked for on the public socket, it is unimplemented."""
         async with channel(agent.place.socket) as opened:
             with pytest.raises(grpc.aio.AioRpcError) as caught:
                 await raw_call(opened, method)
@@ -207,7 +207,7 @@ class TestHealth:
 
 class TestEnding:
     def test_with_nothing_to_do(self, agent: AgentProcess) -> None:
-        """SIGTERM: exit 0."""
+        """When an idle agent gets SIGTERM, it exits with 0."""
         agent.terminate()
         assert agent.process.wait(PATIENCE) == 0
         assert not agent.place.healthy()

@@ -69,7 +69,7 @@ class TestReset:
         assert bed.exists(bed.home)
 
     async def test_no_volume(self, bed: Bed) -> None:
-        """VOLUME_NOT_FOUND."""
+        """When the user has no home volume, a reset is VOLUME_NOT_FOUND."""
         assert (await refusal_of(bed.reset())).reason == "VOLUME_NOT_FOUND"
 
     async def test_a_host_folder_that_calls_itself_a_volume(self, bed: Bed) -> None:

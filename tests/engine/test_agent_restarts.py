@@ -60,7 +60,7 @@ class TestRestart:
         assert made.attrs["State"]["Running"]
 
     async def test_one_that_ignores_sigterm_is_killed(self, bed: Bed) -> None:
-        """After the timeout, and it runs again."""
+        """When a server ignores SIGTERM, it is killed after the stop timeout and runs again."""
         made = bed.bench.container(bed.container, STUBBORN)
         answer = await bed.restart(stop_timeout=1)
         made.reload()

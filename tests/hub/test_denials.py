@@ -40,7 +40,7 @@ def test_a_user_cannot_act_on_another(person: Person, other: Person) -> None:
 
 @endpoints
 def test_nobody_without_credentials(person: Person, hub: Hub, method: str, endpoint: str) -> None:
-    """No token and no cookie is 403."""
+    """When a request has neither token nor cookie, it is 403."""
     assert httpx.request(method, f"{hub.address}hub/api/{person.path}/{endpoint}").status_code == 403
 
 

@@ -42,7 +42,7 @@ def test_a_user_sees_their_own_history_and_nobody_elses(hub: Hub, make_person: C
     ],
 )
 def test_a_query_is_understood_completely_or_refused(hub: Hub, query: str) -> None:
-    """Nothing unknown is passed over."""
+    """When a query has an unknown parameter or value, it is refused and not ignored."""
     answer = hub.client().get(f"hubwarden/history?{query}")
     assert (answer.status_code, answer.json()["reason"]) == (400, "INVALID_REQUEST")
 

@@ -92,7 +92,7 @@ def test_an_admin_gets_page_and_link(hub: Hub) -> None:
     ["state=other", "sort=id", "limit=0", "offset=-1", "search=", "search=a&search=b", "unknown=1", "sort=--name"],
 )
 def test_a_query_is_understood_completely_or_refused(hub: Hub, query: str) -> None:
-    """Nothing unknown is passed over."""
+    """When a query has an unknown parameter or value, it is refused and not ignored."""
     answer = hub.client().get(f"{PATH}?{query}")
     assert (answer.status_code, answer.json()["reason"]) == (400, "INVALID_REQUEST")
 

@@ -130,14 +130,14 @@ class TestRecord:
         assert (failure["result"], failure["reason"]) == ("failed", "RESTART_FAILED")
 
     async def test_what_docker_said_is_not_in_it(self, make: Make, path: Path) -> None:
-        """The cause of a failure is for the log."""
+        """When Docker fails, its words are not in the audit."""
         refusal = Refusal(Reason.DOCKER_ERROR)
         refusal.__cause__ = EngineError(SECRET)
         await make().outcome(ENTRY, refusal, 1)
         assert SECRET not in path.read_text(encoding="utf-8")
 
     async def test_only_its_owner_reads_it(self, make: Make, path: Path) -> None:
-        """Mode 0600: it says who did what."""
+        """When the audit is created, its mode is 0600."""
         make().close()
         assert path.stat().st_mode & 0o777 == 0o600
 
@@ -279,7 +279,7 @@ class TestFailure:
         assert "cannot be looked after" in caplog.text
 
     async def test_an_intent_after_the_end(self, make: Make, path: Path) -> None:
-        """Nobody would write it: nothing is done."""
+        """When the audit is closed, an intent is refused and nothing is done."""
         audit = make()
         audit.close()
         assert await _refused(audit) is Reason.AUDIT_UNAVAILABLE
@@ -353,7 +353,7 @@ class TestFailure:
 
     @pytest.mark.parametrize("problem", ["no directory", "a directory in its place"])
     def test_an_audit_that_cannot_be_opened(self, make: Make, path: Path, problem: str) -> None:
-        """An agent does not start without it."""
+        """When the audit cannot be opened, the agent does not start."""
         if problem == "no directory":
             path.parent.rmdir()
         else:
@@ -428,13 +428,13 @@ class TestThreads:
     """Those who wait in a thread of their own, beside those on the event loop: one file, one order, shared flushes."""
 
     def test_an_intent_is_flushed_before_it_is_told(self, make: Make, path: Path) -> None:
-        """Also here."""
+        """When an intent is confirmed, it has been flushed to disk."""
         seen: list[str] = []
         BlockingAudit(make(fsync=lambda _: seen.append(path.read_text(encoding="utf-8"))).file).intent(ENTRY)
         assert seen == [path.read_text(encoding="utf-8")]
 
     def test_no_flush_no_intent(self, make: Make, path: Path) -> None:
-        """AUDIT_UNAVAILABLE, and nothing left."""
+        """When the flush of an intent fails, the call is AUDIT_UNAVAILABLE and no line is left."""
         audit = BlockingAudit(make(fsync=_broken).file)
         with pytest.raises(Refusal) as refused:
             audit.intent(ENTRY)
@@ -462,7 +462,7 @@ class TestThreads:
         assert [line["phase"] for line in _lines(path)] == ["outcome", "denied", "outcome"]
 
     def test_an_outcome_that_nobody_flushed(self, make: Make, path: Path) -> None:
-        """Is on disk when the audit is closed."""
+        """When the audit is closed, an outcome that was not yet flushed is on disk."""
         closed = make()
         BlockingAudit(closed.file).outcome(ENTRY, None, 1)
         closed.close()

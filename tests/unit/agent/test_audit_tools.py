@@ -112,7 +112,7 @@ class TestVerify:
 
     @pytest.mark.parametrize("gone", ["a segment", "a line"])
     def test_what_is_missing_in_the_middle(self, command: Command, path: Path, gone: str) -> None:
-        """The line after the gap is named."""
+        """When lines are missing in the middle, the line after the gap is named."""
         middle = _files(path)[1]
         if gone == "a segment":
             middle.unlink()
@@ -154,7 +154,7 @@ class TestVerify:
         assert "cannot be checked" in command("verify", "--anchor", older)[2]
 
     def test_a_trail_that_is_not_there(self, command: Command, path: Path) -> None:
-        """Not a whole one."""
+        """When there is no audit file, the check fails."""
         path.unlink()
         assert command("verify")[0] == 1
 
@@ -205,7 +205,7 @@ class TestShow:
         assert "whole from 1 to 8:" in command("verify")[1]
 
     def test_a_line_cannot_move_the_cursor(self, command: Command, path: Path) -> None:
-        """Not even one whose hash was made to fit."""
+        """When a line holds control characters and a fitting hash, they are not printed to the terminal."""
         line, _ = link(json.loads('{"time":"2026-11-22T00:00:00Z"}') | dict.fromkeys(audit._SHOWN, "\x1b[2J\r"), Head())  # noqa: SLF001 - the fields that the tool shows
         path.write_bytes(line)
         assert not set("\x1b\r") & set(command("show")[1])

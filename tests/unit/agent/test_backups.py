@@ -107,7 +107,7 @@ class TestWriting:
         assert (manifest.file_bytes, manifest.tar_bytes) == (len(tar), len(CONTENT))
 
     def test_files_are_ours_alone(self, store: Store, clock: Now) -> None:
-        """Two files, 0600, whatever the umask."""
+        """When a backup is made, its two files have mode 0600 under any umask."""
         before = os.umask(0)
         try:
             manifest = put(store, clock)
@@ -193,7 +193,7 @@ class TestWriting:
 
 class TestReading:
     def test_every_flipped_bit_shows(self, store: Store, clock: Now) -> None:
-        """In either file, wherever it is."""
+        """When one bit of either file is flipped, the backup is refused."""
         manifest = put(store, clock, b"short")
         for suffix in (".tar.zst", ".json"):
             file = store.directory / f"{manifest.backup_id}{suffix}"
@@ -294,7 +294,7 @@ class TestReading:
 
     @pytest.mark.parametrize("text", [b"", b"[]", b"null", b"{", b'{"format":1}', b"\xff", b"[" * 10000, b'"\\ud800"'])
     def test_what_is_no_manifest(self, text: bytes) -> None:
-        """Refused, with nothing of it in the refusal."""
+        """When a manifest is malformed, it is refused, and the message quotes nothing of it."""
         with pytest.raises(BadBackup, match="its manifest cannot be read"):
             Manifest.parse(text)
 
@@ -352,7 +352,7 @@ class TestDirectory:
                 use()
 
     def test_a_link_is_refused(self, store: Store, tmp_path: Path) -> None:
-        """Also to a directory of our own."""
+        """When the backup directory is a symbolic link, it is refused, whatever it points to."""
         (tmp_path / "link").symlink_to(store.directory)
         with pytest.raises(NotADirectoryError):
             Store(tmp_path / "link").ids()
@@ -388,7 +388,7 @@ class TestPruning:
         assert self.keep(store, clock, [400, 300], keep=3, keep_days=30) == [400, 300]
 
     def test_a_clock_that_was_set_back_prunes_nothing(self, store: Store, clock: Now) -> None:
-        """Backups of the future are young."""
+        """When the clock was set back, backups with a time in the future are not pruned."""
         assert self.keep(store, clock, [-50, -40, -1], keep=1, keep_days=30) == [-1, -40, -50]
 
     def test_what_is_broken_neither_counts_nor_goes(self, store: Store, clock: Now) -> None:
@@ -412,7 +412,7 @@ class TestPruning:
         assert store.of(one) == [kept]
 
     def test_other_volumes_stay(self, store: Store, clock: Now) -> None:
-        """One user's resets cost nobody else a backup."""
+        """When one user's backups are pruned, those of other users stay."""
         clock.time = START - dt.timedelta(days=90)
         bobs = put(store, clock, volume=VolumeName("jupyterlab-bob_home"))
         put(store, clock)

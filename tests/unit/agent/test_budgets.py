@@ -104,7 +104,7 @@ def test_a_key_is_forgotten_after_its_own_last_spending(clock: FakeClock) -> Non
 
 
 def test_nothing_is_left_of_a_spending_that_was_given_back(clock: FakeClock) -> None:
-    """Although nobody spends under that key again."""
+    """When a spending is given back, nothing is kept for its key."""
     window = Window(parse_rate("1/minute"), clock)
     window.spend("alice")
     window.give_back("alice")
@@ -113,7 +113,7 @@ def test_nothing_is_left_of_a_spending_that_was_given_back(clock: FakeClock) -> 
 
 
 def test_a_clock_that_is_set_back_changes_nothing(clock: FakeClock) -> None:
-    """The time of day has no part in a budget."""
+    """When the time of day is set back, budgets stay as they were."""
     window = Window(parse_rate("1/hour"), clock)
     window.spend("alice")
     clock.time = clock.time.replace(year=2020)
@@ -136,7 +136,7 @@ def test_two_budgets_are_spent_together_or_not_at_all(clock: FakeClock, spent_fi
 
 
 def test_together_spends_one_of_each(clock: FakeClock) -> None:
-    """With room in both, both are spent."""
+    """When both budgets have room, one is spent of each."""
     user, total = Window(parse_rate("1/hour"), clock), Window(parse_rate("1/hour"), clock)
     spend_together((user, "alice"), (total, ""))
     _refused(user)
@@ -155,7 +155,7 @@ def test_of_two_without_room_the_longer_wait_is_told(clock: FakeClock) -> None:
 
 
 def test_what_is_left_comes_back(clock: FakeClock) -> None:
-    """The number that a metric shows."""
+    """When spendings grow old, the number of remaining ones grows again."""
     window = Window(parse_rate("2/hour"), clock)
     window.spend("alice")
     assert (window.left("alice"), window.left("bob")) == (1, 2)

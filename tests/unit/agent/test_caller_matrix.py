@@ -113,7 +113,7 @@ async def test_the_audit_names_the_caller(tmp_path: Path, caller: str, client: s
 
 
 async def test_nothing_else_is_served(tmp_path: Path) -> None:
-    """A listed client finds no reflection."""
+    """When a listed client asks for reflection, it is unimplemented."""
     async with remote_agent(tmp_path) as stage:
         channel = CALLERS["listed"](stage)
         call: Any = channel.unary_unary("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo")

@@ -24,7 +24,7 @@ def test_other_names_do_not_count() -> None:
 
 
 def test_dns_names_compare_without_case_and_uris_with_it() -> None:
-    """As DNS and SPIFFE have it."""
+    """When a client's names are compared, DNS names ignore case and URIs do not."""
     verified = {"peer_dns": [b"Hub.Example.ORG"], "peer_uri": [b"spiffe://example.org/Hub"]}
     assert alternative_names(verified) == {"dns:hub.example.org", "uri:spiffe://example.org/Hub"}
 

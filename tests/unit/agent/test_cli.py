@@ -26,7 +26,7 @@ def _no_docker(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("arguments", [[], ["frobnicate"], ["serve", "--force"], ["check-config", "extra"]])
 def test_wrong_usage_is_2(arguments: list[str]) -> None:
-    """Unknown commands, options and arguments."""
+    """When a command, option or argument is unknown, the exit status is 2."""
     with pytest.raises(SystemExit) as end:
         cli.main(arguments)
     assert end.value.code == 2
@@ -79,12 +79,12 @@ def test_warnings_of_a_sound_configuration(
 
 
 def test_no_configuration_is_all_defaults() -> None:
-    """Defaults are a configuration."""
+    """When no configuration is given, every key has its default."""
     assert cli.main(["check-config"]) == 0
 
 
 def test_a_missing_file_is_2(tmp_path: Path) -> None:
-    """It was asked for, so it has to be there."""
+    """When the named configuration file is missing, the exit status is 2."""
     assert cli.main(["check-config", "--config", str(tmp_path / "none.toml")]) == 2
 
 
@@ -104,7 +104,7 @@ def test_what_cannot_be_served_is_1(problem: str, tmp_path: Path) -> None:
 
 
 def test_no_agent_is_not_healthy(tmp_path: Path) -> None:
-    """Exit 1 when nobody answers."""
+    """When no agent answers, `healthcheck` exits with 1."""
     file = tmp_path / "agent.toml"
     file.write_text(f'[state]\ndirectory = "{tmp_path}"\n', encoding="utf-8")
     assert cli.main(["healthcheck", "--config", str(file)]) == 1

@@ -123,7 +123,7 @@ class TestDefaults:
         assert settings.spawn.images == ()
 
     def test_a_configuration_cannot_be_changed(self) -> None:
-        """What was checked stays as it was."""
+        """When a field of a checked configuration is assigned to, an error is raised."""
         with pytest.raises(dataclasses.FrozenInstanceError):
             config.parse("").docker.timeout = 1  # type: ignore[misc] # that is the point
 
@@ -326,7 +326,7 @@ class TestMistakes:
         assert mistake.startswith(f"{key}: must not be the address of {other}")
 
     def test_volumes_are_looked_at_with_the_gateway_only(self) -> None:
-        """Templates that nobody uses stop nobody."""
+        """When the gateway is off, its volume templates are not checked."""
         text = '[spawn]\nvolumes = {"jupyterlab-{username}a_home" = "/home/jovyan"}\n'
         assert config.parse(text).spawn.volumes
         assert "spawn.volumes" in _mistakes(text + '[listen]\ngateway = "unix:///run/docker.sock"\n')[0]
@@ -342,7 +342,7 @@ class TestMistakes:
 
     @pytest.mark.parametrize("rate", ["3/hour", "6/10 minutes", "1/second", "3 per hour", "100 per 2 days"])
     def test_rates(self, rate: str) -> None:
-        """The notation of `rates`."""
+        """When a limit is written in the notation of rates, it is parsed as one."""
         assert config.parse(f'[limits]\nresets_per_user = "{rate}"').limits.resets_per_user == parse_rate(rate)
 
 

@@ -31,7 +31,7 @@ def test_a_byte_too_many() -> None:
 
 
 def test_nobody_who_takes_it() -> None:
-    """An output that is closed is no good end."""
+    """When the reader closes the output early, the helper fails."""
     program = [sys.executable, "-I", "-m", "hubwarden_agent.helper", str(2**40), "cat", "/dev/urandom"]
     with subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as helper:
         assert helper.stdout is not None

@@ -169,7 +169,7 @@ def test_a_tar_that_is_too_long() -> None:
 
 @pytest.mark.parametrize("before", [b"", b"tar: ./socket: socket ignored\n"])
 def test_the_end_of_a_whole_tar(before: bytes) -> None:
-    """Whatever it remarked."""
+    """When tar ends with a remark after a whole archive, the archive is taken."""
     assert judge(0, before + TOTAL, 7000, ARCHIVED) == 65536
     assert judge(0, before + b"Total bytes read: 65536 (64KiB, 1.2MiB/s)\n", 65536, EXTRACTED) == 65536
 

@@ -94,7 +94,7 @@ async def test_more_than_may_be_in_flight_are_too_busy(served: Served) -> None:
     ],
 )
 async def test_nothing_but_the_two_methods_is_there(served: Served, method: str) -> None:
-    """No reflection, no channelz, no third method."""
+    """When reflection, channelz or a third method is called, it is unimplemented."""
     call = served.channel.unary_unary(method, request_serializer=bytes, response_deserializer=bytes)
     with pytest.raises(grpc.aio.AioRpcError) as refused:
         await call(b"", timeout=5)

@@ -34,7 +34,7 @@ def test_a_refused_taker_does_not_free_it() -> None:
 
 
 def test_checking_takes_nothing() -> None:
-    """`check` leaves the lock free."""
+    """When a lock is checked, it stays free."""
     locks = UserLocks()
     locks.check(ALICE)
     with locks.hold(ALICE):
@@ -50,7 +50,7 @@ def test_users_do_not_hold_each_other_up() -> None:
 
 @pytest.mark.parametrize("end", [RuntimeError, KeyboardInterrupt, Refusal(Reason.DOCKER_ERROR)])
 def test_whatever_ends_the_body_frees_the_lock(end: type[BaseException] | BaseException) -> None:
-    """An exception of any kind frees it."""
+    """When the body raises anything, the lock is free again."""
     locks = UserLocks()
     with pytest.raises(BaseException), locks.hold(ALICE):  # noqa: B017, PT011 - any end at all
         raise end

@@ -86,7 +86,7 @@ def test_refusals_are_counted_from_nought(metrics: Metrics) -> None:
 
 
 def test_calls_under_way_are_in_flight(metrics: Metrics) -> None:
-    """One call inside its body counts as one."""
+    """When one call is running, the gauge of calls in flight is one."""
     with metrics.operation("reset"):
         assert samples(metrics)["hubwarden_operations_in_flight",] == 1
 

@@ -138,7 +138,7 @@ class TestDerived:
 
     @given(usernames, server_names)
     def test_what_is_derived_is_docker_s(self, username: Username, server_name: ServerName) -> None:
-        """A derived name follows Docker's rule."""
+        """When a name is derived, Docker accepts it."""
         assert DOCKER_NAME.fullmatch(Names(Templates()).container(username, server_name).value)
 
     def test_as_long_as_docker_can_hold_it(self) -> None:

@@ -43,12 +43,12 @@ class TestOwnContainer:
     def test_it_is_what_docker_mounts_on_its_files(
         self, tmp_path: Path, mounts: str, found: ContainerId | None
     ) -> None:
-        """By the full id, and only where it is clear."""
+        """When Docker's mounts name exactly one container, its full id is found."""
         (tmp_path / "mountinfo").write_text(mounts, encoding="utf-8")
         assert own_container(tmp_path / "mountinfo") == found
 
     def test_a_kernel_that_does_not_say(self, tmp_path: Path) -> None:
-        """No file: no container."""
+        """When the kernel has no mountinfo file, no container is found."""
         assert own_container(tmp_path / "mountinfo") is None
 
 

@@ -65,5 +65,5 @@ def test_alices(container: Container) -> None:
 
 
 def test_whole_labels_say_who_and_which() -> None:
-    """What `labels` writes, `claimed` reads."""
+    """When `claimed` reads what `labels` wrote, user and server are the same."""
     assert ownership.claimed(_container(LAB, OWN), NAMES) == (ALICE, ServerName("Lab"))

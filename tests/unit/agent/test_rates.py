@@ -14,7 +14,7 @@ UNITS = [unit + plural for unit in ("second", "minute", "hour", "day") for plura
 
 @pytest.mark.parametrize("text", ["3/hour", "6/10 minutes", "1 per second", "100 per 2 days"])
 def test_what_operators_write(text: str) -> None:
-    """Taken."""
+    """When a rate is written in a documented form, it is parsed."""
     assert parse_rate(text).amount == int(text.split("/", maxsplit=1)[0].split(" ", maxsplit=1)[0])
 
 

@@ -63,7 +63,7 @@ async def test_even_an_unforeseen_end_has_an_outcome(end: BaseException) -> None
 
 
 async def test_success_is_an_outcome_without_a_reason() -> None:
-    """Intent, deed, outcome."""
+    """When an operation succeeds, the audit has its intent, then an outcome without a reason."""
     audit, done = MemoryAudit(), list[str]()
     await _run(audit, None, done)
     assert (done, audit.phases()) == (["deed"], [("intent", None), ("outcome", None)])

@@ -98,7 +98,7 @@ class TestFinished:
         assert (new.touched, VolumeName("jupyterlab-bob_home") in new.engine.volumes) == ([], True)
 
     async def test_a_failure_stays_one(self, stage: AgentStage) -> None:
-        """With its reason and its object."""
+        """When a failed operation is repeated after a start, it fails with the same reason and object."""
         command = restart_command()
         stage.engine.fail_next["restart_container"] = EngineError("no")
         stage.engine.before["restart_container"] = stage.engine.containers.clear
@@ -109,7 +109,7 @@ class TestFinished:
 
     @pytest.mark.parametrize("other", [{"stop_timeout": 11}, {"server_name": "lab"}, {"username": "bob"}])
     async def test_with_other_parameters(self, stage: AgentStage, other: dict[str, Any]) -> None:
-        """INVALID_REQUEST, as before the start."""
+        """When a known id comes with other parameters after a start, it is INVALID_REQUEST."""
         identifier = request_id()
         await stage.restarter.restart(restart_command(identifier=identifier))
         new, _ = _started_again(stage)
@@ -127,7 +127,7 @@ class TestFinished:
         assert await new.restarter.restart(command) == before
 
     async def test_a_refusal_is_not_remembered(self, stage: AgentStage) -> None:
-        """Its id may be used again."""
+        """When a request was refused, its id may be used again."""
         command = reset_command("alice")
         assert (await _refused(stage, command)).reason is Reason.VOLUME_NOT_FOUND
         stage.engine.add_volume(HOME)
@@ -255,7 +255,7 @@ class TestInterrupted:
         assert new.audit.lines[-1].answer == {CONTAINER: "running"}
 
     async def test_docker_does_not_say(self, stage: AgentStage) -> None:
-        """Closed without what it shows."""
+        """When Docker fails at the start, the open intent is closed without a response."""
         await stage.restarter.restart(restart_command())
         stage.engine.fail_next["container"] = EngineError("no")
         new, _ = _started_again(stage, lines=1)
@@ -326,7 +326,7 @@ class TestDockerIsStillAtIt:
         assert new.touched == []
 
     async def test_others_are_not_kept_waiting(self, stage: AgentStage, stopped: Container) -> None:
-        """The lock is alice's."""
+        """When one user's intent is being closed, another user's operation runs."""
         new = await self._cut_off(stage, stopped)
         assert (await new.resetter.reset(reset_command("bob"))).volume == "jupyterlab-bob_home"
 
@@ -343,14 +343,14 @@ class TestDockerIsStillAtIt:
 
     @pytest.mark.parametrize("error", [EngineError("no"), EngineUnavailable("no")])
     async def test_docker_does_not_say(self, stage: AgentStage, stopped: Container, error: EngineError) -> None:
-        """Then nobody may believe that it is done."""
+        """When Docker fails at the start, the user of an open intent is OPERATION_IN_PROGRESS."""
         stage.engine.fail_next["container"] = error
         new = await self._cut_off(stage, stopped)
         await until(lambda: not stage.engine.fail_next)
         assert (await _refused(new, reset_command())).reason is Reason.OPERATION_IN_PROGRESS
 
     async def test_a_container_that_is_gone(self, stage: AgentStage, stopped: Container) -> None:
-        """There is nothing that could be started."""
+        """When the container of an interrupted restart is gone, the user's lock is released and a reset succeeds."""
         stage.engine.containers.clear()
         new = await self._cut_off(stage, stopped)
         await _closed(new)
@@ -358,7 +358,7 @@ class TestDockerIsStillAtIt:
 
 
 def test_an_answer_comes_back_whole() -> None:
-    """Through JSON, with every field."""
+    """When a response went through the audit's JSON, every field is the same."""
     now = dt.datetime(2026, 11, 22, 12, 0, 0, 123456, tzinfo=dt.UTC)
     for started in (now, None):
         result = Restarted("a", "b" * 64, started, {"bridge": "10.0.0.2"}, (PublishedPort(8888, "tcp", "::1", 30000),))

@@ -62,7 +62,7 @@ class TestDenials:
         assert [phase for phase, _ in stage.audit.phases()] == ([] if validate_only else ["denied"])
 
     async def test_no_volume(self) -> None:
-        """VOLUME_NOT_FOUND with the name."""
+        """When the user has no home volume, the refusal is VOLUME_NOT_FOUND and names it."""
         refusal = await _refused(AgentStage(), reset_command())
         assert (refusal.reason, refusal.detail.volume) == (Reason.VOLUME_NOT_FOUND, HOME)
 
@@ -156,7 +156,7 @@ class TestDenials:
 
 class TestValidateOnly:
     async def test_it_changes_takes_spends_and_writes_nothing(self, stage: AgentStage) -> None:
-        """The answer says what would be removed."""
+        """When a reset is `validate_only`, the response names what would be removed, and nothing changes."""
         _holder(stage, CONTAINER)
         for _ in range(10):
             answer = await stage.resetter.reset(reset_command(validate_only=True))
@@ -164,7 +164,7 @@ class TestValidateOnly:
         assert (stage.touched, stage.audit.lines) == ([], [])
 
     async def test_it_reports_a_held_lock(self, stage: AgentStage) -> None:
-        """As the real call would now."""
+        """When the user's lock is held, `validate_only` is OPERATION_IN_PROGRESS."""
         with stage.locks.hold(ALICE):
             refusal = await _refused(stage, reset_command(validate_only=True))
         assert refusal.reason is Reason.OPERATION_IN_PROGRESS

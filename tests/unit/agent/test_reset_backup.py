@@ -81,7 +81,7 @@ class TestDenials:
         assert stage.audit.phases() == [("intent", None), ("outcome", Reason.BACKUP_FAILED)]
 
     async def test_a_volume_that_is_too_large(self, store: Store) -> None:
-        """One byte more than `max_bytes`."""
+        """When a home has one byte more than `max_bytes`, the reset is BACKUP_FAILED."""
         too_small = sum(map(len, CONTENT)) - 1
         assert (await refused(stage_of(store, max_bytes=too_small))).reason is Reason.BACKUP_FAILED
 
@@ -194,7 +194,7 @@ class TestDenials:
         assert content(store, manifest.backup_id.value)[1] == b"".join(CONTENT)
 
     async def test_a_directory_that_others_can_read(self, stage: AgentStage, store: Store) -> None:
-        """Homes are not written where others look."""
+        """When others can read the backup directory, no backup is made."""
         store.directory.chmod(0o755)
         assert (await refused(stage)).reason is Reason.BACKUP_FAILED
 
@@ -252,7 +252,7 @@ class TestBackup:
         assert await stage.resetter.reset(command) == answer
 
     async def test_it_stays_when_the_removal_fails(self, stage: AgentStage, store: Store) -> None:
-        """And the outcome, a failure, names it."""
+        """When the removal fails after a backup, the backup stays and the outcome names it."""
         stage.engine.fail_next["remove_volume"] = EngineError(SECRET)
         with pytest.raises(Refusal):
             await stage.resetter.reset(reset_command())
@@ -298,12 +298,12 @@ class TestBackup:
         assert stage.audit.lines[-1].entry.operation == "reset"
 
     async def test_pruning_that_fails_changes_nothing(self, stage: AgentStage, store: Store) -> None:
-        """The home is gone, and that is the answer."""
+        """When pruning fails after a reset, the reset still succeeds."""
         stage.engine.before["create_volume"] = lambda: store.directory.chmod(0o755)
         assert (await stage.resetter.reset(reset_command())).backup_id
 
     async def test_off_keeps_nothing(self, store: Store) -> None:
-        """No helper and no file."""
+        """When backups are off, a reset runs no helper and writes no file."""
         answer = await stage_of(store, backup="off").resetter.reset(reset_command())
         assert (answer.backup_id, answer.size_bytes, list(store.directory.iterdir())) == ("", -1, [])
 

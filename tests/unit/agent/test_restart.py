@@ -139,7 +139,7 @@ class TestValidateOnly:
         await stage.restarter.restart(restart_command())
 
     async def test_it_reports_a_held_lock_and_a_spent_budget(self) -> None:
-        """It fails as the real call would."""
+        """When the lock is held or the budget is spent, `validate_only` fails as the real call would."""
         stage = AgentStage(restarts="1/hour")
         stage.engine.add_container(CONTAINER)
         validate = restart_command(validate_only=True)

@@ -113,7 +113,7 @@ async def test_one_id_never_stands_for_two_requests(runner: Runner, other: dict[
 
 
 async def test_a_restarts_id_is_no_resets() -> None:
-    """Not even for the same user."""
+    """When a restart's id is used for a reset of the same user, it is INVALID_REQUEST."""
     stage, identifier = AgentStage(), request_id()
     stage.engine.add_container(CONTAINER)
     stage.engine.add_volume(HOME)
@@ -180,7 +180,7 @@ async def test_a_client_that_goes_away_changes_nothing(runner: Runner, locks: Us
 
 
 async def test_one_client_of_two_goes_away(runner: Runner) -> None:
-    """The other still gets the outcome."""
+    """When one of two clients with the same id goes away, the other gets the outcome."""
     deeds, command = Deeds(), restart_command()
     leaving, staying = (asyncio.create_task(runner.run(command, deeds)) for _ in range(2))
     await until(lambda: deeds.begun)
@@ -228,5 +228,5 @@ async def test_an_operation_logs_under_its_own_id(runner: Runner) -> None:
 
 
 async def test_without_an_id_nothing_runs(runner: Runner) -> None:
-    """`validate_only` has no business here."""
+    """When a command has no id, the runner refuses it."""
     assert await _reason(runner, restart_command(validate_only=True), Deeds()) is Reason.INVALID_REQUEST

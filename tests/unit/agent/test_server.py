@@ -26,7 +26,7 @@ SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.Health
 class TestSockets:
     @pytest.mark.parametrize("mode", [0o600, 0o660])
     def test_mode_and_group(self, tmp_path: Path, mode: int) -> None:
-        """As the policy says, whatever the umask."""
+        """When the policy names mode and group, the socket has them under any umask."""
         before = os.umask(0)
         try:
             bound_socket(f"unix://{tmp_path}/a.sock", mode, os.getgid()).close()

@@ -43,7 +43,7 @@ class TestRefusals:
         assert refusal.retry_after == 2
 
     def test_no_retry_info_where_waiting_does_not_help(self) -> None:
-        """One detail only."""
+        """When waiting does not help, the refusal has an ErrorInfo and no RetryInfo."""
         assert len(status(Refusal(Reason.NOT_OWNED), "").details) == 1
 
     async def test_dockers_words_stay_inside(self, served: Served, caplog: pytest.LogCaptureFixture) -> None:
@@ -85,7 +85,7 @@ class TestRefusals:
         assert refusal.metadata["holders"].startswith("backup-job-0000,backup-job-0001,")
 
     async def test_a_kept_container_is_named(self, tmp_path: Path) -> None:
-        """CONTAINER_KEPT, and nothing happened."""
+        """When the policy keeps a stopped container, the reset is CONTAINER_KEPT and names it."""
         stage = AgentStage(policy=ResetPolicy(stopped_container="refuse"))
         stage.engine.add_volume(HOME)
         stage.engine.add_container(CONTAINER, ContainerState.EXITED, mounts=(home_of("alice"),))
@@ -118,7 +118,7 @@ class TestAnswers:
 
     @pytest.mark.parametrize(("seconds", "asked"), [(None, 10), (0, 0), (0.001, 1), (9.5, 10), (60, 60)])
     async def test_the_stop_timeout(self, served: Served, seconds: float | None, asked: int) -> None:
-        """Unset 10 s, rounded up to whole seconds."""
+        """When the stop timeout is unset, it is 10 s; otherwise it is rounded up to whole seconds."""
         served.stage.engine.add_container(CONTAINER)
         timeouts: list[int] = []
         restart = served.stage.engine.restart_container
@@ -132,7 +132,7 @@ class TestAnswers:
         assert timeouts == [asked]
 
     async def test_a_replay_is_the_same_answer(self, served: Served) -> None:
-        """Byte for byte, and Docker is asked once."""
+        """When an id is repeated, the response is the same to the byte and Docker is asked once."""
         served.stage.engine.add_container(CONTAINER)
         identifier = str(uuid.uuid4())
         answers = [await served.restart(request_id=identifier) for _ in range(3)]

@@ -44,7 +44,7 @@ class TestRequestsThatAreNotValid:
 
     @pytest.mark.parametrize("server_name", ["a/b", "a\x07", "a" * 256])
     async def test_a_servers_name(self, served: Served, server_name: str) -> None:
-        """As a user's."""
+        """When a server name is malformed, the request is INVALID_REQUEST."""
         assert (await refusal_of(served.restart(server_name=server_name))).reason == "INVALID_REQUEST"
 
     @pytest.mark.parametrize("seconds", [-1, -0.001, 60.001, 61, 1e8])
@@ -56,7 +56,7 @@ class TestRequestsThatAreNotValid:
 
     @pytest.mark.parametrize("deadline", [None, 601, 1e8])
     async def test_a_deadline_that_is_missing_or_too_long(self, served: Served, deadline: float | None) -> None:
-        """Also for validate_only."""
+        """When the deadline is missing or too long, `validate_only` is INVALID_REQUEST, too."""
         served.stage.engine.add_container(CONTAINER)
         for validate_only in (False, True):
             request = restart_request(validate_only=validate_only)

@@ -47,7 +47,7 @@ async def test_unknown_at_first_and_then_told(stage: AgentStage) -> None:
 
 
 async def test_off_counts_nothing() -> None:
-    """The default."""
+    """When sizes are off, which is the default, nothing is counted."""
     stage = AgentStage()
     stage.engine.add_volume(HOME)
     await stage.sizes.follow()
@@ -55,14 +55,14 @@ async def test_off_counts_nothing() -> None:
 
 
 async def test_a_size_belongs_to_one_volume(stage: AgentStage) -> None:
-    """Not to the next one of the same name."""
+    """When a volume is replaced by one of the same name, the old size is not reported for it."""
     await count_once(stage)
     stage.engine.add_volume(HOME)
     assert await told(stage) == -1
 
 
 async def test_an_old_size_is_not_told(stage: AgentStage) -> None:
-    """When nothing newer came for three intervals."""
+    """When a size is older than three intervals, it is not reported."""
     await count_once(stage)
     stage.clock.advance(sizes.OLD * INTERVAL - 1)
     assert await told(stage) == 9

@@ -29,7 +29,7 @@ def _mistakes(text: str, examine: config.Examine | None = None) -> list[str]:
 
 @pytest.mark.parametrize("address", ["tcp://0.0.0.0:7443", "tcp://agent.example.org:1", "tcp://[::]:65535"])
 def test_a_complete_table_is_enough(address: str) -> None:
-    """TCP beside or instead of a unix socket."""
+    """When the TLS table is complete, TCP is allowed beside or instead of a unix socket."""
     settings = config.parse(_toml(address))
     assert (settings.listen.unix, settings.listen.tcp) == ((), (address.removeprefix("tcp://"),))
     assert settings.tls.clients == ("dns:hub.example.org",)
@@ -37,19 +37,19 @@ def test_a_complete_table_is_enough(address: str) -> None:
 
 @pytest.mark.parametrize("key", COMPLETE)
 def test_an_incomplete_table_is_refused(key: str) -> None:
-    """Whatever is missing, it is named."""
+    """When a key of the TLS table is missing, it is refused and named."""
     missing: dict[str, Any] = {key: None}
     assert _mistakes(_toml(**missing)) == [f"tls.{key}: must be set, because listen.grpc has a tcp:// address"]
 
 
 def test_plaintext_is_refused() -> None:
-    """TCP without the table misses all of it."""
+    """When TCP is configured without a TLS table, every missing key is named."""
     mistakes = _mistakes('[listen]\ngrpc = ["tcp://0.0.0.0:7443"]')
     assert sorted(mistake.partition(":")[0] for mistake in mistakes) == sorted(f"tls.{key}" for key in COMPLETE)
 
 
 def test_an_empty_list_of_clients_is_refused() -> None:
-    """Nobody on the list is not everybody."""
+    """When the list of clients is empty, it is refused."""
     assert _mistakes(_toml(clients="[]")) == ["tls.clients: must be set, because listen.grpc has a tcp:// address"]
 
 
@@ -65,7 +65,7 @@ def test_a_client_that_is_not_an_exact_typed_name_is_refused(client: str) -> Non
 
 @pytest.mark.parametrize("client", ["dns:hub.example.org", "uri:spiffe://example.org/ns/hub", "dns:hub"])
 def test_dns_and_uri_names_are_clients(client: str) -> None:
-    """SPIFFE ids are URIs."""
+    """When a client is a DNS name or a URI, such as a SPIFFE id, it is accepted."""
     assert config.parse(_toml(clients=f'["{client}"]')).tls.clients == (client,)
 
 
@@ -73,7 +73,7 @@ def test_dns_and_uri_names_are_clients(client: str) -> None:
     "address", ["tcp://0.0.0.0", "tcp://0.0.0.0:0", "tcp://:7443", "tcp://0.0.0.0:65536", "0.0.0.0:7443", "dns:x:1"]
 )
 def test_an_address_that_gRPC_would_read_its_own_way_is_refused(address: str) -> None:  # noqa: N802 - its name
-    """HOST:PORT with the scheme, and nothing else."""
+    """When an address is not tcp://HOST:PORT, it is refused."""
     (mistake,) = _mistakes(_toml(address))
     assert mistake.startswith('listen.grpc: must be "unix:///absolute/path", or with [tls] "tcp://HOST:PORT"')
 
@@ -93,5 +93,5 @@ def test_mistakes_of_keys_and_of_files_come_together() -> None:
 
 
 def test_files_are_not_looked_at_without_tcp() -> None:
-    """An agent on a unix socket needs none."""
+    """When the agent listens on a unix socket only, TLS files are not read."""
     config.parse("", lambda _: ["no"])

@@ -79,7 +79,7 @@ def test_good_files_have_no_mistake(files: Files) -> None:
 def test_a_file_that_is_not_what_it_should_be(
     files: Files, name: str, content: Callable[[], bytes], mistake: str
 ) -> None:
-    """Each is named with what it should be."""
+    """When a TLS file holds something else, the error names it and what it should be."""
     path = files.directory / name
     path.write_bytes(content())
     assert _mistakes(files) == [mistake.format(path, other=files.directory / "agent.key")]

@@ -110,7 +110,7 @@ def test_the_command_line_checks_without_grpc() -> None:
 
 
 def test_nothing_that_serves_imports_a_tool() -> None:
-    """Neither the tools nor what only they need."""
+    """When the agent serves, neither the tools nor their dependencies are imported."""
     code = (
         "import sys, hubwarden_agent.serving;"
         "sys.exit(any(name.startswith(('cryptography', 'hubwarden_agent.tools')) for name in sys.modules))"

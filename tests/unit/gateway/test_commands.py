@@ -139,7 +139,7 @@ async def test_a_ticket_is_good_once_however_many_use_it(stage: GatewayStage, fa
 
 
 async def test_the_oldest_tickets_are_forgotten(stage: GatewayStage) -> None:
-    """Their number is bounded."""
+    """When there are too many exec ids, the oldest are forgotten."""
     first = await ticket(stage)
     second = await ticket(stage)
     for _ in range(commands.MAX_TICKETS - 1):
@@ -149,7 +149,7 @@ async def test_the_oldest_tickets_are_forgotten(stage: GatewayStage) -> None:
 
 
 async def test_a_container_that_does_not_run(stage: GatewayStage, fake: FakeEngine) -> None:
-    """409 as Docker words it."""
+    """When the container is stopped, exec is 409 in Docker's words."""
     identifier = await ticket(stage)
     await stage.request("POST", "/v1.44/containers/jupyterlab-alice/stop")
     reply = await post(stage, f"/exec/{identifier}/start", START)
@@ -200,7 +200,7 @@ async def test_the_record_says_which_command(fake: FakeEngine, tmp_path: Path) -
 
 @pytest.mark.parametrize("headers", [{"Upgrade": "websocket"}, {"Upgrade": "tcp, h2c"}, {"Upgrade": "TCP"}])
 async def test_any_other_upgrade(stage: GatewayStage, fake: FakeEngine, headers: dict[str, str]) -> None:
-    """Refused also here."""
+    """When an exec start asks for another protocol upgrade, it is refused."""
     identifier = await ticket(stage)
     reply = await post(stage, f"/exec/{identifier}/start", START, **headers)
     assert (reply.status, "Upgrade" in reply.message) == (400, True)

@@ -70,7 +70,7 @@ async def test_what_is_not_ours_does_not_exist(
 
 
 async def test_what_is_not_there_does_not_exist(stage: GatewayStage) -> None:
-    """The answer is the very same."""
+    """When a container is missing, every call on it is 404 in Docker's words."""
     for method, target in calls_on("jupyterlab-alice"):
         reply = await stage.request(method, target)
         assert (reply.status, reply.message) == (404, "No such container: jupyterlab-alice")
@@ -321,7 +321,7 @@ async def test_an_answer_does_not_wait_for_its_outcome(stage: GatewayStage, runn
 
 
 async def test_removing_a_running_container(stage: GatewayStage, running: Container) -> None:
-    """409 as in Docker; there is no force."""
+    """When a running container is removed, the response is 409; force is not offered."""
     reply = await stage.request("DELETE", f"/v1.44/containers/{running.id}?v=True&link=False&force=False")
     assert reply.status == 409
     assert "stop the container before" in reply.message

@@ -41,7 +41,7 @@ def refusal_of(document: object) -> str:
 
 @pytest.mark.parametrize("document", [None, [], "", 1, True, [{}]])
 def test_a_body_that_is_no_object(document: object) -> None:
-    """Only an object is a body."""
+    """When the create body is not a JSON object, it is refused."""
     assert refusal_of(document) == "hubwarden: the request body must be an object"
 
 
@@ -66,7 +66,7 @@ def test_unknown_and_oddly_cased_keys(key: str, shown: str) -> None:
 
 
 def test_a_long_key_is_shown_in_part() -> None:
-    """A message has a bounded length."""
+    """When an unknown key is long, the message shows only its beginning."""
     assert len(refusal_of({"x" * 10_000: 1})) < 150
 
 
@@ -132,7 +132,7 @@ DANGEROUS_HOST_CONFIG: dict[str, Any] = {
 
 @pytest.mark.parametrize("key", DANGEROUS_HOST_CONFIG)
 def test_what_else_docker_would_take_in_host_config(key: str) -> None:
-    """Each is refused by name."""
+    """When HostConfig has a field that the gateway does not offer, it is refused by name."""
     value = DANGEROUS_HOST_CONFIG[key]
     refusal = refusal_of(spawner_body(host={key: value}))
     assert refusal == f"hubwarden: HostConfig.{key} ({KINDS[type(value)]}) {UNSUPPORTED}"
@@ -209,7 +209,7 @@ def test_links_are_refused() -> None:
     ],
 )
 def test_fields_of_the_wrong_shape(key: str, value: object) -> None:
-    """The message names the field."""
+    """When a field has the wrong type, the message names it."""
     assert refusal_of(spawner_body() | {key: value}).startswith(f"hubwarden: {key}")
 
 
@@ -281,7 +281,7 @@ def test_fields_of_the_wrong_shape(key: str, value: object) -> None:
     ],
 )
 def test_host_config_of_the_wrong_shape(key: str, value: object) -> None:
-    """The message names the field."""
+    """When a field of HostConfig has the wrong type, the message names it."""
     assert refusal_of(spawner_body(host={key: value})).startswith(f"hubwarden: HostConfig.{key}")
 
 

@@ -56,7 +56,7 @@ async def test_a_name_that_is_taken(stage: GatewayStage, fake: FakeEngine) -> No
 
 
 async def test_what_the_engine_says_of_a_name_stays_with_it(stage: GatewayStage, fake: FakeEngine) -> None:
-    """It names the container that has it."""
+    """When a name is taken, Docker's message, which names the other container, is not passed on."""
     fake.fail_next["create_container"] = Conflict("SECRET")
     reply = await stage.create(spawner_body())
     assert reply.status == 409
@@ -72,7 +72,7 @@ async def test_an_image_that_is_not_there(stage: GatewayStage, fake: FakeEngine)
 
 
 async def test_a_network_that_is_not_there(stage: GatewayStage, fake: FakeEngine) -> None:
-    """404, in our own words."""
+    """When the network is missing, the response is 404 without Docker's message."""
     fake.fail_next["create_container"] = NotFound("network SECRET not found")
     reply = await stage.create(spawner_body())
     assert (reply.status, reply.message) == (404, "hubwarden: the image or the network is not there")
@@ -135,7 +135,7 @@ async def test_as_many_volumes_as_there_may_be(fake: FakeEngine, tmp_path: Path)
 
 
 async def test_a_create_that_fails_gives_its_room_back(stage: GatewayStage, fake: FakeEngine) -> None:
-    """Failures do not use up room."""
+    """When a create fails, its place in the quota is released."""
     for _ in range(POLICY.max_containers + 1):
         fake.fail_next["create_container"] = Conflict("x")
         assert (await stage.create(spawner_body())).status == 409

@@ -70,7 +70,7 @@ async def test_framing_that_is_refused(stage: GatewayStage, fake: FakeEngine, he
 
 @pytest.mark.parametrize("line", ["GARBAGE", "GET", "GET /version HTTP/9.9", "get /version HTTP/1.1"])
 async def test_request_lines_that_are_refused(stage: GatewayStage, line: str) -> None:
-    """What is no HTTP is answered and closed."""
+    """When the request line is malformed, the response is 400 or 403."""
     reply = await stage.raw(f"{line}\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
     assert reply.status in (400, 403)
 

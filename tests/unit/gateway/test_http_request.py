@@ -93,7 +93,7 @@ def test_headers_that_are_none(header: bytes) -> None:
 
 
 def test_too_many_headers() -> None:
-    """As many as there may be, and one more."""
+    """When there is one header more than allowed, the request is refused."""
     most = b"\r\n".join([LINE, *[b"X: y"] * http_request.HEADERS])
     assert parse(most).headers == {"x": ("y",) * http_request.HEADERS}
     with pytest.raises(GatewayRefusal):
@@ -112,7 +112,7 @@ def test_a_head() -> None:
 
 @pytest.mark.parametrize("length", ["", "-1", "+1", "01", "1 ", "1,1", "0x1", "1e1", "1" * 19, "\u0661"])
 def test_lengths_that_are_none(length: str) -> None:
-    """One spelling of each number."""
+    """When Content-Length is not the plain spelling of a number, the request is refused."""
     head = http_request.Head("POST", "/", {"content-length": (length,)})
     with pytest.raises(GatewayRefusal):
         head.length()
@@ -152,7 +152,7 @@ def test_in_pieces(ends: Ends) -> None:
 
 @pytest.mark.parametrize("sent", [b"", b"GET", LINE + b"\r\n", LINE + b"\r\nHost: x\r\n\r"])
 def test_a_client_that_leaves_early(ends: Ends, sent: bytes) -> None:
-    """There is nobody to answer."""
+    """When the client leaves before the end of the head, no response is made."""
     client, ours = ends
     client.sendall(sent)
     client.close()
@@ -161,7 +161,7 @@ def test_a_client_that_leaves_early(ends: Ends, sent: bytes) -> None:
 
 
 def test_a_client_that_leaves_within_its_body(ends: Ends) -> None:
-    """Half a body is none."""
+    """When the client ends its input within the body, the request is 408."""
     client, ours = ends
     client.sendall(b"POST /x HTTP/1.1\r\nContent-Length: 3\r\n\r\nab")
     client.shutdown(socket.SHUT_WR)

@@ -138,7 +138,7 @@ async def test_a_pull(stage: GatewayStage, fake: FakeEngine, monkeypatch: pytest
 
 
 async def test_pulls_are_bounded(stage: GatewayStage, fake: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By the rate of creates, but apart from it."""
+    """When pulls exceed the policy's rate, they are 429."""
     fake.images.clear()
     monkeypatch.setattr(stage.engine, "pull_image", lambda _: None)
     assert [(await stage.request("POST", PULL)).status for _ in range(11)] == [200] * 10 + [429]

@@ -98,7 +98,7 @@ def test_a_running_request_is_finished(bound: socket.socket, slow: Slow) -> None
 
 
 def test_a_request_that_does_not_end_is_given_up(bound: socket.socket, slow: Slow) -> None:
-    """After the time that it may take."""
+    """When a request does not end in time, its connection is closed."""
     serving = listener(slow, drain_seconds=0.1)
     serving.start(bound)
     with client(bound, REQUEST):
@@ -128,7 +128,7 @@ def until_taken(serving: Listener) -> None:
 
 
 def test_a_listener_that_never_started_can_be_stopped(slow: Slow) -> None:
-    """The gateway is off by default."""
+    """When a listener was never started, stopping it does nothing."""
     assert listener(slow).stop() is True
 
 
@@ -202,7 +202,7 @@ def test_no_descriptor_to_be_had(
 
 
 def test_a_client_that_never_takes_its_answer(bound: socket.socket, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Is let go of in time."""
+    """When a client never reads its response, its connection is closed after the send timeout."""
     monkeypatch.setattr(listening, "SEND_SECONDS", 0.1)
 
     def answer(incoming: Incoming) -> Answer:
@@ -222,7 +222,7 @@ def test_a_client_that_never_takes_its_answer(bound: socket.socket, monkeypatch:
 
 
 def test_whoever_waits_in_the_queue_at_the_end_is_told_at_once(bound: socket.socket, slow: Slow) -> None:
-    """Not only once the running requests are done."""
+    """When the listener stops, queued connections are closed before running requests end."""
     serving = listener(slow, threads=1)
     serving.start(bound)
     first, queued = client(bound, REQUEST), client(bound, REQUEST)

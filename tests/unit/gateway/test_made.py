@@ -38,7 +38,7 @@ class TestMemory:
         assert [made.get(container.id.value) for container in containers] == [None, *containers[1:]]
 
     def test_what_is_gone_is_forgotten(self) -> None:
-        """Also twice."""
+        """When a container is gone, it is forgotten; forgetting it twice is no error."""
         made, container = Made(2), owned(1)
         made.note(container)
         for _ in range(2):
@@ -88,7 +88,7 @@ async def test_what_was_made_here_is_changed_without_a_question(
 
 
 async def test_by_its_name_it_is_asked_for(stage: GatewayStage, fake: FakeEngine, made: str) -> None:
-    """A name is not the container's for good."""
+    """When a container is asked for by name, its present id is looked up."""
     assert await change(stage, "stop", "jupyterlab-alice") == 204
     assert fake.questions == ["container", "stop_container"]
     assert fake.calls[-1] == ("stop_container", made)
@@ -133,7 +133,7 @@ async def test_a_new_name_does_not_take_it_from_its_user(stage: GatewayStage, fa
 
 
 async def test_it_is_changed_under_its_users_lock_and_rate(stage: GatewayStage, fake: FakeEngine, made: str) -> None:
-    """As any other."""
+    """When such a container is changed, its user's lock and rate apply."""
     with stage.locks.hold(Username("alice")):
         assert await change(stage, "stop", made) == 409
     assert [await change(stage, "start", made) for _ in range(31)] == [204] * 30 + [429]
@@ -151,7 +151,7 @@ async def test_what_is_gone_is_asked_for_again(stage: GatewayStage, fake: FakeEn
 
 
 async def test_what_was_removed_does_not_exist(stage: GatewayStage, fake: FakeEngine, made: str) -> None:
-    """It is forgotten with its removal."""
+    """When a container was removed, it is forgotten and answers as missing."""
     assert await change(stage, "remove", made) == 204
     fake.questions.clear()
     assert await change(stage, "remove", made) == 404

@@ -144,7 +144,7 @@ def test_a_value_that_is_not_the_listed_one(field: str, key: str, top: Any, host
 
 @pytest.mark.parametrize(("field", "top", "host"), LISTED)
 def test_by_default_no_value_is_listed(field: str, top: dict[str, Any], host: dict[str, Any]) -> None:
-    """An empty list allows nothing."""
+    """When the policy lists no value for an option, every value is refused."""
     assert field in refusal(POLICY, host, **top).message
 
 
@@ -166,7 +166,7 @@ def test_a_listed_value_reaches_the_engine_as_it_is(field: str, top: dict[str, A
     ],
 )
 def test_what_asks_for_nothing_is_always_allowed(top: dict[str, Any], host: dict[str, Any]) -> None:
-    """And changes nothing."""
+    """When an option asks for the default, it is allowed and left out."""
     assert made(POLICY, host, **top) == made(POLICY)
 
 
@@ -233,12 +233,12 @@ def test_a_listed_host_path_is_mounted_alone(host: dict[str, Any]) -> None:
     ],
 )
 def test_a_file_system_in_memory_that_is_not_the_listed_one(fields: dict[str, Any]) -> None:
-    """Place, size and mode are all exact."""
+    """When a tmpfs differs from the listed one in path, size or mode, it is refused."""
     assert "spawn.tmpfs" in refusal(host={"Mounts": [{"Type": "tmpfs", **fields}]}).message
 
 
 def test_a_listed_file_system_in_memory() -> None:
-    """It is mounted with its bound."""
+    """When a tmpfs is listed, it is mounted writable, at its path and with its size."""
     mount = {"Type": "tmpfs", "Target": "/plain", "TmpfsOptions": {"SizeBytes": 1024**2}}
     mounts = made(host={"Mounts": [mount]})["HostConfig"]["Mounts"]
     assert mounts[1] == mount | {"ReadOnly": False}

@@ -88,12 +88,12 @@ def test_an_image_that_is_not_listed(image: str) -> None:
 
 @pytest.mark.parametrize("network", ["", "default", "none", "host", "container:hub", "bridge2", "Bridge", "ns:/proc"])
 def test_a_network_that_is_not_listed(network: str) -> None:
-    """A network is compared as a whole."""
+    """When a network is not listed under exactly that name, it is refused."""
     assert "HostConfig.NetworkMode" in refusal_of(spawner_body(host={"NetworkMode": network})).message
 
 
 def test_the_hosts_network_is_refused_even_if_it_is_listed() -> None:
-    """A policy cannot allow it by mistake."""
+    """When a policy lists the host's network, it is refused all the same."""
     policy = replace(POLICY, networks=("host",))
     assert "never" in refusal_of(spawner_body(host={"NetworkMode": "host"}), policy=policy).message
 
@@ -167,7 +167,7 @@ def test_labels_that_are_not_listed(labels: dict[str, str]) -> None:
 
 
 def test_our_labels_are_refused_even_if_they_are_listed() -> None:
-    """A policy cannot give them away by mistake."""
+    """When a policy lists one of the agent's labels, it is refused all the same."""
     policy = replace(POLICY, labels={"hubwarden.owner": "bob"})
     assert "spawn.labels" in refusal_of(spawner_body(Labels={"hubwarden.owner": "bob"}), policy=policy).message
 
@@ -212,7 +212,7 @@ def test_ports_that_are_not_to_be_published(publish: str, binding: dict[str, str
 
 
 def test_a_port_that_is_published_twice() -> None:
-    """One host port a container port."""
+    """When a container port is published twice, it is refused."""
     body = spawner_body(host={"PortBindings": {"8888/tcp": [{}, {}]}})
     assert "twice" in refusal_of(body, policy=replace(POLICY, publish="127.0.0.1")).message
 
@@ -234,12 +234,12 @@ def test_more_entries_than_anybody_needs(field: str, changes: dict[str, Any]) ->
 
 
 def test_an_empty_policy_allows_nothing() -> None:
-    """The defaults of `[spawn]` list no image."""
+    """When `[spawn]` has only defaults, every create is refused, because no image is listed."""
     assert "spawn.images" in refusal_of(spawner_body(), policy=SpawnPolicy()).message
 
 
 def test_a_name_that_docker_cannot_hold() -> None:
-    """Too long after escaping is refused as such."""
+    """When a name is too long after escaping, it is refused as too long."""
     refusal = refusal_of(spawner_body("\u6728" * 60))
     assert refusal.reason is Reason.INVALID_REQUEST
 
@@ -302,7 +302,7 @@ def test_everything_that_a_policy_can_allow() -> None:
     ],
 )
 def test_names_that_have_to_be_escaped(username: str, server_name: str, name: str, volume: str) -> None:
-    """Any user and server that JupyterHub allows."""
+    """When a user or server name needs escaping, the create is accepted under the escaped name."""
     body = spawner_body(username, server_name, host={"Binds": [f"{volume}:/home/jovyan:rw"]})
     result = planned(body, name)
     assert result.spec.labels["hubwarden.owner"] == username

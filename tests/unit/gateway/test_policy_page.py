@@ -32,7 +32,7 @@ def test_every_option_of_dockerspawner_is_on_the_page() -> None:
 
 @pytest.mark.parametrize("kind", [HostConfig, ContainerConfig])
 def test_every_argument_of_docker_py_is_on_the_page(kind: type) -> None:
-    """Also those that are refused."""
+    """When docker-py has an argument, the page names it, allowed or refused."""
     arguments = set(inspect.signature(kind).parameters)
     assert arguments <= listed("`extra_create_kwargs` and `extra_host_config`")
 

@@ -77,7 +77,7 @@ def test_no_room_from_the_beginning() -> None:
 
 
 def test_what_is_being_created_counts(threads: ThreadPoolExecutor) -> None:
-    """Before the engine lists it."""
+    """When a create is running, it counts before the engine lists the container."""
     engine = Engine()
     room = Room(engine.count, 1, "max_containers")
     first = Create(threads, room, engine)
@@ -199,7 +199,7 @@ def test_far_from_the_maximum_the_engine_is_asked_once() -> None:
 
 
 def test_what_was_removed_makes_room() -> None:
-    """At the maximum the engine is asked again."""
+    """When the maximum is reached, the engine is asked again, and a removed container no longer counts."""
     engine = Engine()
     room = Room(engine.count, 2, "max_containers")
     create(room, engine)

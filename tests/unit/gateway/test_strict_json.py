@@ -55,7 +55,7 @@ def test_refused(data: bytes) -> None:
 
 
 def test_brackets_in_text_are_no_depth() -> None:
-    """Only structure counts as depth."""
+    """When brackets are within text, they do not count as depth."""
     assert strict_json.loads(b'["' + b"[{" * 100 + b'\\"["]') == ["[{" * 100 + '"[']
 
 
@@ -88,7 +88,7 @@ def test_one_document_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_eight_deep_is_fine() -> None:
-    """The bound itself is allowed."""
+    """When a document is exactly eight deep, it is accepted."""
     assert strict_json.loads(b"[" * 8 + b"]" * 8) == [[[[[[[[]]]]]]]]
 
 

@@ -46,12 +46,12 @@ class FakeAgent(DockerAgentServiceServicer):
             await context.abort(grpc.StatusCode.FAILED_PRECONDITION, "no")
 
     async def RestartContainer(self, request: Any, context: Any) -> Any:  # noqa: N802 - the contract's name
-        """As in the contract."""
+        """Record the request, and answer as the test planned."""
         await self._met(request, context)
         return agent_pb2.RestartContainerResponse(container=request.expected_container, container_id="id")
 
     async def ResetHomeVolume(self, request: Any, context: Any) -> Any:  # noqa: N802 - as above
-        """As in the contract."""
+        """Record the request, and answer as the test planned."""
         await self._met(request, context)
         return agent_pb2.ResetHomeVolumeResponse(volume=request.expected_volume, size_bytes=-1)
 
@@ -81,7 +81,7 @@ def client(tmp_path: Path) -> AgentClient:
 
 
 async def test_every_call_has_a_deadline(agent: FakeAgent, client: AgentClient) -> None:
-    """And only the checks are validate_only."""
+    """When the client calls, there is a deadline, and only checks are `validate_only`."""
     await client.check_restart(RESTART)
     await client.restart(RESTART)
     await client.check_reset(RESET)

@@ -91,7 +91,7 @@ def test_admins_keep_what_jupyterhub_gives_them(c: Any) -> None:
     ],
 )
 def test_who_holds_what_is_checked(user: list[str], admin: list[str], own: bool, mistakes: int) -> None:  # noqa: FBT001 - a parameter of the table
-    """Everything that is wrong is said at once."""
+    """When roles lack a scope, or grant one too many, each mistake is reported."""
     assert len(scopes.mistakes_in({"user": user, "admin": admin}, users_reset_own_home=own)) == mistakes
 
 
@@ -120,7 +120,7 @@ def test_only_the_gateways_not_now_is_waited_for() -> None:
 
 
 def test_the_gateways_words_are_the_agents() -> None:
-    """Both sides spell the contract the same."""
+    """When the user's lock is held, the gateway's message is the one that the plugin recognises."""
     gateway = pytest.importorskip("hubwarden_agent.gateway.refusals")
     assert gateway.LOCKED_MESSAGE == BUSY_MESSAGE
 

@@ -61,7 +61,7 @@ def test_nothing_is_said_to_be_unchanged_where_nobody_can_know(name: str) -> Non
 
 
 def test_admins_read_who_holds_a_volume() -> None:
-    """All holders, and how to get rid of them."""
+    """When a volume is in use, an admin's message names all holders and what to do."""
     error = AgentError(Reason.VOLUME_IN_USE, {"holders": "one,two", "volume": "the-home"})
     assert error.holders == ("one", "two")
     assert "one, two" in error.sentence(for_admin=True)

@@ -28,7 +28,7 @@ def test_an_error_of_anybody_elses_is_left_alone(error: Any) -> None:
 
 @pytest.mark.parametrize("status", [400, 403, 404, 409, 429, 500, 503])
 def test_a_refusal_gets_a_sentence_and_its_id(status: int) -> None:
-    """Nothing of the answer's text is in it."""
+    """When the gateway refuses, the message is the plugin's own sentence with the id."""
     error: Any = AnswerError(status, X_Request_ID="the-id")
     explain(error)
     assert error.jupyterhub_message == f"{SENTENCES.get(status, OTHERWISE)} (Request the-id)"

@@ -144,7 +144,7 @@ async def test_one_reset_a_user() -> None:
 
 
 async def test_a_reset_without_an_agent_fails_before_it_begins() -> None:
-    """What was never sent needs no asking again."""
+    """When the agent is unreachable at the check, the reset fails and is never sent."""
     agent = SlowAgent()
     agent.unreachable = True
     with pytest.raises(AgentError) as caught:
@@ -183,7 +183,7 @@ async def test_a_reset_left_behind_is_asked_about_though_the_agent_is_away() -> 
 
 
 async def test_a_reset_left_behind_too_long_ago_is_known_as_interrupted() -> None:
-    """The agent is not asked."""
+    """When a pending reset is too old, it is interrupted without a call to the agent."""
     agent, sent = SlowAgent(), command()
     resets = Resets(agent, Turns(), 1, logging.getLogger(), UNWATCHED)
     resets.interrupted(1, sent)

@@ -118,7 +118,7 @@ async def test_everything_in_its_order() -> None:
 
 
 async def test_a_refused_check_touches_nothing() -> None:
-    """Not even the route, and nothing is noted."""
+    """When the check is refused, the route stays and nothing is noted."""
     world = World({"check": [AgentError(Reason.RATE_LIMITED)]})
     with pytest.raises(AgentError):
         await carry_out(world)

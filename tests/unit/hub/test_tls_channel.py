@@ -101,7 +101,7 @@ async def test_renewed_files_are_used_and_a_running_call_is_not_dropped(stage: R
 
 
 async def test_unchanged_files_keep_the_channel(stage: RemoteStage, tmp_path: Path) -> None:
-    """There is one connection, not one a call."""
+    """When the TLS files are unchanged, all calls share one connection."""
     dialer = Dialer(f"tcp://127.0.0.1:{stage.port}", _write(tmp_path, stage), 1, logging.getLogger("test"))
     assert stage.keep(dialer.channel()) is dialer.channel()
 

@@ -42,7 +42,7 @@ def test_a_restart_command() -> None:
 
 
 def test_a_reset_command() -> None:
-    """Field by field."""
+    """When a reset is encoded, each field of the message is as given."""
     message = wire.reset_message(ResetCommand("木村", "service:ops", ID, "volume"))
     assert (message.username, message.actor, message.request_id) == ("木村", "service:ops", str(ID))
     assert message.expected_volume == "volume"
@@ -72,7 +72,7 @@ def test_until_when_a_backup_is_kept(backup_id: str | None, days: int, until: st
 
 
 def test_a_refusal_keeps_its_reason_metadata_and_delay() -> None:
-    """In whatever order the details come."""
+    """When details come in any order, reason, metadata and delay are read."""
     info = ErrorInfo(domain="hubwarden", reason="RATE_LIMITED", metadata={"request_id": "x"})
     retry = RetryInfo(retry_delay=Duration(seconds=90))
     for messages in ((info, retry), (retry, info)):

@@ -134,7 +134,7 @@ def test_prune_removes_what_policy_does_not_keep(store: Store, command: Command,
 
 
 def test_prune_removes_what_is_named(store: Store, command: Command) -> None:
-    """However young it is."""
+    """When backups are named for pruning, they are removed at any age."""
     named, other = put(store), put(store)
     assert command("backups", "prune", named.backup_id.value)[0] == 0
     assert store.all() == [other]
@@ -166,7 +166,7 @@ def test_what_changes_something_does_not_run_beside_an_agent(
 
 
 def test_a_directory_that_others_can_enter(store: Store, command: Command) -> None:
-    """Said, with what is wrong with it."""
+    """When others can enter the backup directory, the tool refuses it and names the mode."""
     store.directory.chmod(0o755)
     status, _, err = command("backups", "list")
     assert status == 1

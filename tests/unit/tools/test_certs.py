@@ -30,7 +30,7 @@ def test_what_it_makes_can_be_served(tmp_path: Path) -> None:
 
 
 def test_keys_are_private_and_lives_are_bounded(tmp_path: Path) -> None:
-    """Mode 0600, elliptic, and 825 days at most."""
+    """When certificates are made, keys are elliptic with mode 0600, and lives at most 825 days."""
     directory = tmp_path / "made"
     assert _init(directory) == 0
     assert stat.S_IMODE(directory.stat().st_mode) == 0o700
@@ -53,7 +53,7 @@ def test_nothing_is_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[st
 
 @pytest.mark.parametrize("arguments", [("--days", "826"), ("--days", "0"), ("--agent-host", "Agent")])
 def test_impossible_wishes_are_usage_errors(tmp_path: Path, arguments: tuple[str, str]) -> None:
-    """Exit 2, and nothing is written."""
+    """When arguments cannot be met, the exit status is 2 and nothing is written."""
     with pytest.raises(SystemExit) as refused:
         _init(tmp_path, *arguments)
     assert refused.value.code == 2

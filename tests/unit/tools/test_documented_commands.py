@@ -21,7 +21,7 @@ def commands() -> list[str]:
 
 
 def test_there_are_commands() -> None:
-    """Each of the tool's actions is shown."""
+    """When the page is read, it shows each action of the tool."""
     shown = {" ".join(one.split()[:2]) for one in commands()}
     assert {"backups list", "backups show", "backups verify", "backups prune"} <= shown
     assert any(one.startswith("restore ") for one in shown)
@@ -29,7 +29,7 @@ def test_there_are_commands() -> None:
 
 @pytest.mark.parametrize("line", commands())
 def test_it_parses(line: str) -> None:
-    """As a shell would split it."""
+    """When a documented command is split as by a shell, the tool's parser accepts it."""
     options, rest = cli._parser().parse_known_args(shlex.split(line, comments=True))  # noqa: SLF001 - the tool's own parser, without running a command
     assert options.command in cli.CONFIGURED_TOOLS
     importlib.import_module(f"hubwarden_agent.tools.{options.command}")._parser().parse_args(rest)  # noqa: SLF001 - the tool's own parser, without running a command

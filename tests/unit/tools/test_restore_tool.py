@@ -65,7 +65,7 @@ def _interrupt() -> None:
 
 
 def test_interrupted_and_undone(engine: ClosedEngine, run: Callable[[], tuple[int, str]]) -> None:
-    """There is nothing to do again."""
+    """When a restore is interrupted and undone, the message names nothing that was left."""
     engine.before["create_volume"] = _interrupt
     status, said = run()
     assert (status, "interrupted" in said, LEFT in said) == (1, True, False)

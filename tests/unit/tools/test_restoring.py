@@ -133,7 +133,7 @@ class TestRefused:
                 await stage.restore()
 
     async def test_a_small_home_with_one_file(self, stage: Stage) -> None:
-        """One empty file is enough."""
+        """When the home already holds one empty file, the restore is refused."""
         file = EMPTY_TAR[:512].replace(b".", b"a", 1)
         stage.fill((EMPTY_TAR[:512] + _checked(file) + bytes(1024),))
         with pytest.raises(NotRestored, match="not empty"):
@@ -141,7 +141,7 @@ class TestRefused:
 
     @pytest.mark.parametrize("damage", ["flipped", "cut", "edited", "swapped", "of the future", "no tar"])
     async def test_a_backup_that_is_not_whole(self, stage: Stage, damage: str) -> None:
-        """The whole of it is read first."""
+        """When a backup or its manifest is damaged or missing, nothing is restored."""
         volume, other = stage.fill(), stage.put(OTHER)
         tar, line = (stage.store.directory / f"{stage.backup.backup_id}{suffix}" for suffix in (".tar.zst", ".json"))
         whole = tar.read_bytes(), line.read_bytes()
@@ -174,7 +174,7 @@ class TestRefused:
         ],
     )
     async def test_a_server_that_runs(self, stage: Stage, state: ContainerState, reason: Reason) -> None:
-        """As for a reset, also with --aside."""
+        """When the user's server runs, the restore is refused, also with `--aside`."""
         stage.fill()
         stage.engine.add_container("jupyterlab-alice", state, mounts=(home_of("alice"),))
         with pytest.raises(Refusal) as refused:
@@ -183,7 +183,7 @@ class TestRefused:
 
     @pytest.mark.parametrize("state", list(ContainerState))
     async def test_somebody_elses_container(self, stage: Stage, state: ContainerState) -> None:
-        """In any state."""
+        """When another user's container holds the volume in any state, the restore is refused."""
         stage.fill()
         stage.engine.add_container("somebody", state, mounts=(home_of("alice"),))
         with pytest.raises(Refusal) as refused:
@@ -215,7 +215,7 @@ class TestRefused:
         assert refused.value.reason is Reason.VOLUME_NOT_LOCAL
 
     async def test_an_engine_that_is_away(self, stage: Stage) -> None:
-        """Said as such."""
+        """When Docker is unavailable, the tool's message names Docker."""
         stage.engine.available = False
         with pytest.raises(Refusal) as refused:
             await stage.restore()
@@ -258,7 +258,7 @@ class TestDone:
         assert "removed the stopped container jupyterlab-alice" in stage.said
 
     async def test_into_another_volume(self, stage: Stage) -> None:
-        """The home stays as it is."""
+        """When a backup is restored into another volume, the home stays as it is."""
         stage.fill()
         beside = VolumeName("beside")
         await stage.restore(volume=beside)
