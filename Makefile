@@ -113,10 +113,8 @@ engine: ## start the private engine of the tests and load its images
 		deploy/offline/base-images.sh busybox; deploy/offline/base-images.sh python
 
 lint: setup proto-check ## style, types, shell scripts, generated code
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	.ci/timed mypy $(BIN)/mypy
-	$(BIN)/shellcheck -x $(SHELL_FILES)
+	.ci/timed lint bash -euc '$(BIN)/ruff check .; $(BIN)/ruff format --check .; $(BIN)/mypy; \
+		$(BIN)/shellcheck -x $(SHELL_FILES)'
 
 proto: setup ## generate the gRPC code again from the contract
 	$(PROTOC) --python_out=proto --grpc_python_out=proto --mypy_out=proto --mypy_grpc_out=proto $(PROTO)
