@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 from hubwarden_agent.rates import parse_rate
-from support.agent.gateway import HOME, POLICY, WORKSPACE, gateway
+from hubwarden_agent.spawn_policy import SpawnPolicy
+from support.agent.gateway import POLICY, GatewayStage, gateway, serving_gateway
 from support.docker import private_engine
 from support.docker.fixtures import fixture_bench, fixture_busybox, fixture_engine, fixture_engine_socket  # noqa: F401 - fixtures
 from support.docker.whole_engine import WholeDockerEngine
-from support.scenarios.attacks.harness import Field
+from support.scenarios.attacks.harness import VOLUMES, AttackHarness
 from support.scenarios.attacks.options import named
 
 VICTIM, FOREIGN, BACKED = "hubwarden-attacked", "hubwarden-attacked-data", "hubwarden-attacked-backed"
@@ -39,17 +40,46 @@ def others(engine_socket: str, busybox: str) -> Iterator[Mapping[str, str]]:
             bench.forget_volume(name)
 
 
+@pytest.fixture(scope="module")
+def shared_engine(engine_socket: str) -> Iterator[WholeDockerEngine]:
+    """The real port over the private engine, for a whole module."""
+    engine = WholeDockerEngine(f"unix://{engine_socket}", timeout=30, slow_timeout=60, slow_threads=16)
+    yield engine
+    engine.close()
+
+
+@pytest.fixture(scope="module")
+def shared_stage(
+    shared_engine: WholeDockerEngine, others: Mapping[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[GatewayStage]:
+    """One gateway for a module of attacks."""
+    with serving_gateway(shared_engine, tmp_path_factory.mktemp("attacks"), spawn=_policy(others)) as stage:
+        yield stage
+
+
+@pytest.fixture
+async def attacks(
+    shared_stage: GatewayStage, engine_socket: str, others: Mapping[str, str]
+) -> AsyncIterator[AttackHarness]:
+    """Where cases run, each with a user of its own."""
+    harness = AttackHarness(shared_stage, engine_socket, others)
+    yield harness
+    await harness.clean()
+
+
 @pytest.fixture
 async def ground(
     others: Mapping[str, str], bench: private_engine.Workbench, engine: WholeDockerEngine, tmp_path: Path
-) -> AsyncIterator[Field]:
-    """The field for one case."""
+) -> AsyncIterator[AttackHarness]:
+    """A gateway for one test, and tokens for one user."""
     user = bench.username()
-    for template in (HOME, WORKSPACE, "jupyterlab-{username}_cache"):
+    for template in VOLUMES:
         bench.forget_volume(template.format(username=user))
     bench.forget_container(f"jupyterlab-{user}")
-    policy = replace(
-        POLICY, images=(others["image"],), max_containers=100, max_creates=parse_rate("100/minute"), publish="127.0.0.1"
-    )
-    async with gateway(engine, tmp_path, spawn=named(policy, others["folder"])) as stage:
-        yield Field(stage, bench.socket, {**others, "user": user, "own": f"jupyterlab-{user}"})
+    async with gateway(engine, tmp_path, spawn=_policy(others)) as stage:
+        yield AttackHarness(stage, bench.socket, {**others, "user": user, "own": f"jupyterlab-{user}"})
+
+
+def _policy(others: Mapping[str, str]) -> SpawnPolicy:
+    policy = replace(POLICY, images=(others["image"],), publish="127.0.0.1")
+    return named(replace(policy, max_containers=1000, max_creates=parse_rate("100/minute")), others["folder"])

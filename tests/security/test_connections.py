@@ -8,7 +8,7 @@ import re
 import pytest
 from hubwarden_agent.gateway import app, http_request
 from support.scenarios.attacks.case import BODY, TWIN, create
-from support.scenarios.attacks.harness import Field
+from support.scenarios.attacks.harness import AttackHarness
 from support.waiting.conditions import until
 
 OUTSIDE = 5.0
@@ -28,7 +28,9 @@ HELD = (
 
 
 @pytest.mark.parametrize(("start", "status"), HELD)
-async def test_a_slow_client(ground: Field, monkeypatch: pytest.MonkeyPatch, start: bytes, status: bytes) -> None:
+async def test_a_slow_client(
+    ground: AttackHarness, monkeypatch: pytest.MonkeyPatch, start: bytes, status: bytes
+) -> None:
     """It is cut off in time, and meanwhile everybody else is served."""
     monkeypatch.setattr(http_request, "HEAD_SECONDS", 0.3)
     monkeypatch.setattr(http_request, "BODY_SECONDS", 0.3)
@@ -40,7 +42,7 @@ async def test_a_slow_client(ground: Field, monkeypatch: pytest.MonkeyPatch, sta
     writer.close()
 
 
-async def test_a_slow_client_that_gets_there(ground: Field) -> None:
+async def test_a_slow_client_that_gets_there(ground: AttackHarness) -> None:
     """The twin: a request that comes in pieces, in time, is a request."""
     reader, writer = await asyncio.open_unix_connection(str(ground.stage.path))
     data = TWIN.encoded(ground.tokens)
@@ -51,7 +53,7 @@ async def test_a_slow_client_that_gets_there(ground: Field) -> None:
     writer.close()
 
 
-async def test_a_request_hidden_in_a_body(ground: Field) -> None:
+async def test_a_request_hidden_in_a_body(ground: AttackHarness) -> None:
     """What is within the declared length is a body and never a request; here it would remove the victim."""
     hidden = f"DELETE /v1.44/containers/{ground.tokens['victim']}?force=1 HTTP/1.1\r\nHost: x\r\n\r\n".encode()
     reply = await ground.stage.raw(create(hidden).encoded(ground.tokens))
@@ -61,7 +63,7 @@ async def test_a_request_hidden_in_a_body(ground: Field) -> None:
 
 
 @pytest.mark.parametrize("refused", [True, False], ids=["behind a refused one", "behind a sound one"])
-async def test_a_request_behind_another(ground: Field, *, refused: bool) -> None:
+async def test_a_request_behind_another(ground: AttackHarness, *, refused: bool) -> None:
     """It is never looked at, whatever became of the first; on a connection of its own it is done."""
     first = create({**BODY, "HostConfig": {**BODY["HostConfig"], "Privileged": True}}) if refused else TWIN
     behind = f"POST /v1.44/containers/{ground.tokens['own']}/start HTTP/1.1\r\nHost: x\r\n\r\n".encode()
@@ -80,7 +82,7 @@ async def test_a_request_behind_another(ground: Field, *, refused: bool) -> None
     )
 
 
-async def test_a_client_that_asks_and_never_listens(ground: Field) -> None:
+async def test_a_client_that_asks_and_never_listens(ground: AttackHarness) -> None:
     """A million pings on one connection: one is answered, no other is read, and everybody else is served."""
     reader, writer = await asyncio.open_unix_connection(str(ground.stage.path), limit=1)
     writer.write(b"GET /_ping HTTP/1.1\r\nHost: x\r\n\r\n" * 1_000_000)
@@ -91,7 +93,7 @@ async def test_a_client_that_asks_and_never_listens(ground: Field) -> None:
     writer.transport.abort()
 
 
-async def test_more_silent_clients_than_threads(ground: Field, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_more_silent_clients_than_threads(ground: AttackHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each is let go of in time, and whoever comes behind them all is served."""
     monkeypatch.setattr(http_request, "HEAD_SECONDS", 0.3)
     silent = [await asyncio.open_unix_connection(str(ground.stage.path)) for _ in range(3 * app.THREADS)]
@@ -102,7 +104,7 @@ async def test_more_silent_clients_than_threads(ground: Field, monkeypatch: pyte
         writer.close()
 
 
-async def test_a_client_that_leaves_at_once(ground: Field) -> None:
+async def test_a_client_that_leaves_at_once(ground: AttackHarness) -> None:
     """A create whose sender does not wait for the answer is made whole or not at all, and stays the sender's own."""
     _, writer = await asyncio.open_unix_connection(str(ground.stage.path))
     writer.write(TWIN.encoded(ground.tokens))

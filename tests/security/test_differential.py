@@ -17,7 +17,7 @@ from docker import APIClient  # noqa: TID251 - the client whose bodies these are
 from docker.types import Mount as DockerMount  # noqa: TID251 - as above
 from support.agent.gateway import POLICY
 from support.scenarios.attacks.case import create, replaced
-from support.scenarios.attacks.harness import Field
+from support.scenarios.attacks.harness import AttackHarness
 
 HOME, WORKSPACE = "jupyterlab-@user@_home", "jupyterlab-@user@_workspace"
 SHARES, COMBINATIONS = 5, 240
@@ -141,7 +141,7 @@ HANDS = [hand for hand, _ in zip(dealt(), range(COMBINATIONS), strict=False)]
 
 
 @pytest.mark.parametrize("share", range(SHARES))
-async def test_what_comes_of_a_create(ground: Field, share: int) -> None:
+async def test_what_comes_of_a_create(ground: AttackHarness, share: int) -> None:
     """No option that is supported is lost or changed on its way, and nothing that nobody asked for comes in."""
     api = await asyncio.to_thread(APIClient, ground.stage.url, version="1.44")
     seen: set[str] = set()
@@ -169,7 +169,7 @@ def _body(api: APIClient, image: str, config: Mapping[str, Any], host: Mapping[s
     return {key: value for key, value in made.items() if value is not None}  # as docker-py sends it
 
 
-async def _made(ground: Field, body: bytes, *, by_gateway: bool) -> dict[str, Any]:
+async def _made(ground: AttackHarness, body: bytes, *, by_gateway: bool) -> dict[str, Any]:
     """What the engine shows of the container that comes of the body, before it is removed again."""
     data = create(body).encoded(ground.tokens)
     if by_gateway:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -133,9 +133,9 @@ async def _read(reader: asyncio.StreamReader, *, headers_only: bool) -> Reply:
     return Reply(int(status_line.split()[1]), headers, (await reader.readexactly(length)).decode())
 
 
-@asynccontextmanager
-async def gateway(engine: FakeEngine | WholeDockerEngine, directory: Path, **parts: Any) -> AsyncIterator[GatewayStage]:
-    """Serve a gateway for the body."""
+@contextmanager
+def serving_gateway(engine: FakeEngine | WholeDockerEngine, directory: Path, **parts: Any) -> Iterator[GatewayStage]:
+    """Serve a gateway for the body; it has threads of its own, so no event loop has to run."""
     blocking = FakeBlockingEngine(engine) if isinstance(engine, FakeEngine) else engine.blocking
     stage = GatewayStage(blocking, directory / "docker.sock", **parts)
     listener = build_listener(
@@ -147,7 +147,18 @@ async def gateway(engine: FakeEngine | WholeDockerEngine, directory: Path, **par
     try:
         yield stage
     finally:
-        await asyncio.to_thread(listener.stop)
+        listener.stop()
+
+
+@asynccontextmanager
+async def gateway(engine: FakeEngine | WholeDockerEngine, directory: Path, **parts: Any) -> AsyncIterator[GatewayStage]:
+    """The same where the test's event loop has clients that must not be blocked while the gateway stops."""
+    with ExitStack() as stack:
+        stage = stack.enter_context(serving_gateway(engine, directory, **parts))
+        try:
+            yield stage
+        finally:
+            await asyncio.to_thread(stack.close)
 
 
 def result_or_refusal(function: Callable[[], Value]) -> Value | Refusal:

@@ -1,90 +1,110 @@
-"""The field that an attack is run on: a gateway, the real engine behind it, a user, and others who must not notice.
+"""Attacks by effect: a gateway, the real engine behind it, a user for each case, and others who must not notice.
 
-What holds here: a case passes only if all of it holds. The engine itself does what the attack asks for, so the attack
-is one; through the gateway it is refused with the status and the field that the case names, in Docker's shape; the
-engine shows the very same before and after; and the twin goes through. Anything else is an `AttackError`.
+Invariants: a case holds only if all of it does. The engine itself does what the attack asks for, so the attack is one;
+through the gateway it is refused as the case says; the engine shows the very same before and after; the twin goes
+through. One snapshot before and one after stand for all attacks of a run; if they differ, the run is repeated by halves
+until the attacks that changed something are known.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from support.agent.gateway import HOME, WORKSPACE, GatewayStage, Reply
 from support.scenarios.attacks.case import TWIN, Case, Ours, Request, Says, Shows, replaced
+from support.scenarios.attacks.judge import AttackError, judge_attack, judge_twin, needs_own_container
 
 DEADLINE = 20.0
-
-
-class AttackError(AssertionError):
-    """A case does not hold; what exactly is in the text."""
+VOLUMES = (HOME, WORKSPACE, "jupyterlab-{username}_cache")
+REFILL_SECONDS = 60.0
+"""After this long every rate of the gateway's policy has room again."""
 
 
 @dataclass
-class Field:
-    """Where one case runs.
+class AttackHarness:
+    """Where attacks run.
 
     Args:
         stage: a gateway in front of the engine.
         socket: the engine's own.
-        tokens: what the cases' tokens stand for.
+        tokens: what the cases' tokens stand for; each case gets a user of its own on top.
     """
 
     stage: GatewayStage
     socket: str
     tokens: Mapping[str, str]
-    _own: str = field(default="", init=False)
+    _users: list[str] = field(default_factory=list)
 
-    async def run(self, case: Case) -> None:
-        """Control, attack, effect and twin of one case.
+    async def run(self, *cases: Case) -> None:
+        """Control, attack, effect and twin of each case.
 
         Raises:
-            AttackError: something of it does not hold.
+            AttackError: something does not hold; all that was found is in the text.
         """
-        if case.prepare:
-            await self._prepare(case)
-        await self._prove(case)
-        await self._prepare(case)
-        own = await self._own_container(case)
+        problems = list[str]()
+        arranged = list[tuple[Case, Mapping[str, str]]]()
+        for case in cases:
+            with _collected(problems):
+                tokens = await self._arrange(case)
+                await self._prove(case, tokens)
+                await self._clear_volumes(case, tokens)
+                arranged.append((case, tokens))
         before = await self._snapshot()
-        reply = await self._through(case.attack, own)
-        self._judge(case, reply)
+        for case, tokens in arranged:
+            with _collected(problems):
+                judge_attack(case, await self._through(case.attack, tokens))
         if await self._snapshot() != before:
-            raise AttackError(f"{case.name}: refused, and yet the engine is not what it was")
-        twin = await self._through(case.twin, own)
-        if twin.status != case.twin_status:
-            raise AttackError(f"{case.name}: the twin got {twin.status} {twin.text!r}, not {case.twin_status}")
-        await self._remove(f"jupyterlab-{self.tokens['user']}")
+            culprits = await self._changing([case for case, _ in arranged])
+            problems += [f"{case.name}: refused, and yet the engine is not what it was" for case in culprits]
+            problems += [] if culprits else ["the engine changed during the attacks, and by none of them alone"]
+        for case, tokens in arranged:
+            with _collected(problems):
+                judge_twin(case, await self._through(case.twin, tokens))
+            await self._remove(f"jupyterlab-{tokens['user']}")
+        if problems:
+            raise AttackError("\n".join(problems))
 
-    async def _prepare(self, case: Case) -> None:
+    async def clean(self) -> None:
+        """Remove what the users of all cases have."""
+        for user in self._users:
+            await self._remove(f"jupyterlab-{user}")
+            for template in VOLUMES:
+                await self.ask("DELETE", f"/volumes/{template.format(username=user)}")
+
+    async def _arrange(self, case: Case) -> Mapping[str, str]:
+        """A user with what the case says was there before; the tokens that stand for it."""
+        user = f"user{uuid.uuid4().hex[:10]}"
+        self._users.append(user)
+        self.stage.clock.advance(REFILL_SECONDS)
+        tokens = {**self.tokens, "user": user, "own": f"jupyterlab-{user}", "own_id": ""}
+        await self._clear_volumes(case, tokens)
+        if needs_own_container(case):
+            reply = await self._through(TWIN, tokens)
+            if reply.status != 201:
+                raise AttackError(f"{case.name}: there is no container of one's own: {reply.text}")
+            tokens["own_id"] = reply.json["Id"]
+        return tokens
+
+    async def _clear_volumes(self, case: Case, tokens: Mapping[str, str]) -> None:
         """The user has no volumes but what the case says was there before."""
         for template in (HOME, WORKSPACE):
-            await self.ask("DELETE", f"/volumes/{template.format(username=self.tokens['user'])}")
+            await self.ask("DELETE", f"/volumes/{template.format(username=tokens['user'])}")
         if case.prepare:
-            status, document = await self.engine(case.prepare.encoded(self.tokens))
+            status, document = await self.engine(case.prepare.encoded(tokens))
             if status != 201:
                 raise AttackError(f"{case.name}: nothing to attack: {status} {document}")
 
-    def _judge(self, case: Case, reply: Reply) -> None:
-        """The answer is the refusal that the case names."""
-        if reply.status != case.status:
-            raise AttackError(f"{case.name}: got {reply.status} {reply.text!r}, not {case.status}")
-        if case.attack.method == "HEAD" and not case.names:  # whose answers have no text
-            return
-        if not reply.headers["content-type"].startswith("application/json") or set(reply.json) != {"message"}:
-            raise AttackError(f"{case.name}: the answer is not shaped as Docker's: {reply.text!r}")
-        if case.names not in reply.message:
-            raise AttackError(f"{case.name}: {reply.message!r} does not name {case.names!r}")
-
-    async def _prove(self, case: Case) -> None:
+    async def _prove(self, case: Case, tokens: Mapping[str, str]) -> None:
         """Straight to the engine, the attack is what it says it is."""
         if isinstance(case.control, Ours):
             return
-        own = await self._own_container(case)
-        status, document = await self.engine(case.attack.encoded({**self.tokens, "own_id": own}))
+        status, document = await self.engine(case.attack.encoded(tokens))
         if isinstance(case.control, Says):
             if status != case.control.status:
                 raise AttackError(f"{case.name}: the engine itself says {status} {document}, not {case.control.status}")
@@ -94,22 +114,25 @@ class Field:
             identifier = document["Id"]
             if isinstance(case.control, Shows):
                 _, shown = await self.ask("GET", f"/containers/{identifier}/json")
-                _hold(case.name, shown, case.control, self.tokens)
+                _hold(case.name, shown, case.control, tokens)
             await self._remove(identifier)
 
-    async def _own_container(self, case: Case) -> str:
-        """The id of a container that the user has through the gateway, if the case is about one."""
-        mentioned = b"@own" in case.attack.encoded({}) + case.twin.encoded({})
-        if mentioned and not self._own:
-            reply = await self._through(TWIN, "")
-            if reply.status != 201:
-                raise AttackError(f"{case.name}: there is no container of one's own: {reply.text}")
-            self._own = reply.json["Id"]
-        return self._own
+    async def _changing(self, cases: Sequence[Case]) -> list[Case]:
+        """The cases whose attack changes the engine, found by halves, with new users each time."""
+        arranged = [(case, await self._arrange(case)) for case in cases]
+        before = await self._snapshot()
+        for case, tokens in arranged:
+            await self._through(case.attack, tokens)
+        if await self._snapshot() == before:
+            return []
+        if len(cases) == 1:
+            return list(cases)
+        half = len(cases) // 2
+        return [*await self._changing(cases[:half]), *await self._changing(cases[half:])]
 
-    async def _through(self, request: Request, own: str) -> Reply:
+    async def _through(self, request: Request, tokens: Mapping[str, str]) -> Reply:
         async with asyncio.timeout(DEADLINE):
-            return await self.stage.raw(request.encoded({**self.tokens, "own_id": own}))
+            return await self.stage.raw(request.encoded(tokens))
 
     async def ask(self, method: str, path: str) -> tuple[int, Any]:
         """Ask the engine something behind the gateway's back."""
@@ -131,8 +154,6 @@ class Field:
 
     async def _remove(self, reference: str) -> None:
         await self.ask("DELETE", f"/containers/{reference}?force=1&v=1")
-        if reference == f"jupyterlab-{self.tokens['user']}":
-            self._own = ""
 
     async def _snapshot(self) -> dict[str, Any]:
         """Everything that the engine has, as far as an attack could change it."""
@@ -157,6 +178,15 @@ class Field:
             "victim's files": changed,
             "swarm": swarm,
         }
+
+
+@contextmanager
+def _collected(problems: list[str]) -> Iterator[None]:
+    """Note what does not hold, and go on with the next case."""
+    try:
+        yield
+    except AttackError as error:
+        problems.append(str(error))
 
 
 def _hold(name: str, shown: Any, control: Shows, tokens: Mapping[str, str]) -> None:
