@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import io
 import os
-import sys
 import tarfile
 import uuid
 from collections.abc import AsyncIterator
@@ -27,7 +26,8 @@ from hubwarden_agent.engine.port import HELPER_LABEL
 from hubwarden_agent.names import BackupId, ImageId, RequestId, Username, VolumeName
 from hubwarden_agent.tools.audit import verify
 from support.agent.client import PATIENCE, client, refusal_of, reset_request
-from support.agent.process import MAIN, Place, serving
+from support.agent.launcher import COMMAND
+from support.agent.process import Place, serving
 from support.docker.private_engine import Workbench
 from support.docker.relay import Point, Relay, relay
 from support.scenarios.zstd_tar import compressed
@@ -83,7 +83,7 @@ class Case:
         identifier = self.backup.backup_id.value
         command = ["restore", identifier, "--user", self.username, "--aside", "--config", str(self.place.configuration)]
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-c", MAIN, *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+            *COMMAND, *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
         )
         if point is not None:
             self.relay.stop_at(point, process.kill)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import subprocess
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 
 from hubwarden.v1 import agent_pb2_grpc
 from support.agent.client import PATIENCE, channel, client
+from support.agent.launcher import COMMAND, launch
 
 
 class AgentProcess:
@@ -32,8 +32,8 @@ class AgentProcess:
         self.directory = directory
         self.socket = directory / "agent.sock"
         self.audit = directory / "audit.jsonl"
-        self._log = (log or directory / "agent.log").open("ab")
-        self._program = program or (str(Path(sys.executable).with_name("hubwarden-agent")),)
+        self._log = log or directory / "agent.log"
+        self._program = program or COMMAND
         self._process: subprocess.Popen[bytes] | None = None
         (directory / "agent.toml").write_text(
             f'[state]\ndirectory = "{directory}"\n[listen]\ngrpc = ["unix://{self.socket}"]\n'
@@ -43,8 +43,7 @@ class AgentProcess:
 
     async def start(self) -> None:
         """Start, and wait until it serves."""
-        command = [*self._program, "serve", "--config", str(self.directory / "agent.toml")]
-        self._process = subprocess.Popen(command, stdout=self._log, stderr=self._log)  # noqa: ASYNC220 - returns at once
+        self._process = launch(self.directory / "agent.toml", self._log, self._program)
         async with asyncio.timeout(PATIENCE), channel(self.socket) as opened:
             await opened.channel_ready()
 
@@ -64,7 +63,6 @@ class AgentProcess:
         """Kill it if it is alive."""
         if self._process is not None and self._process.poll() is None:
             self.kill()
-        self._log.close()
 
     def lines(self) -> list[dict[str, Any]]:
         """What the audit says; a last line that is not whole is left out."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 import time
 import uuid
 from collections.abc import Iterator
@@ -19,9 +18,9 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from hubwarden.v1 import agent_pb2, agent_pb2_grpc
 from hubwarden_agent.config import HEALTH_SOCKET
 from hubwarden_agent.server import SERVICE
+from support.agent.launcher import COMMAND, launch
 
 TLS_HOST = "agent.test"
-COMMAND = str(Path(sys.executable).with_name("hubwarden-agent"))
 CHANNEL_OPTIONS = (("grpc.enable_http_proxy", 0),)
 START_SECONDS = 30.0
 GENEROUS = '"100000/minute"'
@@ -56,7 +55,7 @@ class LiveAgent:
         if self.tls_port:
             grpc_addresses.append(f"tcp://127.0.0.1:{self.tls_port}")
             names = ["--agent-host", TLS_HOST, "--hub-name", "hub.test"]
-            subprocess.run([COMMAND, "certs", "init", self.directory / "tls", *names], check=True, capture_output=True)
+            subprocess.run([*COMMAND, "certs", "init", self.directory / "tls", *names], check=True, capture_output=True)
         config = self.directory / "agent.toml"
         gateway = f"unix://{self.directory}/gateway.sock" if self.gateway else ""
         metrics = f"unix://{self.directory}/metrics.sock" if self.metrics else ""
@@ -67,9 +66,7 @@ class LiveAgent:
             f"[limits]\nrestarts_per_user = {GENEROUS}\nresets_per_user = {GENEROUS}\nresets_total = {GENEROUS}\n"
             f'{self._tls()}[state]\ndirectory = "{self.directory}"\n{self.extra}'
         )
-        command = [COMMAND, "serve", "--config", str(config)]
-        with (self.directory / "agent.log").open("ab") as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=log)
+        self.process = launch(config, self.directory / "agent.log")
 
     def stub(self) -> Any:
         """The contract's client, over a connection of its own."""

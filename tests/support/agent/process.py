@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,18 +16,18 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from hubwarden_agent.config import HEALTH_SOCKET
 from hubwarden_agent.server import SERVICE
-from support.waiting.conditions import wait_for
+from support.agent.launcher import COMMAND, launch, wait_until_listening
 
 PATIENCE = 60.0
 """Seconds until a condition that does not come true is a failure."""
-MAIN = "import sys; from hubwarden_agent.cli import main; sys.exit(main())"
 
 
 def run(*arguments: str, patience: float = PATIENCE) -> subprocess.CompletedProcess[str]:
     """A short-lived command of `hubwarden-agent`."""
     environment = {key: value for key, value in os.environ.items() if key != "HUBWARDEN_CONFIG"}
-    command = [sys.executable, "-c", MAIN, *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=patience, check=False, env=environment)
+    return subprocess.run(
+        [*COMMAND, *arguments], capture_output=True, text=True, timeout=patience, check=False, env=environment
+    )
 
 
 @dataclass
@@ -89,7 +88,7 @@ class AgentProcess:
     """A running agent."""
 
     place: Place
-    process: subprocess.Popen[str]
+    process: subprocess.Popen[bytes]
     log: Path
 
     def terminate(self) -> None:
@@ -105,14 +104,11 @@ class AgentProcess:
 def serving(place: Place, name: str = "agent") -> Iterator[AgentProcess]:
     """Run the agent for the body; it is ready when the body begins."""
     log = place.directory / f"{name}.log"
-    with log.open("w", encoding="utf-8") as output:
-        command = [sys.executable, "-c", MAIN, "serve", "--config", str(place.configuration)]
-        process = subprocess.Popen(command, stderr=output, stdout=output, text=True)
-    agent = AgentProcess(place, process, log)
+    log.unlink(missing_ok=True)
+    process = launch(place.configuration, log)
     try:
-        wait_for(lambda: agent.logged('"message": "serving"') or process.poll() is not None, "the agent serves")
-        assert process.poll() is None, log.read_text(encoding="utf-8")
-        yield agent
+        wait_until_listening(process, log, place.socket)
+        yield AgentProcess(place, process, log)
     finally:
         process.kill()
         process.wait()

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
+from support.agent.launcher import COMMAND, launch, wait_until_listening
 from support.docker.private_engine import ROOT, Workbench, base_image, workbench
 from support.waiting.conditions import wait_for
 from support.waiting.ports import free_port
@@ -27,12 +27,6 @@ Found = TypeVar("Found")
 TOKEN = "operator-token"
 IMAGE = "hubwarden-test/user-server:1"
 PROXY = ROOT / ".node" / "node_modules" / ".bin" / "configurable-http-proxy"
-
-
-def connects(path: Path) -> bool:
-    """Whether somebody listens on a unix socket."""
-    with socket.socket(socket.AF_UNIX) as probe:
-        return probe.connect_ex(str(path)) == 0
 
 
 @dataclass
@@ -110,7 +104,7 @@ class Agent:
     image: str
     spawn: str = ""
     docker_timeout: int = 120
-    program: tuple[str, ...] = (str(Path(sys.executable).with_name("hubwarden-agent")),)
+    program: tuple[str, ...] = COMMAND
     process: Process = field(init=False)
 
     def __post_init__(self) -> None:
@@ -133,8 +127,8 @@ class Agent:
 
     def start(self) -> None:
         """Start it, and wait until both sockets answer."""
-        self.process.launch([*self.program, "serve", "--config", str(self.directory / "agent.toml")])
-        wait_for(lambda: self.process.alive() and connects(self.socket) and connects(self.gateway), "agent")
+        self.process.process = launch(self.directory / "agent.toml", self.process.log, self.program)
+        wait_until_listening(self.process.process, self.process.log, self.socket, self.gateway)
 
     def stop(self) -> None:
         """End it, as an operator would."""
