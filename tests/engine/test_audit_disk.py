@@ -7,9 +7,11 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from pathlib import Path
 
+import grpc
 import pytest
 from hubwarden_agent.tools.audit import verify
 from support.agent.client import PATIENCE, refusal_of, reset_request, restart_request
+from support.agent.client import refused as read_refusal
 from support.agent.killable_agent import AgentProcess
 from support.docker.private_engine import Workbench
 
@@ -34,7 +36,7 @@ async def agent(small_disk: Path, engine_socket: str) -> AsyncIterator[AgentProc
 
 
 def _fill(disk: Path) -> Path:
-    """Take every page that is free. What is left in the last page of the audit is not enough for many lines."""
+    """Take every page that is free."""
     ballast = disk / "ballast"
     with ballast.open("wb", buffering=0) as file, suppress(OSError):
         while True:
@@ -43,14 +45,20 @@ def _fill(disk: Path) -> Path:
 
 
 async def test_a_full_disk(agent: AgentProcess, small_disk: Path, bench: Workbench) -> None:
-    """AUDIT_UNAVAILABLE for both operations, container and home as they were; with room again, both work."""
+    """When the audit's disk is full, both operations are AUDIT_UNAVAILABLE and change nothing; with room, both work."""
     username, other = bench.username(), bench.username()
     container, home = f"jupyterlab-{username}", f"jupyterlab-{other}_home"
     bench.volume(home)
-    started = bench.container(container).attrs["State"]["StartedAt"]
+    bench.container(container)
     async with agent.client() as stub:
         ballast = _fill(small_disk)
-        for _ in range(3):
+        # The last page of the audit has room for a few lines; the budget bounds the loop.
+        with pytest.raises(grpc.aio.AioRpcError) as full:  # noqa: PT012 - which restart is the first refused, the size of a page decides
+            while True:
+                await stub.RestartContainer(restart_request(username), timeout=PATIENCE)
+        assert read_refusal(full.value).reason == "AUDIT_UNAVAILABLE"
+        started = bench.client.containers.get(container).attrs["State"]["StartedAt"]
+        for _ in range(2):
             refused = await refusal_of(stub.RestartContainer(restart_request(username), timeout=PATIENCE))
             assert refused.reason == "AUDIT_UNAVAILABLE"
         refused = await refusal_of(stub.ResetHomeVolume(reset_request(other), timeout=PATIENCE))
