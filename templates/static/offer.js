@@ -3,7 +3,7 @@
 // Always: Restart and Reset of the default server are never offered together; nothing is offered while it is being done.
 // Never: looks at the page, or asks the Hub.
 
-import { DEFAULT_SERVER, namesOf, notStopped, serverIn } from "./server-state.js";
+import { DEFAULT_SERVER, namesOf, notStopped, pendingInWords, serverIn } from "./server-state.js";
 import { phrase, waitInWords, words } from "./words.js";
 
 const NOTHING = { restart: "hidden", reset: "hidden", hint: "" };
@@ -34,7 +34,7 @@ function offerWhenReachable(state, home, mayRestart) {
     case "stopped":
       return offerReset(state, home);
     case "pending":
-      return { ...NOTHING, hint: words.pending[server.pending] ?? words.pending.other };
+      return { ...NOTHING, hint: pendingInWords(server, DEFAULT_SERVER) };
     default:
       return NOTHING;
   }
@@ -44,6 +44,8 @@ function offerReset(state, home) {
   if (home === null || home.kind === "withheld") return NOTHING;
   const disabled = (hint) => ({ ...NOTHING, reset: "disabled", hint });
   const others = notStopped(state);
+  const delayed = others.find((name) => state.servers.get(name).waitingFor);
+  if (delayed) return disabled(pendingInWords(state.servers.get(delayed), delayed));
   if (others.length > 0) return disabled(phrase(words.reset.stopFirst, { servers: namesOf(others) }));
   if (home.kind === "unavailable") return disabled(home.message);
   if (!home.exists) return disabled(words.reset.noHome);

@@ -119,7 +119,8 @@ export class Operation {
 
   #failed(error, requestId) {
     const repeats = error.outcomeUnknown === false ? null : requestId;
-    return failureNotice(error, { ...this.#steps, requestId, retry: () => this.#ask(repeats) });
+    const reference = error.requestId ?? requestId;
+    return failureNotice(error, { ...this.#steps, requestId: reference, retry: () => this.#ask(repeats) });
   }
 
   #report(standing) {

@@ -4,7 +4,7 @@
 // closed it is doing something else on this page, and gets a link.
 
 import { onceSent, Operation } from "./operation.js";
-import { DEFAULT_SERVER, serverIn } from "./server-state.js";
+import { DEFAULT_SERVER, pendingInWords, serverIn } from "./server-state.js";
 import { words } from "./words.js";
 
 const text = words.restart;
@@ -55,7 +55,7 @@ function factsAbout(user, name) {
 function obstacle({ state, reachable }, name) {
   if (!reachable) return words.offline;
   const server = serverIn(state, name);
-  if (server.kind === "pending") return words.pending[server.pending] ?? words.pending.other;
+  if (server.kind === "pending") return pendingInWords(server, name);
   return server.kind === "stopped" ? text.stoppedMeanwhile : null;
 }
 

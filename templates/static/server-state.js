@@ -1,13 +1,14 @@
 // What is known about the user's servers and home, as one small value:
 // {kind: "known", servers: Map(name -> server), reset: how the latest reset stands, or null}, where a server is
-// {kind: "ready" | "stopped" | "unknown", …} or {kind: "pending", pending: what is under way, …}, with `url`, `restart`
-// (how the latest restart stands, or null) and `lastActivity`; or {kind: "unknown" | "unreachable" | "signed-out"}.
+// {kind: "ready" | "stopped" | "unknown", …} or {kind: "pending", pending: what is under way, waitingFor: what delays a stop,
+// or null, …}, with `url`, `restart` (how the latest restart stands, or null) and `lastActivity`; or
+// {kind: "unknown" | "unreachable" | "signed-out"}.
 //
 // Always: a failed read is a state too, never an exception, so that whoever watches can show it.
 // Never: guesses; what the Hub does not say is "unknown", and nothing is offered then.
 
 import { HubUnreachable, SessionEnded } from "./hub-api.js";
-import { listInWords, words } from "./words.js";
+import { listInWords, phrase, words } from "./words.js";
 
 /** The name of the server that has none. */
 export const DEFAULT_SERVER = "";
@@ -40,9 +41,15 @@ export function notStopped(state) {
   return [...state.servers].filter(([, { kind }]) => kind !== "stopped").map(([name]) => name);
 }
 
-function fromServer({ pending, ready, stopped, url, restart, last_activity: lastActivity }) {
+/** The sentence for a pending server of the user whose page this is. */
+export function pendingInWords({ pending, waitingFor }, name) {
+  if (waitingFor) return phrase(words.stopWaits[waitingFor], { server: name === DEFAULT_SERVER ? words.yourServer : name });
+  return words.pending[pending] ?? words.pending.other;
+}
+
+function fromServer({ pending, waiting_for: waitingFor, ready, stopped, url, restart, last_activity: lastActivity }) {
   const rest = { url, restart, lastActivity };
-  if (pending) return { kind: "pending", pending, ...rest };
+  if (pending) return { kind: "pending", pending, waitingFor, ...rest };
   if (ready) return { kind: "ready", ...rest };
   return { kind: stopped ? "stopped" : "unknown", ...rest };
 }

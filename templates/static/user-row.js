@@ -101,7 +101,8 @@ class ServerLine {
   }
 }
 
-function serverInWords({ pending, ready, stopped, restart }) {
+function serverInWords({ pending, waiting_for: waitingFor, ready, stopped, restart }) {
+  if (waitingFor) return text.stopWaits[waitingFor];
   if (pending === "restart") return `${text.states.restart}: ${text.phases[restart?.phase] ?? text.phases.queued}`;
   if (pending) return text.states[pending] ?? pending;
   return ready ? text.states.ready : stopped ? text.states.stopped : text.states.unknown;

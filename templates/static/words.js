@@ -84,6 +84,10 @@ export const words = {
     restart: "Your server is being restarted.",
     other: "Something is being done to your server.",
   },
+  stopWaits: {
+    agent: "{server} is stopping. The Hub is waiting for the Docker agent, which doesn't respond.",
+    operation: "{server} is stopping. The Hub is waiting for another operation to finish.",
+  },
   own: {
     start: "Start My Server",
     open: "My Server",
@@ -150,7 +154,7 @@ export const words = {
     defaultServer: "default",
     select: "Select {server} of {user}",
     restartLabel: "Restart {server} of {user}",
-    resetLabel: "Reset the home of {user}",
+    resetLabel: "Reset home of {user}",
     historyLabel: "History of {user}",
     restartButton: "Restart",
     resetButton: "Reset home",
@@ -168,6 +172,10 @@ export const words = {
       done: "restarted",
       failed: "failed",
       skipped: "left out",
+    },
+    stopWaits: {
+      agent: "stopping: waiting for the Docker agent",
+      operation: "stopping: waiting for another operation",
     },
     phases: {
       queued: "waiting for its turn",
@@ -285,6 +293,7 @@ export const words = {
     listFailed: "The users cannot be listed right now. This page keeps trying.",
   },
   defaultServer: "your default server",
+  yourServer: "Your server",
   typeToConfirm: "Type {name} to confirm",
   cancel: "Cancel",
   close: "Close",
