@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
 from playwright.sync_api import Response, expect
 from support.browser.chromium import launched_chromium
-from support.browser.person import SERVER_STARTS_MILLISECONDS, Person
+from support.browser.person import JUPYTERLAB, SERVER_STARTS_MILLISECONDS, Person
 from support.browser.stack import Stack
 from support.waiting.ports import free_port
 
@@ -129,8 +129,9 @@ def main() -> None:
         engine = docker.DockerClient(
             base_url=stack.docker("context", "inspect", "--format", "{{.Endpoints.docker.Host}}")
         )
-        person = Person(stack, browser.new_context(), f"bench-{time.time_ns()}")
+        person = Person(stack, browser.new_context(), f"{JUPYTERLAB}-bench-{time.time_ns()}")
         person.log_in()
+        person.open_home()
         person.start_server()
         for _round in range(ROUNDS):
             floors.append(floor(person, engine))

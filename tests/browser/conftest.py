@@ -8,16 +8,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, StorageState, expect
 from support.browser.chromium import launched_chromium
-from support.browser.person import HOME, Person, PersonFactory
+from support.browser.person import Person, PersonFactory
 from support.browser.stack import Stack
 from support.waiting.ports import free_port
 
 # A machine that builds images or runs other tests beside these can be slow; what is waited for comes or does not.
 expect.set_options(timeout=30_000)
-
-FILES = {"home": f"{HOME}/mine.txt", "workspace": "/workspace/project.txt", "cache": "/cache/download.txt"}
 
 
 @pytest.fixture(scope="session")
@@ -37,15 +35,26 @@ def browser() -> Iterator[Browser]:
         yield browser
 
 
+@pytest.fixture(scope="session")
+def logins() -> dict[tuple[str, str], StorageState]:
+    """The saved logins of people who come more than once, by the Hub's address and their name."""
+    return {}
+
+
 @pytest.fixture
-def make_person(stack: Stack, browser: Browser) -> Iterator[PersonFactory]:
-    """Makes users who are logged in and look at their home page."""
+def make_person(stack: Stack, browser: Browser, logins: dict[tuple[str, str], StorageState]) -> Iterator[PersonFactory]:
+    """Makes users who are logged in and look at their home page. A name that ends with a dash gets its own suffix."""
     people: list[Person] = []
 
-    def make(typed_name: str | None = None) -> Person:
-        person = Person(stack, browser.new_context(), typed_name or f"user-{uuid.uuid4().hex[:8]}")
+    def make(typed_name: str = "user-") -> Person:
+        typed_name += uuid.uuid4().hex[:8] if typed_name.endswith("-") else ""
+        key = (stack.url, typed_name)
+        person = Person(stack, browser.new_context(storage_state=logins.get(key)), typed_name)
         people.append(person)
-        person.log_in()
+        if key not in logins:
+            person.log_in()
+            logins[key] = person.page.context.storage_state()
+        person.open_home()
         return person
 
     yield make
@@ -68,12 +77,19 @@ def person_with_server(person: Person) -> Person:
 
 
 @pytest.fixture
-def person_with_home(person_with_server: Person) -> Person:
-    """A user with a file in each volume, whose server is stopped."""
-    for file in FILES.values():
-        person_with_server.write(file)
-    person_with_server.stop_server()
-    return person_with_server
+def person_with_slow_server(make_person: PersonFactory) -> Person:
+    """A user whose server runs, and takes some seconds to answer again after a restart."""
+    person = make_person("slow-")
+    person.start_server()
+    return person
+
+
+@pytest.fixture
+def person_with_home(person: Person) -> Person:
+    """A user who has a home, and no server."""
+    person.stack.make_volume(person.volume("home"))
+    person.open_home()
+    return person
 
 
 @pytest.fixture(scope="session")

@@ -52,8 +52,8 @@ def test_every_phase_of_a_reset_is_accessible(person: Person) -> None:
 def test_every_phase_of_an_admins_reset_is_accessible(make_person: PersonFactory) -> None:
     """An admin types the name of the person whose home it is, by keyboard alone, before Delete can be pressed."""
     person = make_person("admin")
-    person.start_server()
-    person.stop_server()
+    person.stack.make_volume(person.volume("home"))
+    person.open_home()
     expect(person.reset_button).to_be_enabled()
     person.reset_button.focus()
     person.page.keyboard.press("Enter")

@@ -2,44 +2,58 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from urllib.parse import unquote
 
 import pytest
 from playwright.sync_api import Locator, Request, expect
 from support.browser import stubs
-from support.browser.person import SERVER_STARTS_MILLISECONDS, Person
+from support.browser.person import JUPYTERLAB, SERVER_STARTS_MILLISECONDS, Person, PersonFactory
 from support.browser.stack import Stack
 
 
 @pytest.fixture
-def person_with_named_server(stack: Stack, person: Person) -> Iterator[Person]:
-    """A user whose server "lab" runs, and whose default server does not."""
-    with person.another_tab("hub/token") as other:  # a home page would be loaded anew before the answer
-        answer = other.call("POST", f"{person.path}/servers/lab")
-    assert answer["status"] in {201, 202}, answer
-    person.open_home()
-    yield person
-    stack.remove_container(f"{person.container}--lab")
+def start_named_server(stack: Stack) -> Iterator[Callable[[Person], None]]:
+    """Starts the named server "lab" of a person, and shows them their home page."""
+    containers: list[str] = []
+
+    def start(person: Person) -> None:
+        containers.append(f"{person.container}--lab")
+        with person.another_tab("hub/token") as other:  # a home page would be loaded anew before the answer
+            answer = other.call("POST", f"{person.path}/servers/lab")
+        assert answer["status"] in {201, 202}, answer
+        person.open_home()
+
+    yield start
+    for container in containers:
+        stack.remove_container(container)
 
 
-def test_a_named_server_is_restarted_from_its_row(stack: Stack, person_with_named_server: Person) -> None:
-    """Its own button, its own dialog, its own container; the browser ends at that server."""
-    person = person_with_named_server
+@pytest.mark.slow("starts the real JupyterLab, and waits for it again after its restart")
+def test_a_named_server_is_restarted_from_its_row(
+    stack: Stack, make_person: PersonFactory, start_named_server: Callable[[Person], None]
+) -> None:
+    """When a row's button is used, that server's container restarts, and the browser ends at its JupyterLab."""
+    person = make_person(f"{JUPYTERLAB}木村-")
+    start_named_server(person)
     button = person.page.get_by_role("button", name="Restart server lab")
-    expect(button).to_be_enabled(timeout=120_000)
+    expect(button).to_be_enabled(timeout=SERVER_STARTS_MILLISECONDS)
     before = stack.inspect_container(f"{person.container}--lab")
     button.click()
     expect(person.dialog.get_by_role("definition").last).to_have_text("lab")
     person.dialog.get_by_role("button", name="Restart server").click()
-    person.page.wait_for_url(f"**/user/{person.name}/lab/lab**", timeout=120_000)
+    person.expect_server()
+    assert f"/user/{person.name}/lab/lab" in unquote(person.page.url)
     after = stack.inspect_container(f"{person.container}--lab")
     assert after["Id"] == before["Id"]
     assert after["State"]["StartedAt"] > before["State"]["StartedAt"]
 
 
-def test_the_home_waits_for_named_servers_and_says_which(person_with_named_server: Person) -> None:
+def test_the_home_waits_for_named_servers_and_says_which(
+    person: Person, start_named_server: Callable[[Person], None]
+) -> None:
     """While a named server runs, Reset is disabled and the page names it; once it is stopped, Reset can act."""
-    person = person_with_named_server
+    start_named_server(person)
     expect(person.page.get_by_role("button", name="Restart server lab")).to_be_enabled(timeout=120_000)
     expect(person.hint).to_contain_text("Stop these servers first, because they use your home: lab")
     expect(person.reset_button).to_be_disabled()

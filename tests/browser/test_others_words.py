@@ -82,7 +82,7 @@ def test_a_lost_answer_is_told_from_the_list_and_a_new_click_is_a_new_request(ad
     stubs.hold(admin.person, "reset-home-volume", lambda route: route.abort())
 
     def reset_home() -> None:
-        admin.row(NAME).get_by_role("button", name="Reset the home").click()
+        admin.row(NAME).get_by_role("button", name="Reset home").click()
         admin.dialog.get_by_label(f"Type {NAME} to confirm").fill(NAME)
         admin.dialog.get_by_role("button", name="Delete this home volume").click()
 
@@ -104,7 +104,7 @@ def test_a_home_that_cannot_be_reset_now_says_why_and_is_asked_about_again(admin
     list_user(admin, stubs.STOPPED)
     stubs.show_home(admin.person, resettable=False, reason="RATE_LIMITED", message="Too often.", retry_after=40)
     admin.page.reload()
-    reset = admin.row(NAME).get_by_role("button", name="Reset the home")
+    reset = admin.row(NAME).get_by_role("button", name="Reset home")
     expect(admin.row(NAME)).to_contain_text("Too often. You can try again in 40 seconds.")
     expect(reset).to_be_hidden()
     stubs.show_home(admin.person)
@@ -115,7 +115,7 @@ def test_a_home_that_cannot_be_reset_now_says_why_and_is_asked_about_again(admin
 def test_the_question_about_anothers_home_warns_and_promises_nothing(admin: Admin) -> None:
     """As on the user's own page: true with a backup, and without one."""
     list_user(admin, stubs.STOPPED)
-    admin.row(NAME).get_by_role("button", name="Reset the home").click()
+    admin.row(NAME).get_by_role("button", name="Reset home").click()
     expect(admin.dialog).to_contain_text("neither they nor you can undo that here")
     expect(admin.dialog).not_to_contain_text(NEITHER_IS_KNOWN)
 

@@ -4,24 +4,15 @@ from __future__ import annotations
 
 import pytest
 from playwright.sync_api import expect
+from support.browser.admin import Admin
 from support.browser.person import Person, PersonFactory
 from support.browser.stack import Stack
 
 # The demo's Hub polls every 30 s: what shows within this was noticed because the page asked.
 BEFORE_THE_HUBS_OWN_POLL = 10_000
-SEEN_SENTENCES = """() => {
-    window.seen = [];
-    const dialog = document.getElementById("hubwarden-restart-dialog");
-    const note = () => {
-        const step = dialog.querySelector("[aria-current]")?.textContent;
-        if (step && window.seen.at(-1) !== step) window.seen.push(step);
-    };
-    new MutationObserver(note).observe(dialog, { attributes: true, subtree: true });
-    window.addEventListener("pagehide", () => sessionStorage.setItem("seen", JSON.stringify(window.seen)));
-}"""
 
 
-@pytest.mark.parametrize("end", ["kill", "stop"])
+@pytest.mark.parametrize("end", ["kill", pytest.param("stop", marks=pytest.mark.full)])
 def test_a_server_that_ends_behind_the_hubs_back_shows_as_stopped(
     stack: Stack, person_with_server: Person, end: str
 ) -> None:
@@ -43,42 +34,40 @@ def test_jupyterhubs_own_buttons_follow_a_start_and_stop_works(person: Person) -
     person.stop_server()
 
 
-def test_the_dialog_shows_the_phases_in_their_order(person_with_server: Person) -> None:
-    """Each phase that is shown is one of the four, in order, and waiting for the server is among them."""
-    person = person_with_server
-    person.page.evaluate(SEEN_SENTENCES)
-    person.ask_to_restart().click()
-    person.expect_server()
-    seen = person.page.evaluate("() => JSON.parse(sessionStorage.getItem('seen'))")
-    order = ["Stopping", "Starting", "Waiting for the server", "Ready"]
-    assert seen == sorted(seen, key=order.index)
-    assert {"Stopping", "Waiting for the server", "Ready"} <= set(seen)
+@pytest.mark.slow("takes the agent away and waits until it is healthy again")
+def test_a_stop_that_waits_for_the_agent_says_so(
+    stack: Stack, make_person: PersonFactory, person_with_server: Person
+) -> None:
+    """When the agent is away during a stop, the home page and the admins' page say so, and the server still counts."""
+    person, admin = person_with_server, Admin(make_person)
+    admin.open()
+    row = admin.find(person.name)
+    stack.stop_agent()
+    try:
+        person.page.locator("#stop").click()
+        expect(person.hint).to_contain_text("Your server is stopping. The Hub is waiting for the Docker agent")
+        expect(row).to_contain_text("stopping: waiting for the Docker agent")
+        expect(person.reset_button).to_be_hidden()
+        assert person.identity()
+    finally:
+        stack.start_agent()
+    expect(person.reset_button).to_be_enabled(timeout=60_000)
+    expect(person.hint).not_to_contain_text("Docker agent")
+    expect(row).to_contain_text("stopped")
 
 
-def test_coming_back_shows_where_a_restart_stands(person_with_server: Person) -> None:
+def test_coming_back_shows_where_a_restart_stands(person_with_slow_server: Person) -> None:
     """Leaving the page in the middle changes nothing; the page that is opened then tells how it goes, and the end."""
-    person = person_with_server
+    person = person_with_slow_server
     before = person.identity()
     person.ask_to_restart().click()
     expect(person.dialog).to_contain_text("Restarting your server")
     expect(person.page.locator(".hubwarden-steps [aria-current]").first).to_be_visible()
-    person.page.goto(f"{person.stack.url}/hub/home")
+    person.open_home()
     expect(person.status).to_contain_text("server")
     expect(person.page.get_by_role("link", name="Go to my server")).to_be_visible(timeout=120_000)
     assert person.identity()[0] == before[0]
     assert person.identity()[1] > before[1]
-
-
-def test_another_tab_follows_a_restart(person_with_server: Person) -> None:
-    """A second tab of the same person shows the phases and the end, and stays where it is."""
-    person = person_with_server
-    other = person.page.context.new_page()
-    other.goto(f"{person.stack.url}/hub/home", wait_until="networkidle")
-    person.ask_to_restart().click()
-    expect(other.locator("#hubwarden-notice")).to_contain_text("Waiting for it to answer", timeout=60_000)
-    expect(other.get_by_role("button", name="Restart server")).to_be_hidden()
-    expect(other.locator("#hubwarden-notice")).to_contain_text("is ready", timeout=120_000)
-    expect(other.get_by_role("button", name="Restart server")).to_be_enabled()
 
 
 def test_an_admins_reset_is_told(make_person: PersonFactory, person_with_home: Person) -> None:

@@ -128,10 +128,10 @@ def test_pictures_of_servers_and_homes(make_person: PersonFactory, pictures: Pat
         idle = f"{names[0].partition('-')[0]}-idle"
         assert admin.person.call("POST", f"users/{idle}")["status"] == 201
         assert admin.person.call("DELETE", f"users/{names[1]}/server")["status"] in {202, 204}
-        expect(admin.row(names[1]).get_by_role("button", name="Reset the home")).to_be_visible(timeout=60_000)
+        expect(admin.row(names[1]).get_by_role("button", name="Reset home")).to_be_visible(timeout=60_000)
         expect(admin.row(idle)).to_contain_text("none yet")
         take(admin.page, pictures, "admin-list")
-        admin.row(names[1]).get_by_role("button", name="Reset the home").click()
+        admin.row(names[1]).get_by_role("button", name="Reset home").click()
         take(admin.page, pictures, "admin-reset-question")
         admin.dialog.get_by_label(f"Type {names[1]} to confirm").fill(names[1])
         admin.dialog.get_by_role("button", name="Delete this home volume").click()

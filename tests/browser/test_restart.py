@@ -2,41 +2,49 @@
 
 from __future__ import annotations
 
+import pytest
 from playwright.sync_api import expect
 from support.browser import stubs
-from support.browser.person import HOME, Person
+from support.browser.person import HOME, JUPYTERLAB, Person, PersonFactory
 from support.browser.stack import Stack
 
-NOTHING_IS_OFFERED = """() =>
-    document.getElementById("hubwarden-hint").textContent.toLowerCase().includes("starting") &&
-    !["restart", "reset"].some((name) => document.getElementById(`hubwarden-${name}`).checkVisibility())"""
-"""At one look: a quick server is ready between two."""
+STEPS = ["Stopping", "Starting", "Waiting for the server", "Ready"]
+NOTE_STEPS = """() => {
+    window.seen = [];
+    const dialog = document.getElementById("hubwarden-restart-dialog");
+    const note = () => {
+        const step = dialog.querySelector("[aria-current]")?.textContent;
+        if (step && window.seen.at(-1) !== step) window.seen.push(step);
+    };
+    new MutationObserver(note).observe(dialog, { attributes: true, subtree: true });
+    window.addEventListener("pagehide", () => sessionStorage.setItem("seen", JSON.stringify(window.seen)));
+}"""
 
 
-def test_a_restart_keeps_container_and_files_and_ends_at_the_server(person_with_server: Person) -> None:
-    """After confirming, the browser lands on the working server: same container, started later, files kept."""
-    person = person_with_server
+@pytest.mark.slow("starts the real JupyterLab, and waits for it again after its restart")
+def test_a_restart_keeps_container_and_files_and_ends_at_the_server(make_person: PersonFactory) -> None:
+    """When JupyterLab restarts, the dialog shows the phases in order, and the browser lands on the same container."""
+    person = make_person(f"{JUPYTERLAB}-")
+    person.start_server()
+    expect(person.reset_button).to_be_hidden()
     person.write(f"{HOME}/notes.txt")
     container_id, started_at = person.identity()
+    person.page.evaluate(NOTE_STEPS)
     person.ask_to_restart().click()
     expect(person.dialog).to_contain_text("Restarting your server")
     person.expect_server()
+    seen = person.page.evaluate("() => JSON.parse(sessionStorage.getItem('seen'))")
+    assert seen == sorted(seen, key=STEPS.index)
+    assert {"Stopping", "Waiting for the server", "Ready"} <= set(seen)
     id_afterwards, started_afterwards = person.identity()
     assert id_afterwards == container_id
     assert started_afterwards > started_at
     assert "notes.txt" in person.files(HOME)
 
 
-def test_a_running_server_offers_restart_and_never_reset(person_with_server: Person) -> None:
-    """While the server runs there is a Restart button and no Reset button."""
-    expect(person_with_server.restart_button).to_be_enabled()
-    expect(person_with_server.reset_button).to_be_hidden()
-
-
-def test_leaving_the_dialog_changes_nothing(person_with_server: Person) -> None:
-    """Escape and Cancel close the dialog, send nothing, and give the focus back; Cancel has the focus at first."""
-    person = person_with_server
-    before = person.identity()
+def test_leaving_the_dialog_changes_nothing(person: Person) -> None:
+    """When Escape or Cancel closes the dialog, nothing is sent and the focus returns; Cancel has the focus at first."""
+    stubs.show_state(person, default=stubs.READY)
     cancel = person.dialog.get_by_role("button", name="Cancel")
     for key in ("Escape", "Enter"):
         person.ask_to_restart()
@@ -45,16 +53,6 @@ def test_leaving_the_dialog_changes_nothing(person_with_server: Person) -> None:
         expect(person.dialog).to_be_hidden()
         expect(person.restart_button).to_be_focused()
     assert person.operations == []
-    assert person.identity() == before
-
-
-def test_a_double_click_sends_one_request(person_with_server: Person) -> None:
-    """Two quick clicks on the confirming button restart once, and the dialog stays until the server is ready."""
-    person = person_with_server
-    person.ask_to_restart().dblclick()
-    expect(person.dialog).to_be_visible()
-    person.expect_server()
-    assert len(person.operations) == 1
 
 
 def test_two_clicks_at_one_moment_send_one_request(person: Person) -> None:
@@ -86,12 +84,15 @@ def test_closing_the_dialog_leaves_a_line_that_tells_the_end(person_with_server:
     person.expect_server()
 
 
-def test_the_page_follows_a_server_that_starts_elsewhere(person: Person) -> None:
-    """Without a reload: nothing is offered while the server starts, and Restart as soon as it is ready."""
-    expect(person.reset_button).to_be_visible()
-    assert person.call("POST", f"{person.path}/server")["status"] in {201, 202}
-    person.page.wait_for_function(NOTHING_IS_OFFERED)
-    expect(person.restart_button).to_be_enabled(timeout=120_000)
+def test_nothing_is_offered_while_a_server_starts(person: Person) -> None:
+    """When the server starts, the page says so and offers neither button; when it is ready, it offers Restart only."""
+    stubs.show_state(person, default={**stubs.STOPPED, "stopped": False, "pending": "spawn"})
+    expect(person.hint).to_contain_text("Your server is starting")
+    expect(person.reset_button).to_be_hidden()
+    expect(person.restart_button).to_be_hidden()
+    stubs.show_state(person, default=stubs.READY)
+    expect(person.restart_button).to_be_enabled()
+    expect(person.reset_button).to_be_hidden()
 
 
 def test_a_failed_restart_says_why_and_can_be_tried_again(stack: Stack, person_with_server: Person) -> None:

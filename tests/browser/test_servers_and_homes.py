@@ -63,7 +63,7 @@ def test_one_server_is_restarted_and_one_home_reset(admin: Admin, person_with_se
     name = person_with_server.name
     row = admin.find(name)
     expect(row).to_contain_text("running")
-    expect(row.get_by_role("button", name="Reset the home")).to_be_hidden()
+    expect(row.get_by_role("button", name="Reset home")).to_be_hidden()
     assert_accessible_here(admin, "list")
     before = person_with_server.identity()
     row.get_by_role("button", name="Restart").click()
@@ -74,7 +74,7 @@ def test_one_server_is_restarted_and_one_home_reset(admin: Admin, person_with_se
     after = person_with_server.identity()
     assert (after[0], after[1] != before[1]) == (before[0], True)
     assert admin.person.call("DELETE", f"{person_with_server.path}/server")["status"] in {202, 204}
-    row.get_by_role("button", name="Reset the home").click(timeout=SERVER_STARTS_MILLISECONDS)
+    row.get_by_role("button", name="Reset home").click(timeout=SERVER_STARTS_MILLISECONDS)
     confirm = admin.dialog.get_by_role("button", name="Delete this home volume")
     admin.dialog.get_by_label(f"Type {name} to confirm").fill("admin")
     expect(confirm).to_be_disabled()

@@ -19,11 +19,10 @@ REPORT = f"grep ' /dev ' /proc/self/mountinfo >@/mounts; head -c 20 <&1 >@/stdou
 @pytest.fixture
 def linked(bench: Workbench) -> Iterator[str]:
     """An image like Debian's, in which /var/run is a link to /run."""
-    name = f"hubwarden-linked-{bench.username()}"
-    maker = bench.container(name, "mkdir -p /run /var /home/jovyan && ln -s /run /var/run", start=True)
+    maker = bench.container("hubwarden-linked", "mkdir -p /run /var /home/jovyan && ln -s /run /var/run", start=True)
     maker.wait(timeout=30)
-    image = maker.commit(name, "1")
-    yield f"{name}:1"
+    image = maker.commit("hubwarden-linked", "1")
+    yield "hubwarden-linked:1"
     bench.client.images.remove(image.id, force=True)
 
 
@@ -58,7 +57,7 @@ class Taken:
         """Ask for a container; the status."""
         host = {"Binds": [f"{volume}:{target}:rw" for volume, target in binds.items()]}
         body = spawner_body(
-            self.user, Image=self.stage.spawn.images[0], Cmd=["/bin/sh", "-c", command], Volumes={}, host=host
+            self.user, Image="hubwarden-linked:1", Cmd=["/bin/sh", "-c", command], Volumes={}, host=host
         )
         return (await self.stage.create(body, self.name)).status
 

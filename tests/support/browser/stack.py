@@ -14,6 +14,7 @@ import secrets
 import shlex
 import subprocess
 import time
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,9 @@ DEMO = ROOT / "deploy" / "demo" / "demo.sh"
 ENGINE = ROOT / "deploy" / "offline" / "engine.sh"
 DEMO_POLICY = ROOT / "deploy" / "demo" / "agent.toml"
 DEMO_NETWORK = "hubwarden-demo"
+DEMO_IMAGE = "hubwarden-demo/user:latest"
+USER_IMAGE = ROOT / "tests" / "support" / "browser" / "user_image" / "Dockerfile"
+STUB_SERVER = ROOT / "tests" / "support" / "jupyterhub" / "user_server"
 # Of this clone alone: what another clone's killed run left behind is that clone's to remove.
 PROJECT = f"hubwarden-browser-{hashlib.sha256(str(ROOT).encode()).hexdigest()[:8]}"
 DEADLINE_SECONDS = 120
@@ -33,8 +37,10 @@ class Stack:
     def __init__(self, directory: Path, port: int) -> None:
         self.url = f"http://127.0.0.1:{port}"
         self.password = secrets.token_hex(12)
-        policy = directory / "agent.toml"
-        policy.write_text(DEMO_POLICY.read_text().replace(f'"{DEMO_NETWORK}"', f'"{PROJECT}"'))
+        self.user_image = f"{PROJECT}/user:latest"
+        policy, text = directory / "agent.toml", DEMO_POLICY.read_text()
+        text = text.replace(f'"{DEMO_NETWORK}"', f'"{PROJECT}"').replace(f'"{DEMO_IMAGE}"', f'"{self.user_image}"')
+        policy.write_text(text)
         engine = os.environ.get("HUBWARDEN_ENGINE") or os.environ.get("HUBWARDEN_TEST_ENGINE", "test")
         self._environment = {
             **os.environ,
@@ -42,18 +48,27 @@ class Stack:
             "COMPOSE_PROJECT_NAME": PROJECT,
             "HUBWARDEN_NETWORK": PROJECT,
             "HUBWARDEN_AGENT_TOML": str(policy),
+            "HUBWARDEN_USER_IMAGE": self.user_image,
             "HUBWARDEN_DEMO_PASSWORD": self.password,
             "HUB_PORT": str(port),
         }
         self._prelude = "" if engine == "machine" else f'eval "$({shlex.quote(str(ENGINE))} env {engine})";'
 
     def up(self) -> None:
-        """Build what is missing, start, and wait until the Hub answers."""
+        """Build what is missing, start, and wait until the Hub answers; the users' image gets a quick server on top."""
         subprocess.run([DEMO, "up"], check=True, env=self._environment)
+        image = ("--build-arg", f"BASE={self.user_image}", "--tag", self.user_image)
+        self.docker("build", "--quiet", *image, "--file", str(USER_IMAGE), str(STUB_SERVER))
 
     def down(self) -> None:
         """Remove the stack, and what its users have."""
         subprocess.run([DEMO, "down"], check=True, env=self._environment)
+
+    @cached_property
+    def _docker_environment(self) -> dict[str, str]:
+        command = ["bash", "-c", f"{self._prelude} env -0"]
+        printed = subprocess.run(command, check=True, env=self._environment, stdout=subprocess.PIPE, text=True).stdout
+        return dict(variable.split("=", 1) for variable in printed.split("\0") if variable)
 
     def docker(self, *arguments: str) -> str:
         """What `docker` prints.
@@ -61,8 +76,8 @@ class Stack:
         Raises:
             subprocess.CalledProcessError: it failed.
         """
-        command = ["bash", "-c", f'{self._prelude} exec docker "$@"', "docker", *arguments]
-        result = subprocess.run(command, check=True, env=self._environment, stdout=subprocess.PIPE, text=True)
+        command = ["env", "docker", *arguments]  # `env` looks for it in the given environment's PATH
+        result = subprocess.run(command, check=True, env=self._docker_environment, stdout=subprocess.PIPE, text=True)
         return result.stdout.strip()
 
     def inspect_container(self, name: str) -> dict[str, Any]:
@@ -70,17 +85,13 @@ class Stack:
         (container,) = json.loads(self.docker("container", "inspect", name))
         return dict(container)
 
-    def inspect_container_once_it_runs(self, name: str) -> dict[str, Any]:
-        """Docker's own view of a container, as soon as there is one that runs."""
-        give_up_at = time.monotonic() + DEADLINE_SECONDS
-        while not self.docker("ps", "--quiet", "--filter", f"name=^/{name}$"):
-            assert time.monotonic() < give_up_at, f"{name} does not run"
-            time.sleep(0.1)
-        return self.inspect_container(name)
-
     def volume_exists(self, name: str) -> bool:
         """Whether the engine has a volume of exactly this name."""
         return name in self.docker("volume", "ls", "--quiet").splitlines()
+
+    def make_volume(self, name: str) -> None:
+        """Make a volume, as a start of a server would."""
+        self.docker("volume", "create", name)
 
     def remove_container(self, name: str) -> None:
         """Take a container away, if it is there: a finished test's server would only slow the others down."""

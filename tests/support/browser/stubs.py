@@ -17,6 +17,7 @@ NEITHER_IS_KNOWN = re.compile("for good|backup|dministrator")
 """What a page must not say of a reset before it knows whether a backup is made."""
 READY = {
     "pending": None,
+    "waiting_for": None,
     "ready": True,
     "stopped": False,
     "url": "/hub/home?arrived",

@@ -12,7 +12,7 @@ import subprocess
 import tempfile
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -33,13 +33,10 @@ def _program() -> str:
     cache = Path(os.environ.get("HUBWARDEN_CACHE") or Path.home() / ".cache" / "hubwarden") / PROGRAM
     unpacked = cache / "usr" / "bin" / PROGRAM
     if not unpacked.exists():
-        cache.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=cache.parent) as folder:
+        with tempfile.TemporaryDirectory() as folder:
             subprocess.run(["apt-get", "-q", "download", PROGRAM], check=True, cwd=folder)
             (package,) = Path(folder).glob("*.deb")
-            subprocess.run(["dpkg", "-x", package, f"{folder}/unpacked"], check=True)
-            with suppress(OSError):  # another process was first
-                Path(folder, "unpacked").rename(cache)
+            subprocess.run(["dpkg", "-x", package, cache], check=True)
     return str(unpacked)
 
 
