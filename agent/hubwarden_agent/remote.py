@@ -2,7 +2,7 @@
 
 What holds here: nothing listens on TCP without a client certificate demanded, and no method answers before its caller
 was admitted. A reload takes all of the new files or none: a broken one keeps what was there, and says so. Connections
-and operations under way are left alone by a reload; `OPTIONS` bounds how long a connection lives.
+and operations under way are left alone by a reload; `grpc_limits` bounds how long a connection lives.
 """
 
 from __future__ import annotations
@@ -16,18 +16,17 @@ from typing import Any
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from hubwarden_agent import grpc_limits
 from hubwarden_agent.callers import Callers, Context
 from hubwarden_agent.config import ConfigurationError
 from hubwarden_agent.errors import Refusal
 from hubwarden_agent.messages import Received, add_service
-from hubwarden_agent.server import AGENT_SERVICE, MAX_CALLS, OPTIONS, listening
+from hubwarden_agent.server import AGENT_SERVICE, listening
 from hubwarden_agent.service import AgentService, abort
 from hubwarden_agent.tls import Material
 
 RELOAD_INTERVAL = 5.0
 """Seconds between two looks at the files."""
-HANDSHAKE_MS = 10_000
-"""A connection that has not proved who it is in this time is closed."""
 
 _log = logging.getLogger(__name__)
 
@@ -126,8 +125,8 @@ class Remote:
         Raises:
             OSError: an address cannot be listened on.
         """
-        options = [*OPTIONS, ("grpc.server_handshake_timeout_ms", HANDSHAKE_MS)]
-        server = grpc.aio.server(options=options, maximum_concurrent_rpcs=MAX_CALLS)
+        limits = grpc_limits.TCP
+        server = grpc.aio.server(options=limits.options, maximum_concurrent_rpcs=limits.calls)
         add_service(server, AGENT_SERVICE, self.service)
         add_service(server, health_pb2.DESCRIPTOR.services_by_name["Health"], self.health)
         for address in self.addresses:

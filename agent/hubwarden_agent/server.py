@@ -23,29 +23,17 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from hubwarden.v1 import agent_pb2
 
+from hubwarden_agent import grpc_limits
 from hubwarden_agent.config import HEALTH_SOCKET
 from hubwarden_agent.engine.port import Engine, EngineError
 from hubwarden_agent.messages import add_service
 from hubwarden_agent.service import AgentService
 
-MAX_MESSAGE_BYTES = 16 * 1024
-MAX_CALLS = 1024
-"""Calls at once, validations and waiting repetitions included; gRPC itself refuses more."""
 HEALTH_INTERVAL = 5.0
 """Seconds between two looks at Docker."""
 AGENT_SERVICE = agent_pb2.DESCRIPTOR.services_by_name["DockerAgentService"]
 SERVICE = AGENT_SERVICE.full_name
 
-OPTIONS: Sequence[tuple[str, int]] = (
-    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
-    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
-    ("grpc.max_metadata_size", MAX_MESSAGE_BYTES),
-    ("grpc.so_reuseport", 0),
-    ("grpc.keepalive_time_ms", 60_000),
-    ("grpc.keepalive_timeout_ms", 10_000),
-    ("grpc.max_connection_age_ms", 3_600_000),
-    ("grpc.max_connection_age_grace_ms", 600_000),
-)
 _log = logging.getLogger(__name__)
 
 
@@ -142,7 +130,8 @@ async def serve_agent(service: AgentService, addresses: Sequence[str], mode: int
     Raises:
         OSError: a socket cannot be made.
     """
-    server = grpc.aio.server(options=OPTIONS, maximum_concurrent_rpcs=MAX_CALLS)
+    limits = grpc_limits.UNIX
+    server = grpc.aio.server(options=limits.options, maximum_concurrent_rpcs=limits.calls)
     add_service(server, AGENT_SERVICE, service)
     for address in addresses:
         with listening(address), socket_place(Path(address.removeprefix("unix://")), mode, group):
@@ -175,7 +164,8 @@ class Health:
         self._engine = engine
         self._socket = directory / HEALTH_SOCKET
         self.servicer = health.aio.HealthServicer()  # type: ignore[attr-defined] # the stubs leave it out
-        self._server = grpc.aio.server(options=OPTIONS)
+        limits = grpc_limits.HEALTH
+        self._server = grpc.aio.server(options=limits.options, maximum_concurrent_rpcs=limits.calls)
         self._docker_answers: bool | None = None
 
     async def start(self) -> None:

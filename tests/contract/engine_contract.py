@@ -171,7 +171,7 @@ class EngineContract:
                 await asyncio.sleep(0.05)
 
     async def test_holders_are_found_in_every_state(self, engine: WholeEngine, stage: Stage) -> None:
-        """Running, created and exited containers hold a volume; others are not listed."""
+        """Running, created and exited containers hold a volume and are listed as inspected, without environment."""
         volume = VolumeName(stage.volume())
         running = stage.container("running", volume=volume.value)
         created = stage.container("created", volume=volume.value, start=False)
@@ -181,6 +181,13 @@ class EngineContract:
         held = await engine.containers_holding(volume)
         assert {container.id.value for container in held} == {running, created, exited}
         assert {mount.volume for container in held for mount in container.mounts} == {volume.value}
+        for listed in held:
+            shown = await engine.container(listed.id)
+            assert shown is not None
+            assert (listed.name, listed.state, listed.labels) == (shown.name, shown.state, shown.labels)
+            assert (listed.image, listed.image_id, listed.mounts) == (shown.image, shown.image_id, shown.mounts)
+            assert listed.created == shown.created.replace(microsecond=0)
+            assert listed.environment == ()
 
     async def test_a_stopped_containers_volume_survives_its_removal(self, engine: WholeEngine, stage: Stage) -> None:
         """Removing a container with its anonymous volumes leaves named ones."""

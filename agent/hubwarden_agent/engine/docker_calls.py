@@ -77,14 +77,12 @@ class DockerCalls:
 
     def containers_holding(self, volume: VolumeName) -> tuple[Container, ...]:
         """See `Engine.containers_holding`. Docker's filter also matches mount points, hence the second look."""
-        with self._asking():
-            found = _listed(self.clients.reading, {"volume": [volume.value]})
+        found = self._listed({"volume": [volume.value]})
         return tuple(one for one in found if any(mount.volume == volume.value for mount in one.mounts))
 
     def containers_labelled(self, labels: Mapping[str, str]) -> tuple[Container, ...]:
         """See `BlockingEngine.containers_labelled`."""
-        with self._asking():
-            return _listed(self.clients.reading, {"label": [f"{key}={value}" for key, value in labels.items()]})
+        return self._listed({"label": [f"{key}={value}" for key, value in labels.items()]})
 
     def restart_container(self, container: ContainerId, stop_timeout: int) -> None:
         """See `Engine.restart_container`."""
@@ -166,6 +164,11 @@ class DockerCalls:
         with map_errors():
             return docker_json.volume_sizes(self.clients.changing.volume_sizes())
 
+    def _listed(self, filters: Mapping[str, list[str]]) -> tuple[Container, ...]:
+        with self._asking():
+            entries = self.clients.reading.containers(all=True, filters=filters)
+            return tuple(docker_json.listed_container(entry) for entry in entries)
+
     def _exit_status(self, identifier: str) -> int | None:
         with self._asking():
             shown = self.clients.reading.exec_inspect(identifier)
@@ -188,12 +191,6 @@ def _or_none(question: Callable[[], Result]) -> Result | None:
 
 def _inspected(client: APIClient, reference: str) -> Container | None:
     return _or_none(lambda: docker_json.container(client.inspect_container(reference)))
-
-
-def _listed(client: APIClient, filters: Mapping[str, list[str]]) -> tuple[Container, ...]:
-    """Each container that matches the filters, inspected; one that is removed in between is left out."""
-    found = (_inspected(client, summary["Id"]) for summary in client.containers(all=True, filters=filters))
-    return tuple(container for container in found if container is not None)
 
 
 def _pull(client: APIClient, reference: str) -> None:

@@ -113,6 +113,26 @@ def container(data: Mapping[str, Any]) -> Container:
     )
 
 
+def listed_container(data: Mapping[str, Any]) -> Container:
+    """An entry of `GET /containers/json`, which has no environment, command or limits; `created` is in whole seconds.
+
+    Raises:
+        EngineError: something in it makes no sense.
+    """
+    # A container with legacy links has a name for each, with a second slash.
+    names = [name.removeprefix("/") for name in data.get("Names") or () if name.count("/") == 1]
+    return Container(
+        id=ContainerId(data["Id"]),
+        name=names[0] if names else "",
+        state=_state(data["State"]),
+        created=dt.datetime.fromtimestamp(data["Created"], dt.UTC),
+        image=data.get("Image", ""),
+        image_id=data.get("ImageID", ""),
+        labels=data.get("Labels") or {},
+        mounts=tuple(_mount(mount) for mount in data.get("Mounts") or ()),
+    )
+
+
 def _asked_of_the_host(host: Mapping[str, Any], networks: Mapping[str, Any]) -> dict[str, Any]:
     """Where an absence is what asks for something, there is an entry that no value of Docker's could be."""
     asked = {

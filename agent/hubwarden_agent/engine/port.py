@@ -198,7 +198,7 @@ class BlockingEngine(Protocol):
         """One container by name or id; None when there is none."""
 
     def containers_labelled(self, labels: Mapping[str, str]) -> tuple[Container, ...]:
-        """Every container, in any state, that carries all of these labels."""
+        """Every container, in any state, that carries all of these labels; see `Engine.containers_holding`."""
 
     def start_container(self, container: ContainerId) -> None:
         """Start; no effect on a running container. Raises `NotFound`, `Conflict`."""
@@ -247,7 +247,11 @@ class Engine(Protocol):
         """See `BlockingEngine.container`."""
 
     async def containers_holding(self, volume: VolumeName) -> tuple[Container, ...]:
-        """Every container, in any state, that mounts this volume."""
+        """Every container, in any state, that mounts this volume, from the engine's list.
+
+        Only id, name, state, image, labels, mounts and `created` (in whole seconds) are known. A Hub chooses how large
+        its containers' environments are, so none is read here.
+        """
 
     async def restart_container(self, container: ContainerId, stop_timeout: int) -> None:
         """Stop (SIGTERM, after `stop_timeout` seconds SIGKILL) and start the same container.

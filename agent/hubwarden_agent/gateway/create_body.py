@@ -15,7 +15,19 @@ from types import MappingProxyType
 from typing import Any
 
 from hubwarden_agent.engine.options import Options
-from hubwarden_agent.gateway.decoders import Field, count, empty, fields_of, flag, items, keys, mapping, never, text
+from hubwarden_agent.gateway.decoders import (
+    Decoder,
+    Field,
+    count,
+    empty,
+    fields_of,
+    flag,
+    items,
+    keys,
+    mapping,
+    never,
+    text,
+)
 from hubwarden_agent.gateway.mounts import MountRequest, decode_binds, decode_mount_points, decode_mounts
 from hubwarden_agent.gateway.options import HOST_OPTIONS, OPTIONS
 from hubwarden_agent.gateway.refusals import field_refused
@@ -24,6 +36,9 @@ MAX_PORT = 65535
 MAX_PORTS = 16
 MAX_TEXTS = 1024
 """Entries of an array of texts: variables, or words of a command."""
+MAX_ENVIRONMENT_BYTES = 64 * 1024
+MAX_COMMAND_BYTES = 8 * 1024
+"""Docker shows a container's environment in each inspect of it, and its command also in each list of containers."""
 _PORT = re.compile(r"([1-9][0-9]{0,4})/(tcp|udp)")
 _VARIABLE = re.compile(r"([^=\s]+)(=.*)?", re.DOTALL)
 _CHOICES = frozenset(option.name for option in fields(Options))
@@ -87,7 +102,7 @@ def _host_config(value: object, name: str) -> dict[str, Any]:
 def _environment(value: object, name: str) -> Mapping[str, str | None]:
     """`NAME=value`, or a bare `NAME`, which Docker takes for "unset what the image sets"."""
     variables: dict[str, str | None] = {}
-    for line in items(text, MAX_TEXTS)(value, name):
+    for line in _texts(MAX_ENVIRONMENT_BYTES)(value, name):
         match = _VARIABLE.fullmatch(line)
         if not match:
             raise field_refused(name, "must be variables such as NAME=value")
@@ -95,6 +110,18 @@ def _environment(value: object, name: str) -> Mapping[str, str | None]:
             raise field_refused(name, "has the same variable twice")
         variables[match[1]] = None if match[2] is None else match[2][1:]
     return variables
+
+
+def _texts(most: int) -> Decoder[tuple[str, ...]]:
+    """An array of texts that have at most so many bytes together, each with an end."""
+
+    def decode_texts(value: object, name: str) -> tuple[str, ...]:
+        texts = items(text, MAX_TEXTS)(value, name)
+        if sum(len(one.encode()) + 1 for one in texts) > most:
+            raise field_refused(name, f"has more than {most} bytes")
+        return texts
+
+    return decode_texts
 
 
 def _labels(value: object, name: str) -> Mapping[str, str]:
@@ -152,7 +179,7 @@ BODY: Mapping[str, Field] = MappingProxyType(
     {
         "Image": Field(text, "image"),
         "Env": Field(_environment, "environment"),
-        "Cmd": Field(items(text, MAX_TEXTS), "command"),
+        "Cmd": Field(_texts(MAX_COMMAND_BYTES), "command"),
         "Labels": Field(_labels, "labels"),
         "ExposedPorts": Field(_ports, "exposed_ports"),
         "Volumes": Field(decode_mount_points, "mount_points"),

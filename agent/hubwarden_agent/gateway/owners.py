@@ -57,11 +57,12 @@ class Owners:
     def _counts(self, container: Container) -> bool:
         if ownership.is_labelled(container):
             return container.labels.get(ownership.AGENT_LABEL) == self._names.scheme
+        # What it was made with is not in the list. One inspect at a time, as in `Removal`.
+        inspected = self._engine.container(container.id)
         try:
-            adopted(container, self._spawn, self._names)
+            return inspected is not None and bool(adopted(inspected, self._spawn, self._names))
         except Refusal:
             return False
-        return True
 
 
 def adopted(container: Container, spawn: SpawnPolicy, names: Names) -> policy.Plan:

@@ -16,7 +16,7 @@ from hubwarden_agent.engine.port import Conflict, Container, Engine, EngineError
 from hubwarden_agent.errors import Detail, Reason, Refusal
 from hubwarden_agent.names import Names, Username, VolumeName
 from hubwarden_agent.operations.holders import Holder, removable
-from hubwarden_agent.ownership import is_helper, is_local, owns
+from hubwarden_agent.ownership import is_helper, is_labelled, is_local, owns
 
 _log = logging.getLogger(__name__)
 
@@ -62,8 +62,17 @@ class Removal:
         holding = await self.engine.containers_holding(name)
         # Under the user's lock, a helper is what a crash left behind; the next one of the volume takes it away.
         containers = [container for container in holding if not is_helper(container, self.names)]
-        holders = [Holder(container, owns(username, container, self.names)) for container in containers]
+        holders = [holder for container in containers if (holder := await self._holder(username, container))]
         return Target(volume, removable(name.value, holders, self.clock.now(), self.policy))
+
+    async def _holder(self, username: Username, listed: Container) -> Holder | None:
+        """Whether a listed container is the user's own; None when it is gone."""
+        if is_labelled(listed) or owns(username, listed, self.names):
+            return Holder(listed, owns(username, listed, self.names))
+        # Without labels, the environment tells which named server a container is, and the list does not have it. The
+        # caller awaits one inspect before the next: the environments of many containers at once could fill the memory.
+        container = await self.engine.container(listed.id)
+        return Holder(container, owns(username, container, self.names)) if container else None
 
     async def remove(self, target: Target) -> None:
         """Remove it.

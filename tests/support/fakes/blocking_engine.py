@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from hubwarden_agent.engine.port import Conflict, Container, ContainerSpec, ContainerState, Image, NotFound, Volume
 from hubwarden_agent.names import ContainerId, ContainerName, VolumeName
-from support.fakes.engine import RUNNING, FakeEngine
+from support.fakes.engine import RUNNING, FakeEngine, listed
 
 PATIENCE = 30
 """Seconds until a change that nobody releases goes on, and its test fails."""
@@ -49,7 +49,7 @@ class FakeBlockingEngine:
 
     def containers_labelled(self, labels: Mapping[str, str]) -> tuple[Container, ...]:
         self._fake.enter("containers_labelled", "")
-        return tuple(c for c in tuple(self._fake.containers.values()) if labels.items() <= c.labels.items())
+        return tuple(listed(c) for c in tuple(self._fake.containers.values()) if labels.items() <= c.labels.items())
 
     def start_container(self, container: ContainerId) -> None:
         self._change("start_container", container.value)

@@ -105,7 +105,7 @@ class FakeEngine:
 
     async def containers_holding(self, volume: VolumeName) -> tuple[Container, ...]:
         await self._enter("containers_holding", volume.value)
-        return self._holding(volume)
+        return tuple(listed(container) for container in self._holding(volume))
 
     async def restart_container(self, container: ContainerId, stop_timeout: int) -> None:
         assert stop_timeout >= 0
@@ -242,6 +242,20 @@ class FakeEngine:
             addresses={"bridge": f"10.0.0.{number % 250 + 2}"},
             ports=tuple(PublishedPort(8888, "tcp", "127.0.0.1", 30000 + number) for _ in container.exposed_ports),
         )
+
+
+def listed(container: Container) -> Container:
+    """What Docker's list shows of a container."""
+    return Container(
+        container.id,
+        container.name,
+        container.state,
+        container.created.replace(microsecond=0),
+        image=container.image,
+        image_id=container.image_id,
+        labels=container.labels,
+        mounts=container.mounts,
+    )
 
 
 def home_of(username: str) -> Mount:

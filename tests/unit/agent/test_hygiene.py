@@ -13,7 +13,7 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from hubwarden.v1 import agent_pb2, agent_pb2_grpc
-from hubwarden_agent import server
+from hubwarden_agent import grpc_limits
 from hubwarden_agent.server import serve_agent
 from support.agent.client import refused as read_refusal
 from support.agent.core import AgentStage
@@ -110,7 +110,7 @@ async def test_health_is_private(served: Served) -> None:
 
 def test_connections_are_kept_alive_and_end() -> None:
     """Dead peers are noticed, and every connection ends in time to take up renewed certificates."""
-    options = dict(server.OPTIONS)
+    options = dict(grpc_limits.UNIX.options)
     assert {
         "grpc.keepalive_time_ms",
         "grpc.keepalive_timeout_ms",

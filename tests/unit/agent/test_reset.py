@@ -174,3 +174,27 @@ class TestValidateOnly:
         _holder(stage, CONTAINER, ContainerState.REMOVING)
         refusal = await _refused(stage, reset_command(validate_only=True))
         assert refusal.reason is Reason.OPERATION_IN_PROGRESS
+
+
+class TestHolders:
+    """Which questions to Docker it takes to know whose the holders of a home are."""
+
+    async def test_labelled_holders_are_not_inspected(self, stage: AgentStage) -> None:
+        """When labels say whose the holders are, the list is all that is asked for."""
+        labels = ownership.labels(ALICE, ServerName(""), stage.names)
+        _holder(stage, CONTAINER, labels=labels)
+        await stage.resetter.reset(reset_command(validate_only=True))
+        assert stage.engine.questions == ["volume", "containers_holding"]
+
+    async def test_a_named_server_without_labels(self, stage: AgentStage) -> None:
+        """When a container has no labels, its environment says that it is the user's named server."""
+        name = f"{CONTAINER}--lab"
+        _holder(stage, name, environment=("JUPYTERHUB_SERVER_NAME=lab",))
+        answer = await stage.resetter.reset(reset_command(validate_only=True))
+        assert answer.removed_containers == (name,)
+
+    async def test_a_holder_that_goes_away_meanwhile(self, stage: AgentStage) -> None:
+        """When a container is gone before it is inspected, it holds nothing."""
+        gone = _holder(stage, "backup-job")
+        stage.engine.before["container"] = lambda: stage.engine.containers.pop(gone.id)
+        assert (await stage.resetter.reset(reset_command(validate_only=True))).removed_containers == ()

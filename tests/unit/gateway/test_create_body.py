@@ -428,3 +428,13 @@ def test_no_document_makes_it_fail_otherwise(document: dict[str, Any]) -> None:
     """Whatever stands in the known fields, it is a typed value or a refusal."""
     result = result_or_refusal(lambda: decode(document))
     assert isinstance(result, CreateBody) or (isinstance(result, GatewayRefusal) and result.status == 400)
+
+
+@pytest.mark.parametrize(("key", "most"), [("Env", 64 * 1024), ("Cmd", 8 * 1024)])
+@pytest.mark.parametrize("letter", ["x", "\u6728"])
+def test_environment_and_command_are_bounded_together(key: str, most: int, letter: str) -> None:
+    """When all texts of an environment or a command have one byte too many, in UTF-8, the field is refused."""
+    first = "A=" + letter * (most // 2 // len(letter.encode()))
+    rest = "B=" + "x" * (most - len(first.encode()) - 4)
+    assert decode({key: [first, rest]})
+    assert refusal_of({key: [first, rest + "x"]}) == f"hubwarden: {key} has more than {most} bytes"
