@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from hubwarden_agent.audit import Entry
 from hubwarden_agent.clock import Clock
 from hubwarden_agent.config import ResetPolicy
-from hubwarden_agent.engine.port import Conflict, Container, Engine, EngineError, NotFound, Volume
+from hubwarden_agent.engine.port import Conflict, Container, ContainerState, Engine, EngineError, NotFound, Volume
 from hubwarden_agent.errors import Detail, Reason, Refusal
 from hubwarden_agent.names import Names, Username, VolumeName
 from hubwarden_agent.operations.holders import Holder, removable
@@ -67,7 +67,9 @@ class Removal:
 
     async def _holder(self, username: Username, listed: Container) -> Holder | None:
         """Whether a listed container is the user's own; None when it is gone."""
-        if is_labelled(listed) or owns(username, listed, self.names):
+        known = is_labelled(listed) or owns(username, listed, self.names)
+        # Docker's list keeps showing `removing` after a removal that failed, where an inspect shows `dead`.
+        if known and listed.state is not ContainerState.REMOVING:
             return Holder(listed, owns(username, listed, self.names))
         # Without labels, the environment tells which named server a container is, and the list does not have it. The
         # caller awaits one inspect before the next: the environments of many containers at once could fill the memory.
