@@ -178,6 +178,7 @@ def _relay(path: Path, target: str) -> Iterator[None]:
 
 
 class TestHealth:
+    @pytest.mark.slow("the agent looks at Docker every 5 s, and Docker comes or goes four times")
     def test_it_follows_docker(self, place: Place) -> None:
         """When Docker comes and goes, health follows, and `healthcheck` exits with 0 or 1."""
         engine, place.docker = place.docker, str(place.directory / "relay.sock")

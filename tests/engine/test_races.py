@@ -68,6 +68,7 @@ async def reason(operation: Any) -> Reason | None:
     return None
 
 
+@pytest.mark.slow("each round restarts a container")
 @counts(30, 200)
 async def test_a_reset_never_takes_the_home_from_under_a_restart(
     bench: Workbench, stage: AgentStage, rounds: int

@@ -99,6 +99,7 @@ async def test_a_reset_home_comes_back(place: Place, bench: Workbench) -> None:
     assert tool(place, "backups", "verify").returncode == 0
 
 
+@pytest.mark.slow("very large homes are written, read and compared three times")
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize(
     "fill",

@@ -52,6 +52,7 @@ def _is_labelled(person: Person) -> bool:
     return bool(person.container().labels.get("hubwarden.owner") == person.name)
 
 
+@pytest.mark.slow("a Hub is started three times, and servers stop and start in between")
 def test_no_server_is_lost(
     adopting: Agent, engine: str, make_hub: Callable[..., Hub], make_person: Callable[..., Person]
 ) -> None:
