@@ -70,6 +70,16 @@ class ResetCommand:
 
 
 @dataclass(frozen=True, slots=True)
+class ForgetCommand:
+    """Have the Hub forget a server whose stop waits; the agent is not asked. Attributes as in `RestartCommand`."""
+
+    username: str
+    server_name: str
+    actor: str
+    request_id: RequestId
+
+
+@dataclass(frozen=True, slots=True)
 class Restarted:
     """The agent's success: the same container, a new start time."""
 

@@ -22,7 +22,7 @@ from hubwarden_hub.home_api import HomeVolumeHandler, ResetHomeVolumeHandler
 from hubwarden_hub.listing_api import ServersAndHomesPage, UsersHandler
 from hubwarden_hub.progress_api import ResetProgressHandler, RestartProgressHandler
 from hubwarden_hub.reach import reaches_others
-from hubwarden_hub.server_api import RestartServerHandler
+from hubwarden_hub.server_api import ForgetServerHandler, RestartServerHandler
 from hubwarden_hub.spawner import RestartableSpawnerMixin
 from hubwarden_hub.state_api import StateHandler
 
@@ -31,6 +31,8 @@ TEMPLATES = Path(__file__).parent / "templates"
 HANDLERS: list[tuple[Any, ...]] = [
     (r"/api/users/([^/]+)/restart-server", RestartServerHandler),
     (r"/api/users/([^/]+)/servers/([^/]+)/restart-server", RestartServerHandler),
+    (r"/api/users/([^/]+)/forget-server", ForgetServerHandler),
+    (r"/api/users/([^/]+)/servers/([^/]+)/forget-server", ForgetServerHandler),
     (r"/api/users/([^/]+)/home-volume", HomeVolumeHandler),
     (r"/api/users/([^/]+)/reset-home-volume", ResetHomeVolumeHandler),
     (r"/api/users/([^/]+)/restart-server/progress", RestartProgressHandler),

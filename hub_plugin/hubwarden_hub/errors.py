@@ -1,6 +1,6 @@
 """Every way in which a restart or a reset is refused or fails, and what each means over HTTP and to a person.
 
-What holds here: `TABLE` has an entry for each reason of the agent's own table (a test compares the two) and for the two
+What holds here: `TABLE` has an entry for each reason of the agent's own table (a test compares the two) and for those
 that only the Hub can see; a sentence for users says what to do next, names nothing of another user and never quotes
 Docker. This file must never import tornado, gRPC or JupyterHub: it is beneath all of them.
 """
@@ -45,6 +45,7 @@ class Reason(enum.StrEnum):
     DOCKER_ERROR = "DOCKER_ERROR"
     AGENT_UNREACHABLE = "AGENT_UNREACHABLE"
     PROXY_UNAVAILABLE = "PROXY_UNAVAILABLE"
+    STOP_NOT_WAITING = "STOP_NOT_WAITING"
 
 
 _MISCONFIGURED = "This Hub is misconfigured. Ask an administrator for help."
@@ -152,6 +153,7 @@ TABLE: Mapping[Reason, Meaning] = MappingProxyType(
         Reason.DOCKER_ERROR: Meaning(_OURS, "That did not work. Give the request id below to an administrator."),
         Reason.AGENT_UNREACHABLE: Meaning(_AWAY, f"The service that does this is not available. {_LATER}"),
         Reason.PROXY_UNAVAILABLE: Meaning(_AWAY, f"The Hub's proxy does not answer. {_LATER}"),
+        Reason.STOP_NOT_WAITING: Meaning(_CONFLICT, "The Hub isn't waiting to stop this server. Nothing was changed."),
     }
 )
 

@@ -50,8 +50,9 @@ class UsersHandler(OperationHandler):
         query: dict[str, Any] = values_of(self, _ALLOWED)
         numbers = {name: int(query.pop(name)) for name in ("offset", "limit") if name in query}
         wanted = Wanted(**query, offset=numbers.get("offset", 0), limit=min(numbers.get("limit", 50), _MOST))
-        self._restart, self._reset, self._read = (
-            Reach.of(self.parsed_scopes, scope) for scope in (scopes.RESTART, scopes.RESET, "read:servers")
+        self._restart, self._reset, self._forget, self._read = (
+            Reach.of(self.parsed_scopes, scope)
+            for scope in (scopes.RESTART, scopes.RESET, scopes.FORGET, "read:servers")
         )
         total, users = page_of(self.db, (self._restart, self._reset), wanted)
         rows = [self._row(user) for user in users]
@@ -73,7 +74,11 @@ class UsersHandler(OperationHandler):
             "may_reset": may_reset,
             "reset": reset and standing(reset, for_admin=self.acts_for_everybody),
             "servers": {
-                name: self._server(user, name) | {"may_restart": self._restart.includes_server(user.name, groups, name)}
+                name: self._server(user, name)
+                | {
+                    "may_restart": self._restart.includes_server(user.name, groups, name),
+                    "may_forget": self._forget.includes_server(user.name, groups, name),
+                }
                 for name in seen
             },
         }

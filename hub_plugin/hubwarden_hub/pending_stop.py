@@ -10,13 +10,16 @@ Must not: take a missing answer for a stopped server.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Literal
 
 from hubwarden_hub import gateway_errors
-from hubwarden_hub.errors import AgentError
+from hubwarden_hub.commands import ForgetCommand, RequestId
+from hubwarden_hub.errors import AgentError, Reason
+from hubwarden_hub.operations import Operation
+from hubwarden_hub.sessions import revoke_token
 
 if TYPE_CHECKING:
     from hubwarden_hub.spawner import RestartableSpawnerMixin
@@ -24,7 +27,7 @@ if TYPE_CHECKING:
 WaitsFor = Literal["agent", "operation"]
 _FIRST_PAUSE = 0.3
 _LONGEST_PAUSE = 5.0
-_SLOW = 3.0
+_SLOW = 5.0
 """Seconds after which an unanswered attempt is reported as waiting for the agent."""
 
 
@@ -56,15 +59,18 @@ class Stops:
         """A server has stopped, so the agent is at work."""
         self._last_stop = asyncio.get_running_loop().time()
 
-    @asynccontextmanager
-    async def limited(self) -> AsyncIterator[None]:
-        """While the body runs, abandon all stops when none has succeeded for `shutdown_wait`."""
-        self.succeeded()
-        expiry = asyncio.create_task(self._expire())
-        try:
-            yield
-        finally:
-            expiry.cancel()
+    def limiting(self, cleanup: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[None]]:
+        """JupyterHub's `cleanup`, which abandons all stops when none has succeeded for `shutdown_wait`."""
+
+        async def limited() -> None:
+            self.succeeded()
+            expiry = asyncio.create_task(self._expire())
+            try:
+                await cleanup()
+            finally:
+                expiry.cancel()
+
+        return limited
 
     async def _expire(self) -> None:
         clock = asyncio.get_running_loop().time
@@ -114,8 +120,34 @@ class PendingStop:
             raise StopAbandoned(f"{self._spawner.object_name} may still run")
         task.result()
 
-    def abandon(self) -> None:
-        """Stop waiting; JupyterHub forgets the server."""
+    def forget(self, actor: str, request_id: RequestId) -> None:
+        """Give up on a server whose stop waits: JupyterHub forgets it, its token is revoked, its container may run on.
+
+        Args:
+            actor: `user:NAME` or `service:NAME`.
+            request_id: of the client, or new.
+
+        Raises:
+            AgentError: `STOP_NOT_WAITING`.
+        """
+        if self.waiting_for is None:
+            raise AgentError(Reason.STOP_NOT_WAITING)
+        spawner, operation = self._spawner, Operation[None](request_id)
+        command = ForgetCommand(spawner.user.name, spawner.name, actor, request_id)
+        spawner.plugin.records.follow(operation, command)
+        spawner.log.warning(
+            "Hubwarden: the Hub forgets %s for %s without having stopped it: container %s may still run (%s)",
+            spawner._log_name,  # noqa: SLF001 - JupyterHub's log name
+            actor,
+            spawner.object_name,
+            request_id,
+        )
+        revoke_token(spawner.user.db, spawner.api_token)
+        spawner.user.db.commit()
+        self._abandon()
+        operation.succeed(None)
+
+    def _abandon(self) -> None:
         self.waiting_for = None
         if self._task is not None:
             self._task.cancel()
@@ -129,7 +161,7 @@ class PendingStop:
             spawner._log_name,  # noqa: SLF001 - JupyterHub's log name
             spawner.object_name,
         )
-        self.abandon()
+        self._abandon()
 
     async def _until_stopped(self, *, now: bool) -> None:
         pause = _FIRST_PAUSE
@@ -150,8 +182,7 @@ class PendingStop:
                         if await spawner.unguarded_poll() is not None:
                             return True
                         late.cancel()
-                        if self.waiting_for == "agent":  # it has answered now
-                            self.waiting_for = None
+                        self.waiting_for = None if before == "agent" else before  # it has answered now
                         await spawner.stop_container(now=now)
         except Exception as error:  # noqa: BLE001 - whatever it is: Docker has not confirmed the stop
             self._delayed(error, before)

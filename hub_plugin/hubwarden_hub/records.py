@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from logging import Logger
 from typing import Any, Protocol
 
-from hubwarden_hub.commands import RequestId, ResetCommand, RestartCommand
+from hubwarden_hub.commands import ForgetCommand, RequestId, ResetCommand, RestartCommand
 from hubwarden_hub.errors import Reason
 from hubwarden_hub.operations import Operation
 
@@ -24,6 +24,7 @@ class Kind(enum.StrEnum):
 
     RESTART = "restart"
     RESET = "reset"
+    FORGET = "forget"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +45,12 @@ class Deed:
     request_id: RequestId
 
     @classmethod
-    def of(cls, command: RestartCommand | ResetCommand) -> Deed:
+    def of(cls, command: RestartCommand | ResetCommand | ForgetCommand) -> Deed:
         """What a command asks for."""
-        if isinstance(command, RestartCommand):
-            return cls(Kind.RESTART, command.username, command.server_name, command.actor, command.request_id)
-        return cls(Kind.RESET, command.username, "", command.actor, command.request_id)
+        if isinstance(command, ResetCommand):
+            return cls(Kind.RESET, command.username, "", command.actor, command.request_id)
+        kind = Kind.RESTART if isinstance(command, RestartCommand) else Kind.FORGET
+        return cls(kind, command.username, command.server_name, command.actor, command.request_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +97,7 @@ class Records:
         self._log = log
         self._monotonic = monotonic
 
-    def follow(self, operation: Operation[Any], command: RestartCommand | ResetCommand) -> None:
+    def follow(self, operation: Operation[Any], command: RestartCommand | ResetCommand | ForgetCommand) -> None:
         """Tell of an operation that begins now, and of its end when that comes."""
         deed, begin = Deed.of(command), self._monotonic()
         self._tell("begun", deed)

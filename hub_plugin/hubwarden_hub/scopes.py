@@ -17,6 +17,8 @@ RESET = "custom:hubwarden:reset"
 RESET_OWN = f"{RESET}!user"
 # Not `delete:servers`: idle-cullers and group assistants hold that, and could wipe homes with it.
 RESTART = "servers"
+# Not `servers`: every user holds that for their own, and a forgotten server may run on.
+FORGET = "admin:servers"
 
 DEFINITIONS: Mapping[str, Mapping[str, str]] = {
     RESET: {"description": "Reset home volumes: see whether one can be reset, and delete everything in it."}

@@ -1,4 +1,4 @@
-"""`POST /hub/api/users/{name}/restart-server` and the same for a named server.
+"""`POST /hub/api/users/{name}/restart-server` and `…/forget-server`, and the same for a named server.
 
 What holds here: thin. The mechanics are the Spawner's, so that only this file changes the day JupyterHub has another
 place for endpoints. The restart goes on when the client goes away.
@@ -49,3 +49,20 @@ class RestartServerHandler(OperationHandler):
             self.set_status(HTTPStatus.ACCEPTED)
             self.set_header("Location", f"{self.request.path}/progress")
         self.finish(body)
+
+
+class ForgetServerHandler(OperationHandler):
+    """Give up on one server that cannot be stopped now."""
+
+    @needs_scope(scopes.FORGET)  # type: ignore[untyped-decorator]  # JupyterHub is not typed
+    async def post(self, user_name: str, server_name: str = "") -> None:
+        """Have the Hub forget the server; its container may still run."""
+        spawner = self.spawner_of(user_name, server_name)
+        spawner.pending_stop.forget(self.actor, self.request_id)
+        self.finish(
+            {
+                "message": "The Hub has forgotten this server. Its container may still be running.",
+                "container": spawner.object_name,
+                "request_id": str(self.request_id),
+            }
+        )

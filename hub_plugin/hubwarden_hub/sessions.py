@@ -1,8 +1,8 @@
-"""Ending browser sessions at a server.
+"""Ending browser sessions at a server, and revoking the token of a server that the Hub forgets.
 
-What holds here: only what was issued through the server's own OAuth client goes, whoever it was issued to. The server's
-own token (client `jupyterhub`) and the OAuth client itself stay: the restarted container has both in its environment.
-The caller commits.
+Invariants: ending sessions deletes only what was issued through the server's own OAuth client, whoever it was issued
+to; the server's own token (client `jupyterhub`) and the OAuth client itself stay, because a restarted container has
+both in its environment. The caller commits.
 """
 
 from __future__ import annotations
@@ -25,3 +25,9 @@ def end_browser_sessions(db: Any, oauth_client_id: str) -> int:
     # By a statement: many restarts may end together, and loading rows keeps the loop. "fetch" keeps the session true.
     mine = (db.query(table).filter_by(client_id=oauth_client_id) for table in (orm.APIToken, orm.OAuthCode))
     return sum(rows.delete(synchronize_session="fetch") for rows in mine)
+
+
+def revoke_token(db: Any, api_token: str) -> None:
+    """Revoke the token that a server has for the Hub, if there is one. Not committed here."""
+    if (token := orm.APIToken.find(db, api_token)) is not None:
+        db.delete(token)

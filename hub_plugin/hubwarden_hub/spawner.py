@@ -22,7 +22,7 @@ from hubwarden_hub.errors import AgentError
 from hubwarden_hub.home_note import HomeNote
 from hubwarden_hub.marker import Note
 from hubwarden_hub.operations import PROGRESS, Operation
-from hubwarden_hub.pending_stop import PendingStop, Stops
+from hubwarden_hub.pending_stop import PendingStop
 from hubwarden_hub.restart import RestartOutcome, ServerGone
 from hubwarden_hub.restarting import Restarting
 from hubwarden_hub.spawned import SpawnedServer
@@ -42,22 +42,6 @@ _PAUSE = 0.3
 """Seconds between two attempts at something that another operation holds up."""
 _NOWHERE = "http://127.0.0.1:1/"
 """An address that nothing answers at: JupyterHub then stops the server, instead of trusting a stranger's answer."""
-
-
-def limit_cleanup(app: Any, stops: Stops) -> None:
-    """Bound the time for which `JupyterHub.cleanup` waits for servers to stop.
-
-    Args:
-        app: the `JupyterHub` application.
-        stops: those that it waits for.
-    """
-    cleanup = app.cleanup
-
-    async def limited() -> None:
-        async with stops.limited():
-            await cleanup()
-
-    app.cleanup = limited
 
 
 class RestartableSpawnerMixin(_Base):  # type: ignore[misc]  # JupyterHub is not typed

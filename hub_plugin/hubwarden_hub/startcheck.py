@@ -16,7 +16,7 @@ from hubwarden_hub import scopes
 from hubwarden_hub.home_note import resume_resets
 from hubwarden_hub.plugin import Plugin
 from hubwarden_hub.settings import Hubwarden
-from hubwarden_hub.spawner import OF_DOCKERSPAWNER, OF_JUPYTERHUB, RestartableSpawnerMixin, limit_cleanup
+from hubwarden_hub.spawner import OF_DOCKERSPAWNER, OF_JUPYTERHUB, RestartableSpawnerMixin
 
 
 class HubwardenNotInstalled(SystemExit):
@@ -49,7 +49,7 @@ def install(app: Any, handlers: list[tuple[Any, ...]]) -> None:
     if mistakes:
         raise HubwardenNotInstalled(mistakes)
     plugin = app.tornado_settings["hubwarden"] = Plugin.of(settings, app.log, app.eventlog)
-    limit_cleanup(app, plugin.stops)
+    app.cleanup = plugin.stops.limiting(app.cleanup)
     resume_resets(app, plugin)
 
 

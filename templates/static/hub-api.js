@@ -86,6 +86,11 @@ export class HubApi {
     return this.#act("DELETE", serverName ? `/servers/${encodeURIComponent(serverName)}` : "/server");
   }
 
+  /** Has the Hub forget a server whose stop waits. */
+  forgetServer(serverName, requestId) {
+    return this.#act("POST", `${serverName ? `/servers/${encodeURIComponent(serverName)}` : ""}/forget-server`, requestId);
+  }
+
   /** Deletes the home volume. */
   resetHomeVolume(requestId) {
     return this.#act("DELETE", "/reset-home-volume", requestId);

@@ -12,7 +12,8 @@ import { ListQuery } from "./list-query.js";
 import { ManyPanel } from "./many-panel.js";
 import { Notice } from "./notice.js";
 import { OperationDialog } from "./operation-dialog.js";
-import { resetOfOther, restartOfOther, restartUntilReady } from "./others-operations.js";
+import { nameInWords, resetOfOther, restartOfOther, restartUntilReady } from "./others-operations.js";
+import { newRequestId } from "./request-id.js";
 import { keyOf } from "./restart-many.js";
 import { DEFAULT_SERVER } from "./server-state.js";
 import { ServerWatch } from "./server-watch.js";
@@ -60,6 +61,7 @@ function start(root) {
     parts({ rows: "rows", count: "count", page: "page", previous: "previous", next: "next" }),
     {
       restart: (user, server) => restartOf(keyOf({ user, server })).ask(),
+      forget,
       reset: (user) => resetOf(user).ask(),
       history: (user) => (notice.clear(), history.showOf(user)),
       manyOf: (key) => many.of(key),
@@ -109,6 +111,19 @@ function start(root) {
     part("restart-selected").disabled = count === 0 || many.running;
     part("clear-selection").classList.toggle("hidden", count === 0);
     list.render();
+  }
+
+  async function forget(user, server) {
+    if (!window.confirm(phrase(text.forget.warning, { user, server: nameInWords(server) }))) return;
+    const requestId = newRequestId();
+    try {
+      const { container } = await hubOf(user).forgetServer(server, requestId);
+      notice.show({ kind: "success", sentences: [phrase(text.forget.done, { user, container })] });
+    } catch (error) {
+      const failedSentence = phrase(text.forget.failed, { user });
+      notice.show(failureNotice(error, { failedSentence, loginUrl, requestId, retry: () => forget(user, server) }));
+    }
+    changed();
   }
 
   async function selectMatching() {

@@ -12,7 +12,7 @@ import { agoInWords, phrase, sizeInWords, words } from "./words.js";
 
 const text = words.others;
 
-/** Makes a row for `username`; `page`: restart(user, server), reset(user), history(user), select(target, ticked). */
+/** Makes a row for `username`; `page`: restart(user, server), forget(user, server), reset(user), history(user), select(target, ticked). */
 export class UserRow {
   element;
   #username;
@@ -75,6 +75,7 @@ class ServerLine {
   #name = element("span", { className: "hubwarden-server-name" });
   #state = element("span");
   #restart;
+  #forget;
 
   constructor(user, server, page) {
     this.#target = { user, server };
@@ -82,7 +83,8 @@ class ServerLine {
     this.#tick = element("input", { type: "checkbox", "aria-label": phrase(text.select, names) });
     this.#tick.addEventListener("change", () => page.select(this.#target, this.#tick.checked));
     this.#restart = button(text.restartButton, phrase(text.restartLabel, names), () => page.restart(user, server));
-    this.element = element("li", {}, this.#tick, this.#name, this.#state, this.#restart);
+    this.#forget = button(text.forget.button, phrase(text.forget.label, names), () => page.forget(user, server));
+    this.element = element("li", {}, this.#tick, this.#name, this.#state, this.#restart, this.#forget);
   }
 
   update(server, named, { selected, manyOf, busyWith }) {
@@ -93,6 +95,7 @@ class ServerLine {
     const many = manyOf(key)?.state;
     const busy = many === "waiting" || many === "running" || busyWith(this.#target.user);
     this.#restart.classList.toggle("hidden", !mayRestart || busy);
+    this.#forget.classList.toggle("hidden", !(server.may_forget && server.waiting_for));
     write(this.#name, named ? nameInWords(this.#target.server) : "");
     const standing = serverInWords(server);
     const told = many && !(many === "running" && server.pending === "restart");

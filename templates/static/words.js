@@ -135,6 +135,7 @@ export const words = {
       any: "Any",
       kindRestart: "Restarts",
       kindReset: "Resets",
+      kindForget: "Forgotten servers",
       resultDone: "Done",
       resultFailed: "Failed",
       show: "Show",
@@ -198,6 +199,15 @@ export const words = {
       restart: "Restart",
       restartOf: "Restart of {server}",
       reset: "Reset of home",
+      forget: "Server forgotten",
+    },
+    forget: {
+      button: "Forget server",
+      label: "Forget {server} of {user}",
+      warning:
+        "Forget the server {server} of {user}? The Hub will stop waiting for the Docker agent and remove the server. Its container may still be running and using the home folder.",
+      done: "The Hub has forgotten the server of {user}. Its container {container} may still be running.",
+      failed: "The server of {user} was not forgotten.",
     },
     results: {
       done: "done",

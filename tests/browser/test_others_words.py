@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from playwright.sync_api import Route, expect
+from playwright.sync_api import Dialog, Route, expect
 from support.browser import stubs
 from support.browser.admin import Admin
 from support.browser.listing import NAME, list_user, listing_of
@@ -97,6 +97,29 @@ def test_a_lost_answer_is_told_from_the_list_and_a_new_click_is_a_new_request(ad
     reset_home()
     expect(admin.notice).to_contain_text(f"{stubs.HOME['volume']} of {NAME} was deleted")
     assert admin.person.operations[-1].headers["x-request-id"] != first
+
+
+def test_forgetting_a_server_warns_first(admin: Admin) -> None:
+    """When a stop waits for the agent, the row says so; *Forget server* warns, and sends nothing if that is refused."""
+    list_user(admin, stubs.STOP_WAITS)
+    stubs.answer(admin.person, "forget-server", {"message": "", "container": "c-1", "request_id": "x"})
+    expect(admin.row(NAME)).to_contain_text("stopping; waiting for the Docker agent")
+    forget = admin.row(NAME).get_by_role("button", name=f"Forget default of {NAME}")
+    warnings: list[str] = []
+
+    def answer(dialog: Dialog) -> None:
+        warnings.append(dialog.message)
+        (dialog.accept if len(warnings) > 1 else dialog.dismiss)()
+
+    admin.page.on("dialog", answer)
+    forget.click()
+    assert not admin.person.operations
+    forget.click()
+    expect(admin.notice).to_contain_text("Its container c-1 may still be running.")
+    assert len(admin.person.operations) == 1
+    assert all("may still be running" in warning for warning in warnings)
+    stubs.answer(admin.person, "hubwarden/users?*", listing_of(stubs.READY))
+    expect(forget).to_be_hidden()
 
 
 def test_a_home_that_cannot_be_reset_now_says_why_and_is_asked_about_again(admin: Admin) -> None:

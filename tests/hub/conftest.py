@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from support.docker.private_engine import Workbench, start, workbench
+from support.jupyterhub.breakable import Stack, breakable_stack
 from support.jupyterhub.gate import Gated, gated_stack
 from support.jupyterhub.people import Person
 from support.jupyterhub.stack import IMAGE, Agent, Hub, running, server_workbench
@@ -56,6 +57,13 @@ def hub(agent: Agent, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]
 def gated(session_bench: Workbench, engine: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gated]:
     """A gated stack, of which a test may take down what it brings back."""
     with gated_stack(tmp_path_factory.mktemp("gated"), engine, session_bench.image) as stack:
+        yield stack
+
+
+@pytest.fixture(scope="session")
+def breakable(session_bench: Workbench, engine: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A stack of which a test may break what it mends."""
+    with breakable_stack(tmp_path_factory.mktemp("breakable"), engine, session_bench.image) as stack:
         yield stack
 
 

@@ -18,7 +18,7 @@ def listing_of(server: dict[str, Any], reset: dict[str, Any] | None = None) -> d
         "last_activity": None,
         "may_reset": True,
         "reset": reset,
-        "servers": {"": {**server, "may_restart": True}},
+        "servers": {"": {**server, "may_restart": True, "may_forget": True}},
         "last_operation": None,
     }
     return {"total": 1, "offset": 0, "limit": 50, "history_readable": True, "users": [user]}

@@ -189,7 +189,7 @@ class Person:
         other.page.close()
 
     def _note_operation(self, request: Request) -> None:
-        if re.search(r"/(restart-server|reset-home-volume)$", request.url):
+        if re.search(r"/(restart-server|reset-home-volume|forget-server)$", request.url):
             self.operations.append(request)
 
     def _note_cut(self, request: Request) -> None:

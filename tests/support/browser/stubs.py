@@ -25,6 +25,7 @@ READY = {
     "restart": None,
 }
 STOPPED = {**READY, "ready": False, "stopped": True}
+STOP_WAITS = {**READY, "ready": False, "pending": "stop", "waiting_for": "agent"}
 HOME = {
     "volume": "jupyterlab-somebody_home",
     "exists": True,

@@ -8,11 +8,18 @@ import pytest
 from hubwarden_agent import errors as agent_errors
 from hubwarden_hub.errors import TABLE, AgentError, Reason
 
-HUBS_OWN = {Reason.AGENT_UNREACHABLE, Reason.PROXY_UNAVAILABLE}
+HUBS_OWN = {Reason.AGENT_UNREACHABLE, Reason.PROXY_UNAVAILABLE, Reason.STOP_NOT_WAITING}
 DESIGN = {
     400: {"INVALID_REQUEST", "SERVER_RUNNING", "SERVER_NOT_RUNNING"},
     404: {"VOLUME_NOT_FOUND", "CONTAINER_NOT_FOUND"},
-    409: {"VOLUME_IN_USE", "CONTAINER_KEPT", "MANAGED_ELSEWHERE", "OPERATION_IN_PROGRESS", "INTERRUPTED"},
+    409: {
+        "VOLUME_IN_USE",
+        "CONTAINER_KEPT",
+        "MANAGED_ELSEWHERE",
+        "OPERATION_IN_PROGRESS",
+        "INTERRUPTED",
+        "STOP_NOT_WAITING",
+    },
     429: {"RATE_LIMITED", "RESET_BUDGET_SPENT", "TOO_BUSY"},
     500: {
         "NAME_MISMATCH",
@@ -29,7 +36,7 @@ DESIGN = {
 
 
 def test_the_table_mirrors_the_agents() -> None:
-    """Every reason of the agent's, and the two that only the Hub can see; none is missing from the table."""
+    """Every reason of the agent's, and those that only the Hub can see; none is missing from the table."""
     assert {str(reason) for reason in Reason} - {str(reason) for reason in HUBS_OWN} == set(agent_errors.Reason)
     assert set(TABLE) == set(Reason)
 

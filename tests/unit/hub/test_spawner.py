@@ -210,6 +210,10 @@ class PlainSpawner:
             raise outcome
         return outcome
 
+    async def stop(self, _now: bool = False) -> None:  # noqa: FBT001, FBT002 - JupyterHub's signature
+        """The agent is away."""
+        raise ConnectionError
+
     async def get_ip_and_port(self) -> tuple[str, int]:
         """See DockerSpawner."""
         return ("10.0.0.2", 9999)
@@ -518,6 +522,38 @@ async def test_a_start_waits_while_the_agent_is_busy(spawner: Any) -> None:
     spawner.starts = [BusyError() for _ in range(10)]
     with pytest.raises(BusyError):
         await spawner.start()
+
+
+async def test_a_start_that_started_nothing_is_cleaned_up_without_waiting(spawner: Any) -> None:
+    """When a start fails before it reaches Docker's start, the stop that follows is one attempt."""
+    spawner.starts = [ConnectionError()]
+    with pytest.raises(ConnectionError):
+        await spawner.start()
+    spawner._stop_pending, spawner.statuses = True, [137]  # noqa: SLF001 - JupyterHub's own state of a stop
+    assert await spawner.poll() == 137
+    with pytest.raises(ConnectionError):
+        await spawner.stop()
+
+
+async def test_a_pending_stop_asks_docker_by_itself(spawner: Any) -> None:
+    """When JupyterHub polls before it stops a server, the answer is "running", so that the mixin's stop decides."""
+    spawner._stop_pending, spawner.statuses = True, [137]  # noqa: SLF001 - JupyterHub's own state of a stop
+    assert await spawner.poll() is None
+    await spawner.stop()
+    assert spawner.statuses == []
+
+
+async def test_a_server_that_is_kept_stays_on_record(spawner: Any) -> None:
+    """When the Hub shuts down before a stop, JupyterHub's clean-up leaves the server, its start time and its state."""
+    spawner.orm_spawner.started, spawner.pending_stop.started = None, "then"
+    spawner.pending_stop.keeps_record = True
+    spawner.server = None
+    spawner.clear_state()
+    assert spawner.server is not None
+    assert spawner.orm_spawner.started == "then"
+    spawner.pending_stop.keeps_record = False
+    spawner.server = None
+    assert spawner.server is None
 
 
 async def test_what_goes_wrong_unforeseen_stops_the_server(
