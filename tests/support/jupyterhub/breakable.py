@@ -146,6 +146,7 @@ def user_locked(stack: Stack, person: Person) -> Iterator[None]:
     request = agent_pb2.RestartContainerRequest(
         username=person.name, actor="service:other", request_id=str(uuid.uuid4()), expected_container=""
     )
+    request.stop_timeout.seconds = 60  # the agent gives up on Docker soon after that
     with grpc.insecure_channel(f"unix://{stack.agent.socket}", (("grpc.enable_http_proxy", 0),)) as channel:
         restart = agent_pb2_grpc.DockerAgentServiceStub(channel).RestartContainer
         with stack.gate.holding("restart", lambda: restart(request, timeout=120), longest=100):
