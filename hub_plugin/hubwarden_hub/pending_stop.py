@@ -179,7 +179,9 @@ class PendingStop:
                 self.waiting_for = before
                 with self._late_answer() as late:
                     async with plugin.stops.attempt:
-                        if await spawner.unguarded_poll() is not None:
+                        # A container that is down may be in the middle of a restart: only a stop, under the user's
+                        # lock in the agent, confirms that it stays down.
+                        if await spawner.unguarded_poll() is not None and not spawner.object_id:
                             return True
                         late.cancel()
                         self.waiting_for = None if before == "agent" else before  # it has answered now

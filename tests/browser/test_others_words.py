@@ -103,7 +103,7 @@ def test_forgetting_a_server_warns_first(admin: Admin) -> None:
     """When a stop waits for the agent, the row says so; *Forget server* warns, and sends nothing if that is refused."""
     list_user(admin, stubs.STOP_WAITS)
     stubs.answer(admin.person, "forget-server", {"message": "", "container": "c-1", "request_id": "x"})
-    expect(admin.row(NAME)).to_contain_text("stopping; waiting for the Docker agent")
+    expect(admin.row(NAME)).to_contain_text("stopping: waiting for the Docker agent")
     forget = admin.row(NAME).get_by_role("button", name=f"Forget default of {NAME}")
     warnings: list[str] = []
 

@@ -22,7 +22,7 @@ STARTED = object()
 class Spawner:
     """What a stop uses of the mixin. `answers` are Docker's, one a poll; after them the container is stopped."""
 
-    name, object_name, _log_name, api_token = "", "jupyterlab-alice", "alice", ""
+    name, object_name, object_id, _log_name, api_token = "", "jupyterlab-alice", "id", "alice", ""
     log = logging.getLogger("test")
 
     def __init__(self, *answers: Any, shutdown_wait: float = 60) -> None:
@@ -157,3 +157,10 @@ async def test_only_a_stop_that_waits_can_be_given_up() -> None:
     with pytest.raises(AgentError) as refused:
         spawner.pending_stop.forget("user:root", RequestId.new())
     assert refused.value.reason is Reason.STOP_NOT_WAITING
+
+
+async def test_a_container_that_is_down_in_a_restart_is_not_stopped() -> None:
+    """When Docker shows the container down while the agent's lock is held, the stop goes on until it is confirmed."""
+    spawner = Spawner("exited", None, "exited")
+    await spawner.pending_stop.carry_out(now=False)
+    assert spawner.attempts == 3

@@ -141,6 +141,7 @@ class PlainSpawner:
 
     name = ""
     object_name = "jupyterlab-alice"
+    object_id = ""
     proxy_spec = "/user/alice/"
     oauth_client_id = "jupyterhub-user-alice"
     http_timeout = 1
