@@ -23,7 +23,7 @@ try:
     from cryptography.hazmat.primitives.asymmetric import ec
     from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 except ImportError as error:
-    raise SystemExit("hubwarden-agent certs needs: pip install 'hubwarden-agent[certs]'") from error
+    raise SystemExit("hubwarden-agent certs needs the package cryptography: pip install './agent[certs]'") from error
 
 MAX_DAYS = 825
 """The longest that some TLS libraries accept a certificate for."""

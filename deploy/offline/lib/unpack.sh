@@ -6,7 +6,7 @@
 # Never: installs an engine, nor anything of another Debian release, on the machine.
 set -euo pipefail
 
-# What goes into the private folder. Engine 24 and Compose v2 are not in Debian 12, so they are Debian 13's (which run
+# What goes into the private folder. Engine 25 and Compose v2 are not in Debian 12, so they are Debian 13's (which run
 # on 12's libc); runc and tini must come from the machine's own release, because 13's want newer libraries.
 NEWER_SUITE=trixie
 NEWER_PACKAGES=(docker.io docker-cli containerd docker-compose docker-buildx)
