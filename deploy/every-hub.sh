@@ -3,9 +3,9 @@
 #
 # The first environment runs all but the tests marked `full`, each other one only those marked `every_hub` as well.
 # With --full each runs all. Each has an engine of its own, ENGINE-hub4, ENGINE-hub5 and so on by its major version.
-# Always: whatever one version says is shown at its end, in one piece; every version runs to its end; any failure is the
-# script's, which names the version.
-# Never: two versions on one engine, or one that outlives the script.
+# Invariants: the output of each version is shown in one piece, at its end; every version runs to its end; if one fails,
+# the script fails and names it.
+# Must not: run two versions on one engine; leave one running after the script.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)

@@ -8,8 +8,8 @@
 # By environment: HUB_PORT (8000), COMPOSE_PROJECT_NAME (hubwarden-demo), HUBWARDEN_ENGINE (demo or test: a private
 # engine; machine: this machine's; empty: whichever answers), HUBWARDEN_CACHE (programs, base images, the password).
 #
-# Always: repeatable; a second `up` only starts what is missing. `down` removes by proof of ownership.
-# Never: runs over containers, volumes or networks that are not its own, or listens beyond loopback.
+# Invariants: `up` can be repeated and starts only what is missing; `down` removes by proof of ownership.
+# Must not: touch containers, volumes or networks that are not its own; listen beyond loopback.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -108,7 +108,7 @@ wait_for_hub() {
   done
 }
 
-# By whatever the machine has; a proxy in the environment has no business with loopback.
+# With curl or Python, and without the environment's proxy, which does not reach loopback.
 answers_http() {
   if have curl; then
     curl --noproxy '*' --silent --fail --max-time 5 --output /dev/null "$1"

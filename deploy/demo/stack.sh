@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Which engine the demo runs on, and what on that engine is the demo's own.
 #
-# Always: ownership is shown by labels that Compose or the agent set, or by a name derived forwards from a user that
-# this demo's Hub or containers know.
-# Never: decides by the prefix of a name that something is ours; a prefix is only ever a reason to refuse.
+# Invariants: ownership is shown by labels that Compose or the agent set, or by a name derived from a user that this
+# demo's Hub or containers know.
+# Must not: claim something by the prefix of its name; a prefix is only a reason to refuse.
 set -euo pipefail
 
 PROJECT_LABEL=com.docker.compose.project

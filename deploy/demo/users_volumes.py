@@ -1,8 +1,8 @@
 """Prints the volumes that the users in a demo Hub's database have or can have, one name a line.
 
 Fed to the Hub image's Python by stack.sh, with the Hub's volume mounted.
-Always: derives forwards from user names, as agent.toml's templates and DockerSpawner's escaping do.
-Never: writes to the database.
+Invariants: names are derived from user names, as agent.toml's templates and DockerSpawner's escaping do.
+Must not: write to the database.
 """
 
 import sqlite3

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # What every script under deploy/ shares: words to the person, the cache folder, and Debian.
 #
-# Always: stdout belongs to the caller's answer (a path, a tag, export lines); every word to a person goes to stderr.
-# Never: install anything unless root on Debian, and then say so first.
+# Invariants: stdout holds only the caller's answer (a path, a tag, export lines); messages to a person go to stderr.
+# Must not: install anything except as root on Debian, and not without a message first.
 set -euo pipefail
 
 say() { printf '==> %s\n' "$*" >&2; }

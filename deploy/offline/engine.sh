@@ -10,9 +10,9 @@
 #
 # NAME: demo, test, or test-1 to test-9; each test also with -hub4, -hub5 or -hub6 at its end.
 #
-# Always: an engine has its own of everything (bridge, subnet, address pool, data, containerd namespace, pid file,
-# socket) and leaves iptables and sysctls alone; starting and stopping can be repeated, also after a kill -9.
-# Never: touches another engine's processes, mounts or networks.
+# Invariants: an engine has its own bridge, subnet, address pool, data, containerd namespace, pid file and socket, and
+# leaves iptables and sysctls alone; starting and stopping can be repeated, also after a kill -9.
+# Must not: touch another engine's processes, mounts or networks.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)

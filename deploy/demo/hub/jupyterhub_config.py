@@ -1,8 +1,8 @@
 """The demo's Hub: stock DockerSpawner behind Hubwarden's spawn gateway.
 
-Always: Docker is reached through the gateway that DOCKER_HOST names, and what is asked for stays within
-``deploy/demo/agent.toml``: names, network, image and volumes here and there belong together.
-Never: a password in this file; ``deploy/demo/demo.sh`` makes one and passes it by environment.
+Invariants: Docker is reached through the gateway that DOCKER_HOST names. Names, network, image and volumes are those of
+``deploy/demo/agent.toml``.
+Must not: contain a password; ``deploy/demo/demo.sh`` makes one and passes it by environment.
 """
 
 import os

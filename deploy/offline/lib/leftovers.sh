@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # What an engine that was killed leaves behind, and how it is cleared away before the next start.
 #
-# Always: found by what only this engine can own: its containerd namespace, its folders, its address pool.
-# Never: by program name, nor anything found by another engine's namespace, folder or pool.
+# Invariants: leftovers are found by what only this engine owns: its containerd namespace, folders and address pool.
+# Must not: find anything by program name, or by another engine's namespace, folder or pool.
 set -euo pipefail
 
 # $1 run folder, $2 data folder, $3 containerd namespace, $4 address pool. Only for an engine that does not run.

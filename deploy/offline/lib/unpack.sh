@@ -2,8 +2,8 @@
 # Where the engine's programs come from: the machine's own if they are new enough, else Debian's packages, unpacked
 # into the cache folder.
 #
-# Always: atomic (a half-unpacked folder never gets the final name) and idempotent.
-# Never: installs an engine, nor anything of another Debian release, on the machine.
+# Invariants: unpacking is idempotent, and atomic: a half-unpacked folder never gets the final name.
+# Must not: install an engine, or anything of another Debian release, on the machine.
 set -euo pipefail
 
 # What goes into the private folder. Engine 25 and Compose v2 are not in Debian 12, so they are Debian 13's (which run
