@@ -33,6 +33,14 @@ def test_what_an_operator_deploys_contains_nothing_of_the_demo(name: str) -> Non
         assert word not in text
 
 
+@pytest.mark.parametrize("name", ["compose.yml", "compose.remote.yml"])
+def test_the_agents_image_is_never_pulled_by_its_short_name(name: str) -> None:
+    """When the image is missing, Compose builds it, and never runs what a public registry has under that name."""
+    agent = services(ROOT / name)["agent"]
+    assert "build" in agent
+    assert agent["pull_policy"] == "${HUBWARDEN_AGENT_PULL_POLICY:-never}"
+
+
 @pytest.mark.parametrize("folder", ["demo", "offline"])
 def test_the_overrides_weaken_no_service(folder: str) -> None:
     """When the demo's or the offline override is added, it changes how images are built and what the Hub is told."""
