@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,6 +14,7 @@ from hubwarden_hub.errors import AgentError, Reason
 from hubwarden_hub.operations import Turns
 from hubwarden_hub.pending_stop import PendingStop, StopAbandoned, Stops
 from hubwarden_hub.records import Records
+from support.waiting.conditions import until
 
 STARTED = object()
 
@@ -62,13 +62,6 @@ def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pending_stop, "_FIRST_PAUSE", 0.001)
     monkeypatch.setattr(pending_stop, "_LONGEST_PAUSE", 0.005)
     monkeypatch.setattr(pending_stop, "_SLOW", 0.02)
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Wait for a condition, for 5 s at most."""
-    async with asyncio.timeout(5):
-        while not condition():  # noqa: ASYNC110 - conditions of several kinds
-            await asyncio.sleep(0.001)
 
 
 async def test_attempts_go_on_until_docker_reports_a_stop() -> None:
