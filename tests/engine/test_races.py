@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
+from itertools import cycle, product
 from pathlib import Path
 from typing import Any
 
@@ -100,35 +103,61 @@ async def test_a_reset_never_takes_the_home_from_under_a_restart(
     assert overlaps(seen) >= rounds // 2, seen
 
 
+@contextmanager
+def beside(
+    patch: pytest.MonkeyPatch, engine: WholeDockerEngine, call: str, act: Callable[[], object], *, ahead: bool
+) -> Iterator[list[asyncio.Task[object]]]:
+    """Act in a thread at the engine's first call of a kind, and end it `ahead` of the call or leave it beside that."""
+    acting: list[asyncio.Task[object]] = []
+    original = getattr(engine, call)
+
+    async def met(*arguments: Any) -> Any:
+        if not acting:
+            acting.append(asyncio.create_task(asyncio.to_thread(act)))
+            if ahead:
+                await acting[0]
+        return await original(*arguments)
+
+    with patch.context() as context:
+        context.setattr(engine, call, met)
+        yield acting
+
+
+CREATED_BEFORE = {
+    "volume": Reason.OPERATION_IN_PROGRESS,
+    "containers_holding": Reason.OPERATION_IN_PROGRESS,
+    "remove_volume": Reason.VOLUME_IN_USE,
+}
+"""What a reset is refused for when a container was created right before one of its calls to Docker."""
+
+
 @counts(12, 60)
 async def test_a_create_behind_the_agents_back_never_loses_a_file(
-    bench: Workbench, stage: AgentStage, rounds: int
+    bench: Workbench, stage: AgentStage, monkeypatch: pytest.MonkeyPatch, rounds: int
 ) -> None:
-    """Whichever is first: a reset that was refused left everything, and one that was done left nothing of the old."""
+    """When a container is created during a reset, the reset is refused and the home whole, or it is done and empty."""
     username = bench.username()
     name = f"jupyterlab-{username}"
     home = Home(bench, username)
     bench.forget_container(name)
-    seen: Counter[Reason | None] = Counter()
+    seen: Counter[tuple[str, bool, Reason | None]] = Counter()
 
-    def create() -> bool:
-        try:
+    def create() -> None:
+        with suppress(APIError):
             bench.client.containers.create(bench.image, ["true"], name=name, volumes={home.name: {"bind": "/data"}})
-        except APIError:
-            return False
-        return True
 
-    for number in range(rounds):
-        creating = asyncio.create_task(asyncio.to_thread(create))
-        for _ in range(number * 300 // rounds):
-            await asyncio.sleep(0)
-        answer = await reason(stage.resetter.reset(reset_command(username)))
-        await creating
-        seen[answer] += 1
+    moments = cycle(product(CREATED_BEFORE, (True, False)))
+    for number, (call, ahead) in zip(range(rounds), moments, strict=False):
+        with beside(monkeypatch, stage.engine, call, create, ahead=ahead) as creating:
+            answer = await reason(stage.resetter.reset(reset_command(username)))
+            assert creating, f"no create during the reset: {number}, {answer}"
+            await creating[0]
+        seen[call, ahead, answer] += 1
         assert home.is_whole() == (answer is not None), (number, answer)
         remove(bench, name)
         home.make()
-    assert set(seen) <= {None, Reason.OPERATION_IN_PROGRESS, Reason.VOLUME_IN_USE}, seen
+    assert {answer for _, _, answer in seen} <= {None, *CREATED_BEFORE.values()}, seen
+    assert {(call, answer) for call, ahead, answer in seen if ahead} == set(CREATED_BEFORE.items()), seen
 
 
 @counts(12, 60)
