@@ -1,8 +1,8 @@
 """The command line: `serve`, `check-config`, `healthcheck` and the operator's tools. Wiring only.
 
 What holds here: exit 0 is success, 1 a failure at run time, 2 a bad configuration or usage. gRPC, and whatever a tool
-needs, is imported only once it is known what to do: gRPC reads which TLS suites it may use when it is imported, and
-nothing that serves ever imports a tool.
+needs, is imported only once it is known what to do: gRPC reads its environment (TLS suites, verbosity) when it is
+imported, and nothing that serves ever imports a tool.
 """
 
 from __future__ import annotations
@@ -54,6 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.command in CONFIGURED_TOOLS:
         return int(importlib.import_module(f"hubwarden_agent.tools.{options.command}").main(rest, settings))
     tls.restrict_suites(settings.tls.minimum)
+    # At INFO, gRPC's default, each failed TLS handshake is a line of 200 bytes, and clients decide how many there are.
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
     from hubwarden_agent import serving  # noqa: PLC0415 - only now gRPC
 
     if options.command == "healthcheck":

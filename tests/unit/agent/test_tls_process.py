@@ -31,7 +31,8 @@ def files(tmp_path: Path) -> Files:
 
 
 @contextmanager
-def _serving(files: Files, port: int, **environment: str) -> Iterator[None]:
+def _serving(files: Files, port: int, **environment: str) -> Iterator[list[str]]:
+    """A process that serves for the body; after it, the list is the process's whole log."""
     path = files.directory / "agent.toml"
     path.write_text(files.toml(f"tcp://127.0.0.1:{port}"))
     process = subprocess.Popen(
@@ -47,10 +48,10 @@ def _serving(files: Files, port: int, **environment: str) -> Iterator[None]:
             while not lines or '"message": "serving"' not in lines[-1]:
                 lines.append(log.readline())
                 assert lines[-1], "".join(lines)
-            yield
+            yield lines
         finally:
             process.terminate()
-            log.read()
+            lines += log
     assert process.returncode == 0
 
 
@@ -81,6 +82,21 @@ def test_the_minimum_holds(files: Files, minimum: str, *, old_client: bool) -> N
         assert _agreed(files, port, V13)
         assert _agreed(files, port, V12) is old_client
         assert not _agreed(files, port, V12, NOT_AEAD)
+
+
+@pytest.mark.parametrize(
+    ("environment", "logged"), [({}, 0), ({"GRPC_VERBOSITY": "INFO"}, 20)], ids=["default", "INFO"]
+)
+def test_failed_handshakes_do_not_fill_the_log(files: Files, environment: dict[str, str], logged: int) -> None:
+    """When 20 handshakes fail, the log has a line of each only if the operator's environment asks gRPC for it."""
+    port = free_port()
+    with _serving(files, port, **environment) as lines:
+        for _ in range(20):
+            with socket.create_connection(("127.0.0.1", port), timeout=20) as client:
+                client.sendall(b"GET / HTTP/1.0\r\n\r\n")
+                while client.recv(1024):
+                    pass
+    assert sum("Handshake failed" in line for line in lines) == logged
 
 
 def _run(files: Files, command: str, text: str) -> subprocess.CompletedProcess[str]:
