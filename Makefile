@@ -53,6 +53,10 @@ $(STAMP): requirements-dev.lock $(DISTRIBUTIONS)
 	$(UV) pip install --quiet --python $(@D)/bin/python --no-deps -e proto -e agent -e hub_plugin
 	touch $@
 
+$(VENV)/bench.stamp: requirements-bench.lock $(STAMP)
+	$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r $<
+	touch $@
+
 $(NODE)/setup.stamp: package.json package-lock.json
 	deploy/need.sh npm=npm
 	mkdir -p $(NODE) && cp package.json package-lock.json $(NODE)
@@ -128,6 +132,7 @@ proto-check: setup
 
 lock: setup ## lock the dependencies anew, with hashes
 	$(COMPILE) requirements-dev.in -o requirements-dev.lock
+	$(COMPILE) requirements-bench.in -o requirements-bench.lock
 	$(COMPILE) requirements-hub4.in -o requirements-hub4.lock
 	$(COMPILE) requirements-hub5.in -o requirements-hub5.lock
 	$(COMPILE) -c requirements-dev.lock agent/requirements.in -o agent/requirements.lock
@@ -140,7 +145,7 @@ sbom: engine .venv-image/setup.stamp ## a CycloneDX bill of materials of the Pyt
 	.ci/in-image .venv-image cyclonedx_py environment --pyproject agent/pyproject.toml --output-reproducible \
 		/opt/hubwarden/bin/python >dist/hubwarden-agent.cdx.json
 
-bench: setup engine $(NODE)/setup.stamp ## measure, against what is measured beside it in the same run
+bench: setup $(VENV)/bench.stamp engine $(NODE)/setup.stamp ## measure, against what is measured beside it in the same run
 	$(BIN)/python bench/agent.py
 	$(BIN)/python bench/gateway.py
 	$(BIN)/python bench/backup.py
@@ -149,6 +154,7 @@ bench: setup engine $(NODE)/setup.stamp ## measure, against what is measured bes
 	$(BIN)/python bench/click_to_ready.py
 	$(BIN)/python bench/admin_page.py
 	$(BIN)/python bench/page_follows.py
+	$(BIN)/python bench/memory.py
 
 soak: setup engine ## 10,000 mixed operations on real containers, and what is left of them in the agent
 	$(BIN)/python bench/soak.py
