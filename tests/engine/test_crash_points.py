@@ -6,7 +6,6 @@ after a request to Docker. Between two steps there always is one, except after t
 
 from __future__ import annotations
 
-import asyncio
 import datetime as dt
 import uuid
 from collections.abc import AsyncIterator
@@ -22,6 +21,7 @@ from support.agent.client import PATIENCE, refused, reset_request, restart_reque
 from support.agent.killable_agent import AgentProcess
 from support.docker.private_engine import Workbench
 from support.docker.relay import Point, Relay, relay
+from support.waiting.conditions import until
 
 INSPECT, RESTART = r"GET /v[^/]*/containers/[0-9a-z-]{9,}/json", r"POST /.*/restart"
 RESTART_POINTS = [
@@ -104,8 +104,7 @@ class Case:
         volume = self.bench.volume(self.home, labels={"kept": "yes"})
         Path(volume.attrs["Mountpoint"], "thesis").touch()
         created = dt.datetime.fromisoformat(volume.attrs["CreatedAt"])
-        while dt.datetime.now(dt.UTC) < created + dt.timedelta(seconds=1):  # noqa: ASYNC110 - it is time that is waited for
-            await asyncio.sleep(0.05)
+        await until(lambda: dt.datetime.now(dt.UTC) >= created + dt.timedelta(seconds=1), "another second")
 
     async def crash(self, operation: str, point: Point | None) -> str:
         """Ask, with the agent killed at the point, or once it has answered. Returns what the client got."""

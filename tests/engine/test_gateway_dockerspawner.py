@@ -10,6 +10,7 @@ from dockerspawner import DockerSpawner
 from support.agent.gateway import GatewayStage
 from support.docker.private_engine import Workbench
 from support.scenarios.spawning import Sent, Spawn
+from support.waiting.conditions import wait_for
 
 CREATE = "POST /containers/create?name=NAME"
 START = ["GET /version", "GET /images/IMAGE/json", "GET /containers/NAME/json", CREATE, "POST /containers/ID/start"]
@@ -154,25 +155,23 @@ async def test_the_agent_goes_away_while_a_server_runs(
 
 
 async def _catches_sigterm(bench: Workbench, identifier: str) -> None:
-    """The script's trap is set, which on a busy machine comes some time after the start."""
+    """Wait until the script's trap is set, which on a busy machine comes some time after the start."""
     container = bench.client.containers.get(identifier)
-    for _ in range(200):
-        caught = await asyncio.to_thread(container.exec_run, ["grep", "-q", "^SigCgt:.*[4-7c-f]...$", "/proc/1/status"])
-        if caught[0] == 0:
-            return
-        await asyncio.sleep(0.05)
-    raise AssertionError("the script does not catch SIGTERM")
+    look = ["grep", "-q", "^SigCgt:.*[4-7c-f]...$", "/proc/1/status"]
+    await asyncio.to_thread(wait_for, lambda: container.exec_run(look)[0] == 0, "the script's trap")
 
 
 async def _gone(bench: Workbench, identifier: str) -> None:
-    """Docker removes an AutoRemove container in its own time, behind the answer to a stop."""
-    for _ in range(100):
+    """Wait until Docker has removed an AutoRemove container, which it does after its answer to a stop."""
+
+    def is_gone() -> bool:
         try:
             bench.client.containers.get(identifier)
         except NotFound:
-            return
-        await asyncio.sleep(0.05)
-    raise AssertionError("the container is still there")
+            return True
+        return False
+
+    await asyncio.to_thread(wait_for, is_gone, "the container's removal")
 
 
 def _published(bench: Workbench, spawner: DockerSpawner) -> int:
