@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TypeVar
 
@@ -51,6 +52,8 @@ class DockerCalls:
         self._timed = timed
         self.clients = DockerClients(host.removeprefix("unix://"), timeout, slow_timeout)
         self._closed = False
+        self._timeout = timeout
+        self._lists = ThreadPoolExecutor(1, "docker-lists")
 
     def close(self) -> None:
         """Send no further request. Docker completes those that it was sent."""
@@ -165,9 +168,18 @@ class DockerCalls:
             return docker_json.volume_sizes(self.clients.changing.volume_sizes())
 
     def _listed(self, filters: Mapping[str, list[str]]) -> tuple[Container, ...]:
+        # A list has the command of each container, and takes many times its length while it is parsed. One thread reads
+        # and parses all of them, one at a time. A lock would not do: each thread that has parsed a list keeps memory.
         with self._asking():
-            entries = self.clients.reading.containers(all=True, filters=filters)
-            return tuple(docker_json.listed_container(entry) for entry in entries)
+            listing = self._lists.submit(self._list, filters)
+            try:
+                return listing.result(self._timeout)
+            finally:
+                listing.cancel()
+
+    def _list(self, filters: Mapping[str, list[str]]) -> tuple[Container, ...]:
+        entries = self.clients.reading.containers(all=True, filters=filters)
+        return tuple(docker_json.listed_container(entry) for entry in entries)
 
     def _exit_status(self, identifier: str) -> int | None:
         with self._asking():

@@ -8,6 +8,7 @@ out are typed values of a known shape; whether they are allowed is `policy`'s qu
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -38,9 +39,10 @@ MAX_TEXTS = 1024
 """Entries of an array of texts: variables, or words of a command."""
 MAX_ENVIRONMENT_BYTES = 64 * 1024
 MAX_COMMAND_BYTES = 8 * 1024
-"""Docker shows a container's environment in each inspect of it, and its command also in each list of containers."""
+"""As JSON. Docker shows a container's environment in each inspect of it, and its command also in each list."""
 _PORT = re.compile(r"([1-9][0-9]{0,4})/(tcp|udp)")
 _VARIABLE = re.compile(r"([^=\s]+)(=.*)?", re.DOTALL)
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _CHOICES = frozenset(option.name for option in fields(Options))
 _ANY_KEY = re.compile(r".+", re.DOTALL)
 
@@ -113,15 +115,22 @@ def _environment(value: object, name: str) -> Mapping[str, str | None]:
 
 
 def _texts(most: int) -> Decoder[tuple[str, ...]]:
-    """An array of texts that have at most so many bytes together, each with an end."""
+    """An array of texts that have at most so many bytes together as JSON, where a character has up to 6 or 12."""
 
     def decode_texts(value: object, name: str) -> tuple[str, ...]:
         texts = items(text, MAX_TEXTS)(value, name)
-        if sum(len(one.encode()) + 1 for one in texts) > most:
-            raise field_refused(name, f"has more than {most} bytes")
+        if sum(len(json.dumps(one)) for one in texts) > most:
+            raise field_refused(name, f"has more than {most} bytes as JSON")
         return texts
 
     return decode_texts
+
+
+def _command(value: object, name: str) -> tuple[str, ...]:
+    words = _texts(MAX_COMMAND_BYTES)(value, name)
+    if any(_CONTROL.search(word) for word in words):
+        raise field_refused(name, "must have no control characters but tab and newline")
+    return words
 
 
 def _labels(value: object, name: str) -> Mapping[str, str]:
@@ -179,7 +188,7 @@ BODY: Mapping[str, Field] = MappingProxyType(
     {
         "Image": Field(text, "image"),
         "Env": Field(_environment, "environment"),
-        "Cmd": Field(_texts(MAX_COMMAND_BYTES), "command"),
+        "Cmd": Field(_command, "command"),
         "Labels": Field(_labels, "labels"),
         "ExposedPorts": Field(_ports, "exposed_ports"),
         "Volumes": Field(decode_mount_points, "mount_points"),

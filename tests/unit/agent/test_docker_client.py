@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -12,12 +12,13 @@ from typing import Any
 import pytest
 import requests  # noqa: TID251 - to see what the SDK asks of it
 from hubwarden_agent.clock import SystemClock
-from hubwarden_agent.engine import docker_client
+from hubwarden_agent.engine import docker_client, docker_json
 from hubwarden_agent.engine.docker_calls import DockerCalls
 from hubwarden_agent.engine.docker_client import FencedClient
-from hubwarden_agent.engine.port import Conflict, EngineError, EngineUnavailable, NotFound
+from hubwarden_agent.engine.port import Conflict, Container, EngineError, EngineUnavailable, NotFound
 from hubwarden_agent.names import ContainerId, VolumeName
 from support.fakes.scripted_docker import ScriptedDocker, answer, scripted
+from support.waiting.threads import Meeting, at_once
 
 CONTAINER = ContainerId(f"{1:064x}")
 HOME = VolumeName("home")
@@ -151,6 +152,37 @@ class TestFence:
             engine.pull_image("lab:1")
         assert given == {"version": 10, "stop": 107, "restart": 108, "create": 100}
         assert [line.rpartition("?")[2] for line in docker.lines[:2]] == ["t=7", "t=8"]
+
+
+LISTED = json.dumps([{"Id": "1" * 64, "Names": ["/lab"], "State": "exited", "Created": 0}]).encode()
+
+
+class TestLists:
+    def test_one_at_a_time(self, docker: ScriptedDocker, engine: DockerCalls, monkeypatch: pytest.MonkeyPatch) -> None:
+        """When threads list containers together, each list is parsed before Docker is asked for the next."""
+        docker.answers["GET /v1.45/containers/json"] = answer(LISTED)
+        real, meeting, asked = docker_json.listed_container, Meeting(), list[int]()
+
+        def parsed(data: Mapping[str, Any]) -> Container:
+            meeting.wait()
+            asked.append(len(docker.asked))
+            return real(data)
+
+        monkeypatch.setattr(docker_json, "listed_container", parsed)
+        at_once(4, lambda: engine.containers_labelled({}))
+        assert asked == [1, 2, 3, 4]
+
+    def test_the_wait_for_another_list_is_bounded(
+        self, docker: ScriptedDocker, place: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """When another list does not end in the time for a request, Docker counts as not answering."""
+        docker.answers["GET /v1.45/containers/json"] = answer(LISTED)
+        with closing(DockerCalls(f"unix://{place}", 1, 1, SystemClock())) as engine:
+            monkeypatch.setattr(docker_json, "listed_container", lambda _: engine.containers_labelled({}))
+            with pytest.raises(EngineUnavailable):
+                engine.containers_labelled({})
+            monkeypatch.undo()
+            assert len(engine.containers_labelled({})) == 1
 
 
 class TestAnswers:

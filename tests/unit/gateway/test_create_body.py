@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 from dataclasses import fields
 from typing import Any
 
@@ -431,10 +432,24 @@ def test_no_document_makes_it_fail_otherwise(document: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(("key", "most"), [("Env", 64 * 1024), ("Cmd", 8 * 1024)])
-@pytest.mark.parametrize("letter", ["x", "\u6728"])
-def test_environment_and_command_are_bounded_together(key: str, most: int, letter: str) -> None:
-    """When all texts of an environment or a command have one byte too many, in UTF-8, the field is refused."""
-    first = "A=" + letter * (most // 2 // len(letter.encode()))
-    rest = "B=" + "x" * (most - len(first.encode()) - 4)
+@pytest.mark.parametrize(("letter", "size"), [("x", 1), ("\n", 2), ('"', 2), ("\u6728", 6)])
+def test_environment_and_command_are_bounded_as_docker_shows_them(key: str, most: int, letter: str, size: int) -> None:
+    """When an environment or a command has one byte too many as JSON, the field is refused."""
+    first = "A=" + letter * (most // 2 // size)
+    rest = "B=" + "x" * (most - len(json.dumps(first)) - 4)
     assert decode({key: [first, rest]})
-    assert refusal_of({key: [first, rest + "x"]}) == f"hubwarden: {key} has more than {most} bytes"
+    assert refusal_of({key: [first, rest + "x"]}) == f"hubwarden: {key} has more than {most} bytes as JSON"
+
+
+def test_control_characters_of_an_environment_count_as_json() -> None:
+    """When control characters would make an environment six times as long in Docker's answers, it is refused."""
+    assert "Env has more than" in refusal_of({"Env": ["A=" + "\x01" * 11_000]})
+
+
+@pytest.mark.parametrize("character", ["\x01", "\b", "\r", "\x1b", "\x7f", "\x85"])
+def test_a_command_has_no_control_characters(character: str) -> None:
+    """When a word of a command has a control character other than tab and newline, the command is refused."""
+    assert decode({"Cmd": ["sh", "-c", "a\tb\nc"]}).command == ("sh", "-c", "a\tb\nc")
+    assert refusal_of({"Cmd": ["sh", f"a{character}b"]}) == (
+        "hubwarden: Cmd must have no control characters but tab and newline"
+    )
