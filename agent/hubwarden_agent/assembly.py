@@ -51,7 +51,7 @@ DRAIN_SECONDS = 90.0
 DENIALS_RECORDED = "60/minute"
 """How many refusals the audit records, over all callers."""
 DENIALS_LOGGED = "60/minute"
-"""How many refusals of one listener are logged."""
+"""How many refusals of one listener are logged, and as many failures beside them."""
 
 _log = logging.getLogger(__name__)
 
@@ -223,8 +223,11 @@ def _gateway(
     from hubwarden_agent.gateway.app import build_listener  # noqa: PLC0415 - see the top
     from hubwarden_agent.gateway.gateway import Gateway  # noqa: PLC0415 - as above
 
-    gateway = Gateway(engine=engine, names=names, spawn=settings.spawn, locks=locks, audit=audit, clock=clock)
-    return build_listener(gateway, audit, clock, metrics, _logged(clock), DRAIN_SECONDS)
+    logged = _logged(clock)
+    gateway = Gateway(
+        engine=engine, names=names, spawn=settings.spawn, locks=locks, audit=audit, clock=clock, logged=logged
+    )
+    return build_listener(gateway, audit, clock, metrics, logged, DRAIN_SECONDS)
 
 
 def _logged(clock: Clock) -> DenialLimiter:

@@ -8,15 +8,19 @@ This file must never import gRPC, HTTP or Docker: it is beneath all of them.
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from types import MappingProxyType
 
 DOMAIN = "hubwarden"
 """`google.rpc.ErrorInfo.domain` of everything that the agent refuses."""
 
 MAX_HOLDERS_TEXT = 2048
-"""Characters of `holders` that are sent: a status travels in a header, and clients drop a header above 8 KiB."""
+"""Characters of `holders`, and of the names in a reset's answer, that are sent.
+
+A status travels in a header, and clients drop a header above 8 KiB.
+"""
 
 
 class StatusCode(enum.IntEnum):
@@ -96,6 +100,12 @@ TABLE: Mapping[Reason, tuple[StatusCode, str]] = MappingProxyType(
 )
 
 
+def first_names(names: Sequence[str]) -> tuple[str, ...]:
+    """The first of these names, as many as fit into `MAX_HOLDERS_TEXT` with a comma after each."""
+    ends = accumulate(len(name) + 1 for name in names)
+    return tuple(name for name, end in zip(names, ends, strict=True) if end <= MAX_HOLDERS_TEXT)
+
+
 @dataclass(frozen=True, slots=True)
 class Detail:
     """What a client may be told beside the reason (`ErrorInfo.metadata`); unset fields are not sent.
@@ -116,8 +126,7 @@ class Detail:
         if self.container:
             known["container"] = self.container
         if self.holders:
-            text = ",".join(self.holders)
-            known["holders"] = text if len(text) <= MAX_HOLDERS_TEXT else text[:MAX_HOLDERS_TEXT].rpartition(",")[0]
+            known["holders"] = ",".join(first_names(self.holders))
         if self.size_bytes >= 0:
             known["size_bytes"] = str(self.size_bytes)
         return known

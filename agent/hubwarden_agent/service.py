@@ -22,8 +22,8 @@ from hubwarden.v1 import agent_pb2
 
 from hubwarden_agent import log_context
 from hubwarden_agent.callers import Callers, Context
-from hubwarden_agent.denials import DenialLimiter
-from hubwarden_agent.errors import DOMAIN, Reason, Refusal
+from hubwarden_agent.denials import DenialLimiter, log_refusal
+from hubwarden_agent.errors import DOMAIN, Reason, Refusal, StatusCode, first_names
 from hubwarden_agent.measuring import Measuring
 from hubwarden_agent.messages import Received
 from hubwarden_agent.names import Actor, RequestId, ServerName, Username
@@ -131,14 +131,9 @@ class AgentService:
         except Exception:  # noqa: BLE001 - gRPC would send an uncaught exception's text to the client
             _log.exception("a call failed unforeseen")
             refusal = Refusal(Reason.DOCKER_ERROR)
-        self._log_refusal(refusal)
+        failed = refusal.code in (StatusCode.INTERNAL, StatusCode.UNAVAILABLE)
+        log_refusal(_log, self._logged, refusal, failed=failed, reading=request.validate_only)
         return await abort(context, refusal, known)
-
-    def _log_refusal(self, refusal: Refusal) -> None:
-        suppressed = self._logged.admit()
-        if suppressed is not None:
-            cause = str(refusal.__cause__ or "")
-            _log.info("refused: %s", refusal, extra={"cause": cause, "suppressed": suppressed})
 
     def _allowed_time(self, context: Context) -> float:
         remaining = context.time_remaining()
@@ -211,7 +206,7 @@ def reset_message(reset: WasReset) -> agent_pb2.ResetHomeVolumeResponse:
     completed_at.FromDatetime(reset.completed_at)
     return agent_pb2.ResetHomeVolumeResponse(
         volume=reset.volume,
-        removed_containers=reset.removed_containers,
+        removed_containers=first_names(reset.removed_containers),
         backup_id=reset.backup_id,
         size_bytes=reset.size_bytes,
         completed_at=completed_at,

@@ -16,7 +16,7 @@ import uuid
 from hubwarden_agent import log_context
 from hubwarden_agent.audit_trails import BlockingAuditTrail
 from hubwarden_agent.clock import Clock
-from hubwarden_agent.denials import DenialLimiter
+from hubwarden_agent.denials import DenialLimiter, log_refusal, shown
 from hubwarden_agent.errors import Reason, Refusal
 from hubwarden_agent.gateway import refusals, routes
 from hubwarden_agent.gateway.deeds import Answer, Deed
@@ -39,7 +39,6 @@ REQUEST_ID = "X-Request-ID"
 _SUSPICIOUS_HEADERS = ("Content-Encoding", "Transfer-Encoding", "Upgrade", "Trailer", "Expect")
 _JSON = re.compile(r"application/json(?:; ?charset=utf-8)?", re.IGNORECASE)
 _SHOWN = 200
-_SHOWN_VALUE = 1000
 
 _log = logging.getLogger(__name__)
 
@@ -93,10 +92,10 @@ class _Front:
         except Gone:
             raise
         except Refusal as refusal:
-            if (suppressed := self._logged.admit()) is not None:
-                _log_refusal(asked, deed, refusal, suppressed)
+            answer = _refused(refusal, deed.request_id, reading=_reads(incoming))
+            self._log_refusal(asked, deed, refusal, answer.status, reading=_reads(incoming))
             self._gateway.denied(deed, refusal, reading=_reads(incoming))
-            return _refused(refusal, deed.request_id, reading=_reads(incoming))
+            return answer
         except Exception:  # noqa: BLE001 - whatever it is, it goes to the log and not to the client
             _log.exception("a request failed unforeseen", extra={"request": _shown(asked)})
             return _refused(Refusal(Reason.DOCKER_ERROR), deed.request_id, reading=_reads(incoming))
@@ -106,6 +105,16 @@ class _Front:
             call = routes.resolve(head.method, head.target)
             deed.operation = measured.operation = call.operation.value
             return self._gateway.answer(call, deed, _body(head, incoming, call))
+
+    def _log_refusal(self, asked: str, deed: Deed, refusal: Refusal, status: int, *, reading: bool) -> None:
+        """The answer says little; here is what was asked, what was said, and what lies behind it."""
+        extra = {
+            "request": _shown(asked),
+            "username": deed.username,
+            "value": shown(getattr(refusal, "value", None)),
+        }
+        failed = status >= refusals.INTERNAL_ERROR
+        log_refusal(_log, self._logged, refusal, failed=failed, reading=reading, extra=extra)
 
 
 def _reads(incoming: Incoming) -> bool:
@@ -138,22 +147,6 @@ def _refused(refusal: Refusal, request_id: str, *, reading: bool) -> Answer:
     if refusal.retry_after is not None:
         headers["Retry-After"] = str(max(1, math.ceil(refusal.retry_after)))
     return Answer(status, json.dumps({"message": message}) + "\n", headers=headers)
-
-
-def _log_refusal(asked: str, deed: Deed, refusal: Refusal, suppressed: int) -> None:
-    """The answer says little; here is what was asked, what was said, and what lies behind it."""
-    _log.info(
-        "refused: %s",
-        refusal.message,
-        extra={
-            "request": _shown(asked),
-            "reason": refusal.reason.value,
-            "username": deed.username,
-            "value": ascii(getattr(refusal, "value", None) or "")[:_SHOWN_VALUE],
-            "cause": str(refusal.__cause__ or ""),
-            "suppressed": suppressed,
-        },
-    )
 
 
 def _shown(asked: str) -> str:

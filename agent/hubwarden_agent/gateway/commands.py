@@ -13,6 +13,7 @@ import threading
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from hubwarden_agent.denials import DenialLimiter
 from hubwarden_agent.engine.port import BlockingEngine, Conflict
 from hubwarden_agent.gateway import refusals, strict_json
 from hubwarden_agent.gateway.containers import Containers
@@ -53,12 +54,20 @@ class Commands:
         engine: the container engine.
         containers: finds the Hub's own containers.
         allowed: `spawn.exec`.
+        logged: limits how many failures are logged, together with the gateway's refusals.
     """
 
-    def __init__(self, engine: BlockingEngine, containers: Containers, allowed: tuple[tuple[str, ...], ...]) -> None:
+    def __init__(
+        self,
+        engine: BlockingEngine,
+        containers: Containers,
+        allowed: tuple[tuple[str, ...], ...],
+        logged: DenialLimiter,
+    ) -> None:
         self._engine = engine
         self._containers = containers
         self._allowed = allowed
+        self._logged = logged
         self._tickets: dict[str, tuple[ContainerId, tuple[str, ...]]] = {}
         self._issuing = threading.Lock()
 
@@ -94,7 +103,9 @@ class Commands:
                 raise refusals.GatewayRefusal(message, status=refusals.CONFLICT) from error
         if status != 0:
             outcome = "still runs" if status is None else f"ended with exit status {status}"
-            _log.warning("a command in a container %s", outcome, extra={"container": container.name})
+            if (suppressed := self._logged.admit()) is not None:
+                extra = {"container": container.name, "suppressed": suppressed}
+                _log.warning("a command in a container %s", outcome, extra=extra)
         return Answer(200, content_type=RAW_STREAM)
 
     def _check_offered(self) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 from hubwarden_agent.audit import Entry
 from hubwarden_agent.audit_trails import BlockingAuditTrail
 from hubwarden_agent.clock import Clock
+from hubwarden_agent.denials import is_ordinary
 from hubwarden_agent.errors import Reason, Refusal
 from hubwarden_agent.names import ServerName, Username
 from hubwarden_agent.recording import ending
@@ -109,10 +110,6 @@ class Recorder:
             self._free.release()
 
     def denied(self, deed: Deed, refusal: Refusal, *, reading: bool) -> None:
-        """Record a refusal, unless it is an outcome already, or a look at what may be looked at but is not there.
-
-        DockerSpawner looks for its container before every create, and finds none.
-        """
-        ordinary = reading and refusal.reason is not Reason.CLIENT_NOT_ALLOWED
-        if not deed.acted and not ordinary:
+        """Record a refusal, unless it is an outcome already or an ordinary one."""
+        if not deed.acted and not is_ordinary(refusal, reading=reading):
             self._audit.denied(deed.entry(), refusal.reason)

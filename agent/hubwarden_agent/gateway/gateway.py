@@ -12,6 +12,7 @@ from functools import partial
 from hubwarden_agent.audit_trails import BlockingAuditTrail
 from hubwarden_agent.budgets import Window
 from hubwarden_agent.clock import Clock
+from hubwarden_agent.denials import DenialLimiter
 from hubwarden_agent.engine.port import BlockingEngine
 from hubwarden_agent.errors import Refusal
 from hubwarden_agent.gateway import mounts, views
@@ -43,6 +44,7 @@ class Gateway:
         locks: the users' locks, shared with the RPCs.
         audit: the same file as the RPCs'.
         clock: for budgets and durations.
+        logged: limits how many refusals and failed commands are logged; the listener's.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class Gateway:
         locks: UserLocks,
         audit: BlockingAuditTrail,
         clock: Clock,
+        logged: DenialLimiter,
     ) -> None:
         self._engine = engine
         self._recorder = Recorder(audit, clock)
@@ -64,7 +67,7 @@ class Gateway:
         offered = partial(mounts.offered, spawn, names)
         containers = Containers(engine, owners, made, locks, self._recorder, changes, offered)
         images = Images(engine, spawn, self._recorder, rate)
-        commands = Commands(engine, containers, spawn.exec)
+        commands = Commands(engine, containers, spawn.exec, logged)
         self._with_body: Mapping[Operation, WithBody] = {
             Operation.CREATE: Creation(engine, owners, made, names, spawn, locks, self._recorder, rate).create,
             Operation.PREPARE_EXEC: commands.prepare,

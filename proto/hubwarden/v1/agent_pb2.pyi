@@ -78,7 +78,7 @@ class ResetHomeVolumeResponse(google.protobuf.message.Message):
     """Size of the volume's content in bytes, -1 when not known."""
     @property
     def removed_containers(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
-        """Names of the user's own stopped containers that were (would be) removed with it."""
+        """Names of the user's own stopped containers that were (would be) removed with it: the first, at most 2 KiB of them."""
 
     @property
     def completed_at(self) -> google.protobuf.timestamp_pb2.Timestamp:

@@ -89,6 +89,7 @@ class GatewayStage:
             locks=self.locks,
             audit=self.blocking_audit,
             clock=self.clock,
+            logged=self.logged,
         )
 
     @property

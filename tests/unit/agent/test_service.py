@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import logging
 import uuid
 from pathlib import Path
@@ -14,8 +15,9 @@ from hubwarden.v1 import agent_pb2
 from hubwarden_agent.config import ResetPolicy
 from hubwarden_agent.engine.port import ContainerState, EngineError, PublishedPort
 from hubwarden_agent.errors import TABLE, Detail, Reason, Refusal
-from hubwarden_agent.operations.commands import Restart
-from hubwarden_agent.service import status
+from hubwarden_agent.grpc_limits import MAX_MESSAGE_BYTES
+from hubwarden_agent.operations.commands import Restart, WasReset
+from hubwarden_agent.service import reset_message, status
 from support.agent.client import PATIENCE, refusal_of, restart_request
 from support.agent.core import CONTAINER, HOME, SECRET, AgentStage
 from support.agent.in_process import Served, serving
@@ -115,6 +117,14 @@ class TestAnswers:
         assert (answer.volume, list(answer.removed_containers)) == (HOME, [CONTAINER])
         assert (answer.backup_id, answer.size_bytes) == ("", -1)
         assert answer.completed_at.ToDatetime(tzinfo=served.stage.clock.time.tzinfo) == served.stage.clock.now()
+
+    def test_a_reset_with_many_containers_can_be_sent(self) -> None:
+        """When 100 containers with long names went with a home, the answer has the first, and gRPC can send it."""
+        names = tuple(f"{number:03}{'x' * 252}" for number in range(100))
+        answer = reset_message(WasReset(HOME, names, dt.datetime.now(dt.UTC)))
+        assert answer.ByteSize() < MAX_MESSAGE_BYTES
+        assert tuple(answer.removed_containers) == names[:8]
+        assert list(reset_message(WasReset(HOME, (), dt.datetime.now(dt.UTC))).removed_containers) == []
 
     @pytest.mark.parametrize(("seconds", "asked"), [(None, 10), (0, 0), (0.001, 1), (9.5, 10), (60, 60)])
     async def test_the_stop_timeout(self, served: Served, seconds: float | None, asked: int) -> None:

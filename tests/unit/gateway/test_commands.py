@@ -218,6 +218,22 @@ async def test_a_command_that_fails_or_goes_on(
     assert ("still runs" if status is None else "exit status 1") in caplog.text
 
 
+async def test_commands_that_fail_are_logged_at_a_bounded_rate(
+    stage: GatewayStage, fake: FakeEngine, caplog: pytest.LogCaptureFixture
+) -> None:
+    """When the gateway's refusals have used up the limit, a command that fails is counted in the next line."""
+    fake.exit_status = 1
+    caplog.set_level(logging.WARNING)
+    for _ in range(60):
+        await stage.request("GET", "/v1.44/networks")
+    assert (await post(stage, f"/exec/{await ticket(stage)}/start", START)).status == 200
+    assert "exit status 1" not in caplog.text
+    stage.clock.advance(60)
+    assert (await post(stage, f"/exec/{await ticket(stage)}/start", START)).status == 200
+    (line,) = [record for record in caplog.records if "exit status 1" in record.message]
+    assert vars(line)["suppressed"] == 1
+
+
 async def test_a_command_that_cannot_be_started(stage: GatewayStage, fake: FakeEngine) -> None:
     """A failure on the record, and nothing of what the engine says in the answer."""
     fake.fail_next["run_in_container"] = EngineError("no such file SECRET-FROM-DOCKER")

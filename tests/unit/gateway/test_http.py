@@ -9,10 +9,11 @@ import re
 from typing import Any
 
 import pytest
+from hubwarden_agent.denials import MAX_SHOWN
 from hubwarden_agent.engine.port import EngineError
 from hubwarden_agent.errors import Reason
 from hubwarden_agent.gateway import app, http_request
-from support.agent.gateway import GatewayStage, spawner_body
+from support.agent.gateway import IMAGE, GatewayStage, spawner_body
 from support.fakes.engine import FakeEngine
 
 CREATE = "/v1.44/containers/create?name=jupyterlab-alice"
@@ -194,6 +195,55 @@ async def test_refusals_are_logged_at_a_bounded_rate(stage: GatewayStage, caplog
     stage.clock.advance(60)
     await stage.request("GET", "/v1.44/networks")
     assert [vars(record)["suppressed"] for record in caplog.records] == [0] * 60 + [10]
+
+
+async def test_missing_containers_leave_room_for_a_failure(
+    stage: GatewayStage, fake: FakeEngine, caplog: pytest.LogCaptureFixture
+) -> None:
+    """When 100 inspects find no container and 100 requests are refused, a failed start is still logged."""
+    fake.add_image(IMAGE)
+    container = (await stage.create(spawner_body())).json["Id"]
+    caplog.set_level(logging.INFO, "hubwarden_agent.gateway.app")
+    for _ in range(100):
+        assert (await stage.request("GET", "/v1.44/containers/jupyterlab-bob/json")).status == 404
+    assert caplog.records == []
+    for _ in range(100):
+        assert (await stage.request("GET", "/v1.44/networks")).status == 403
+    assert len(caplog.records) == 60
+    fake.fail_next["start_container"] = EngineError("the cause")
+    assert (await stage.request("POST", f"/v1.44/containers/{container}/start")).status == 500
+    assert "the cause" in vars(caplog.records[-1])["cause"]
+
+
+async def test_missing_containers_leave_room_for_a_refusal(
+    stage: GatewayStage, caplog: pytest.LogCaptureFixture
+) -> None:
+    """When 100 inspects find no container, a refused create is still logged, and none of them counts as suppressed."""
+    caplog.set_level(logging.DEBUG, "hubwarden_agent.gateway.app")
+    for _ in range(100):
+        await stage.request("GET", "/v1.44/containers/jupyterlab-bob/json")
+    assert (await stage.create({})).status == 400
+    assert [record.levelname for record in caplog.records] == ["DEBUG"] * 100 + ["INFO"]
+    assert vars(caplog.records[-1])["suppressed"] == 0
+
+
+async def test_a_container_that_is_not_the_hubs_is_logged(
+    stage: GatewayStage, fake: FakeEngine, caplog: pytest.LogCaptureFixture
+) -> None:
+    """When an inspect answers 404 for a container that exists, the log has the cause: moving over needs it."""
+    fake.add_container("jupyterlab-bob", labels={})
+    caplog.set_level(logging.INFO, "hubwarden_agent.gateway.app")
+    assert (await stage.request("GET", "/v1.44/containers/jupyterlab-bob/json")).status == 404
+    assert "NOT_OWNED" in vars(caplog.records[0])["cause"]
+
+
+async def test_a_cause_is_cut(stage: GatewayStage, fake: FakeEngine, caplog: pytest.LogCaptureFixture) -> None:
+    """When Docker's words about a failure are long, the log has their beginning, in ASCII."""
+    caplog.set_level(logging.INFO, "hubwarden_agent.gateway.app")
+    fake.fail_next["container"] = EngineError("\u6728" * 100_000)
+    await stage.request("GET", "/v1.44/containers/jupyterlab-alice/json")
+    cause = vars(caplog.records[0])["cause"]
+    assert (len(cause), cause.isascii()) == (MAX_SHOWN, True)
 
 
 @pytest.mark.parametrize(

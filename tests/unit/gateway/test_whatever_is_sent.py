@@ -11,6 +11,9 @@ from collections import Counter
 from dataclasses import MISSING, asdict, fields, replace
 from typing import Any
 
+from hubwarden_agent.assembly import DENIALS_LOGGED
+from hubwarden_agent.budgets import Window
+from hubwarden_agent.denials import DenialLimiter
 from hubwarden_agent.engine.options import DeviceRequest, HealthCheck, LogConfig, RestartPolicy, Tmpfs, Ulimit
 from hubwarden_agent.engine.port import ContainerSpec
 from hubwarden_agent.errors import Refusal
@@ -196,6 +199,7 @@ def _sent(document: object, user: str) -> Recording:
         locks=UserLocks(),
         audit=BlockingMemoryAudit(MemoryAudit()),
         clock=FakeClock(),
+        logged=DenialLimiter(Window(parse_rate(DENIALS_LOGGED), FakeClock())),
     )
     call = Call(Operation.CREATE, query={"name": f"jupyterlab-{user}"})
     try:
