@@ -21,7 +21,8 @@ NEEDED = "runc 1.2.8, 1.3.3, 1.4.0-rc.3 or newer"
 
 _FIRST_FIXED = {(1, 2): (8, math.inf), (1, 3): (3, math.inf), (1, 4): (0, 3)}
 """Minor release -> the patch release and release candidate that have all fixes; a final release has no candidate."""
-_VERSION = re.compile(r"v?(\d+)\.(\d+)\.(\d+)(?:[-~+]rc\.?(\d+))?(?!\d).*", re.DOTALL)
+_VERSION = re.compile(r"v?(\d+)\.(\d+)\.(\d+)(?:[-~+]rc\.?(\d+))?(?!\d|[-~_.]*[A-Za-z]).*", re.DOTALL)
+"""A letter behind the number is a pre-release that cannot be compared, but for candidates and what begins with `+`."""
 
 _log = logging.getLogger(__name__)
 

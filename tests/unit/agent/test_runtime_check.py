@@ -23,10 +23,12 @@ OLD, UNKNOWN = "runtime_outdated", "runtime_unknown"
         *((old, OLD) for old in ("1.1.5+ds1", "1.1.15", "1.2.7", "1.2.8-rc.1", "1.3.2", "1.3.0-rc.2", "1.0.0-rc95")),
         *((old, OLD) for old in ("1.4.0-rc.2", "1.4.0-rc1", "0.1.1", "v1.2.0")),
         *((unknown, UNKNOWN) for unknown in (None, "", "1.3", "unknown", "spec: 1.0", "<unknown>", "1.x.3")),
+        *((unclear, UNKNOWN) for unclear in ("1.4.0-beta.1", "1.3.3-alpha", "1.4.0~alpha1", "1.4.0-rc", "1.4.0beta1")),
+        *((built, None) for built in ("1.3.3+dev", "1.4.0-rc.3+dev", "1.4.0-rc.10", "1.3.3\ncommit: v1.3.3-0")),
     ],
 )
 def test_which_versions_are_warned_of(version: str | None, warned: str | None) -> None:
-    """When a version is older than the first release with the fixes, or no version at all, there is a warning."""
+    """When a version is older than the first release with the fixes, or cannot be compared, there is a warning."""
     found = problem(version)
     assert (found[0] if found else None) == warned
 
