@@ -96,12 +96,13 @@ async def test_a_listed_image_is_pulled_and_used(bench: Workbench, registry: Reg
         ({"Labels": {"hubwarden.helper": "jupyterlab-{username}"}}, "labels"),
         ({"Volumes": {"/dev": {}}}, "volumes"),
         ({"Volumes": {"/home/jovyan": {}, "/data": {}}}, "volumes"),
+        ({"Healthcheck": {"Test": ["CMD", "true"], "Interval": 1_000_000}}, "pull"),
     ],
 )
 async def test_a_hostile_image_is_not_used(
     bench: Workbench, registry: Registry, policy: Policy, config: dict[str, Any], key: str
 ) -> None:
-    """When a pulled image brings a user, a label or a volume that the policy does not list, no container is created."""
+    """When a pulled image brings what the policy does not allow or a health check, no container is created."""
     image = registry.push(bench.image, "lab", **{"User": "1000", **config})
     user = bench.username()
     bench.forget_volume(f"jupyterlab-{user}_home")

@@ -199,6 +199,7 @@ def image(data: Mapping[str, Any]) -> Image:
         user=config.get("User") or "",
         labels=config.get("Labels") or {},
         volumes=tuple(config.get("Volumes") or ()),
+        healthcheck=config.get("Healthcheck") not in (None, {}, {"Test": ["NONE"]}),
     )
 
 

@@ -131,7 +131,8 @@ class Volume:
 class Image:
     """An image: what DockerSpawner reads of it, and what it brings into its containers.
 
-    `user` is empty for root; `volumes` are the paths that it declares (`VOLUME`).
+    `user` is empty for root; `volumes` are the paths that it declares (`VOLUME`); `healthcheck` is whether it has any
+    part of a health check.
     """
 
     id: str
@@ -140,6 +141,7 @@ class Image:
     user: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
     volumes: tuple[str, ...] = ()
+    healthcheck: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -94,7 +94,7 @@ def check_pulled(image: Image, spec: ContainerSpec, spawn: SpawnPolicy) -> None:
     """Check what an image from a registry would bring into a container.
 
     Raises:
-        GatewayRefusal: 400: its user, labels or volumes are not within the policy.
+        GatewayRefusal: 400: its user, labels or volumes are not within the policy, or it has a health check.
     """
     user = spec.options.user or image.user or "root"
     if user not in spawn.users:
@@ -104,6 +104,8 @@ def check_pulled(image: Image, spec: ContainerSpec, spawn: SpawnPolicy) -> None:
         raise not_listed("Image", labels, "labels", "has labels")
     if not set(image.volumes) <= {mount.target for mount in spec.mounts}:
         raise not_listed("Image", image.volumes, "volumes", "declares volumes at paths")
+    if image.healthcheck:  # Docker runs it as often as the image says, down to every millisecond
+        raise refusals.field_refused("Image", "has a health check, which no pulled image may have (spawn.pull)")
 
 
 def _acted_on(labels: Mapping[str, str]) -> dict[str, str]:

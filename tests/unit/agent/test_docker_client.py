@@ -328,6 +328,22 @@ def test_an_image_reference_keeps_its_slashes(docker: ScriptedDocker, engine: Do
     assert found.id == "sha256:1"
 
 
+@pytest.mark.parametrize(
+    ("brought", "healthcheck"),
+    [
+        ({}, False),
+        ({"Healthcheck": None}, False),
+        ({"Healthcheck": {"Test": ["NONE"]}}, False),
+        ({"Healthcheck": {"Test": ["CMD", "true"], "Interval": 1_000_000}}, True),
+        ({"Healthcheck": {"Test": ["NONE"], "Interval": 1_000_000}}, True),
+        ({"Healthcheck": {"Interval": 1_000_000}}, True),
+    ],
+)
+def test_whether_an_image_has_a_health_check(brought: dict[str, object], healthcheck: bool) -> None:  # noqa: FBT001 - a table
+    """When an image's configuration holds a health check, or a part of one, it has one; a bare NONE is none."""
+    assert docker_json.image({"Id": "sha256:1", "Config": brought}).healthcheck == healthcheck
+
+
 @pytest.mark.parametrize("status", [404, 409])
 def test_an_attach_that_is_refused(docker: ScriptedDocker, place: Path, status: int) -> None:
     """When Docker does not turn the connection into streams, attaching fails."""

@@ -173,13 +173,14 @@ def test_what_dockerspawner_makes_of_a_reference(image: str, asked: tuple[str, s
         ({"user": "1000", "labels": {"team": "chemistry"}}, {}, 400),
         ({"user": "1000", "labels": {"maintainer.x": "a"}}, {}, 400),
         ({"user": "1000", "volumes": ("/home/jovyan/",)}, {}, 400),
+        ({"user": "1000", "healthcheck": True}, {}, 400),
         ({"user": "1000", "volumes": ("/workspace",)}, {}, 400),  # listed, but this create does not mount it
     ],
 )
 async def test_what_an_image_brings(
     stage: GatewayStage, fake: FakeEngine, brought: dict[str, Any], asked: dict[str, Any], status: int
 ) -> None:
-    """When `spawn.pull` lists an image, its user, labels and volumes have to be within the policy at every create."""
+    """When `spawn.pull` lists an image, each create checks its user, labels, volumes and health check."""
     fake.images[IMAGE] = replace(fake.images[IMAGE], **brought)
     reply = await stage.create(spawner_body(**asked))
     assert reply.status == status
