@@ -13,7 +13,7 @@ from os.path import normpath
 from pathlib import Path
 from typing import Any, Literal
 
-from hubwarden_agent import host_paths, mount_targets
+from hubwarden_agent import host_paths, image_references, mount_targets
 from hubwarden_agent.config_keys import TABLES, TCP
 from hubwarden_agent.config_reader import Reader
 from hubwarden_agent.names import Templates, template_mistakes
@@ -184,6 +184,7 @@ def parse(text: str, examine: Examine | None = None) -> Config:
         for image in values.get("spawn.pull", ())
         if image not in values.get("spawn.images", (image,))
     )
+    mistakes.extend(image_references.errors(*(values.get(f"spawn.{key}", ()) for key in ("images", "pull", "users"))))
     mounted = (values.get(f"spawn.{key}", empty) for key, empty in (("volumes", {}), ("host_paths", ()), ("tmpfs", ())))
     mistakes.extend(mount_targets.errors(targets(*mounted)))
     if mistakes:

@@ -1,0 +1,42 @@
+"""References of images in `[spawn]`: which of them name the same image, and what a list of pulls rules out.
+
+Invariants: pure. References are compared as Docker completes them, so that no spelling avoids the check of a pulled
+image.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+DEFAULT_HOST = "docker.io"
+
+
+def normalized(image: str) -> str:
+    """A reference with all that Docker fills in: host, `library/`, tag. A tag before a digest means nothing."""
+    name, _, digest = image.partition("@")
+    folder, slash, last = name.rpartition("/")
+    last, _, tag = last.partition(":")
+    host, slash, path = f"{folder}{slash}{last}".partition("/")
+    if not slash or not (host == "localhost" or "." in host or ":" in host or host != host.lower()):
+        host, path = DEFAULT_HOST, f"{host}{slash}{path}"
+    elif host == "index.docker.io":
+        host = DEFAULT_HOST
+    if host == DEFAULT_HOST and "/" not in path:
+        path = f"library/{path}"
+    return f"{host}/{path}@{digest}" if digest else f"{host}/{path}:{tag or 'latest'}"
+
+
+def errors(images: Sequence[str], pull: Sequence[str], users: Sequence[str]) -> list[str]:
+    """One sentence for each image and user that must not be listed together with these pulls, with its key."""
+    pulled = {normalized(image): image for image in pull}
+    return [
+        f"spawn.images: {image} names the same image as {pulled[normalized(image)]} of spawn.pull, and would not be "
+        "checked: list one"
+        for image in images
+        if image not in pull and normalized(image) in pulled
+    ] + [
+        f"spawn.users: {user} is not in numbers, and an image of spawn.pull decides which user a name is"
+        for user in users
+        if pull and not re.fullmatch("[0-9]+(:[0-9]+)?", user)
+    ]
