@@ -2,16 +2,16 @@
 
 JupyterHub's `User.stop` forgets the server whatever `Spawner.stop` returns or raises, so the latter must not end early.
 
-Invariants: a failed attempt is repeated with a growing pause; one attempt at a time uses DockerSpawner's only thread,
-so that other calls wait for one of them at most; a Hub that shuts down before the stop keeps the server on record.
+Invariants: a failed attempt is repeated with a growing pause; a Hub that shuts down before the stop keeps the server on
+record.
 Must not: take a missing answer for a stopped server.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from datetime import datetime
 from typing import TYPE_CHECKING, Literal
 
@@ -35,52 +35,6 @@ class StopAbandoned(Exception):  # noqa: N818 - not an error: the Hub decided to
     """The Hub stopped waiting. The container may still run."""
 
 
-class Stops:
-    """What the stops of all servers share.
-
-    Args:
-        shutdown_wait: seconds that a Hub that shuts down waits after the last server that stopped.
-    """
-
-    def __init__(self, shutdown_wait: float) -> None:
-        self._shutdown_wait = shutdown_wait
-        self._last_stop = 0.0
-        self._expired = False
-        self.attempt = asyncio.Lock()
-        self.under_way: set[PendingStop] = set()
-
-    def begin(self, stop: PendingStop) -> None:
-        """Register a stop. Once the shutdown's time is up, it ends at once."""
-        self.under_way.add(stop)
-        if self._expired:
-            stop.keep()
-
-    def succeeded(self) -> None:
-        """A server has stopped, so the agent is at work."""
-        self._last_stop = asyncio.get_running_loop().time()
-
-    def limiting(self, cleanup: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[None]]:
-        """JupyterHub's `cleanup`, which abandons all stops when none has succeeded for `shutdown_wait`."""
-
-        async def limited() -> None:
-            self.succeeded()
-            expiry = asyncio.create_task(self._expire())
-            try:
-                await cleanup()
-            finally:
-                expiry.cancel()
-
-        return limited
-
-    async def _expire(self) -> None:
-        clock = asyncio.get_running_loop().time
-        while (left := self._last_stop + self._shutdown_wait - clock()) > 0:  # noqa: ASYNC110 - each stop moves it
-            await asyncio.sleep(left)
-        self._expired = True
-        for stop in tuple(self.under_way):
-            stop.keep()
-
-
 class PendingStop:
     """The stop of a Spawner's server.
 
@@ -88,6 +42,7 @@ class PendingStop:
         waiting_for: what delays the stop; unset while nothing does.
         keeps_record: whether JupyterHub must keep the server on record although it takes it for stopped.
         started: when the kept server was started.
+        is_slow: whether the last attempt failed slowly.
     """
 
     def __init__(self, spawner: RestartableSpawnerMixin) -> None:
@@ -96,26 +51,32 @@ class PendingStop:
         self.waiting_for: WaitsFor | None = None
         self.keeps_record = False
         self.started: datetime | None = None
+        self.is_slow = False
 
     async def carry_out(self, *, now: bool) -> None:
         """Stop the server, however long that takes. A second caller joins the first.
 
+        A Hub that shuts down and leaves servers running cancels every caller: that ends the stop. When a caller is
+        cancelled otherwise, the stop goes on, with the server on record until it ends or another caller joins it.
+
         Raises:
             StopAbandoned: an admin gave up, or the Hub shuts down.
         """
+        self.keeps_record = False
         if self._task is None or self._task.done():
-            self.keeps_record = False
+            self.is_slow = False
             self._task = asyncio.create_task(self._until_stopped(now=now))
+            self._task.add_done_callback(self._ended)
         stops, task = self._spawner.plugin.stops, self._task
         stops.begin(self)
         try:
             await asyncio.wait({task})
-        except asyncio.CancelledError:  # the Hub shuts down and leaves servers running
-            self.keep()
+        except asyncio.CancelledError:
+            if stops.shutting_down:
+                self.keep()
+            elif not task.done():
+                self._keep_record()
             raise
-        finally:
-            self.waiting_for = None
-            stops.under_way.discard(self)
         if task.cancelled():
             raise StopAbandoned(f"{self._spawner.object_name} may still run")
         task.result()
@@ -147,6 +108,14 @@ class PendingStop:
         self._abandon()
         operation.succeed(None)
 
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if task is not self._task:  # a new stop has begun
+            return
+        self.waiting_for = None
+        self._spawner.plugin.stops.under_way.discard(self)
+        if not task.cancelled():
+            self.keeps_record = False
+
     def _abandon(self) -> None:
         self.waiting_for = None
         if self._task is not None:
@@ -155,7 +124,7 @@ class PendingStop:
     def keep(self) -> None:
         """Stop waiting, because the Hub shuts down; the next Hub finds the server on record."""
         spawner = self._spawner
-        self.keeps_record, self.started = True, spawner.orm_spawner.started
+        self._keep_record()
         spawner.log.warning(
             "Hubwarden: the Hub shuts down, but %s was not stopped: container %s may still run",
             spawner._log_name,  # noqa: SLF001 - JupyterHub's log name
@@ -163,12 +132,17 @@ class PendingStop:
         )
         self._abandon()
 
+    def _keep_record(self) -> None:
+        self.keeps_record, self.started = True, self._spawner.orm_spawner.started
+
     async def _until_stopped(self, *, now: bool) -> None:
-        pause = _FIRST_PAUSE
-        while not await self._attempt(now=now):
+        stops, pause, stopped = self._spawner.plugin.stops, _FIRST_PAUSE, await self._attempt(now=now)
+        while not stopped:
             await asyncio.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
-        self._spawner.plugin.stops.succeeded()
+            async with stops.after_slow_pause() if self.is_slow else nullcontext():
+                stopped = await self._attempt(now=now)
+        stops.succeeded()
 
     async def _attempt(self, *, now: bool) -> bool:
         """Whether Docker reports the container stopped or gone."""
@@ -178,7 +152,7 @@ class PendingStop:
             async with plugin.turns.take(spawner.user.id, plugin.settings.turn_wait):
                 self.waiting_for = before
                 with self._late_answer() as late:
-                    async with plugin.stops.attempt:
+                    async with plugin.stops.attempt(self):
                         # A container that is down may be in the middle of a restart: only a stop, under the user's
                         # lock in the agent, confirms that it stays down.
                         if await spawner.unguarded_poll() is not None and not spawner.object_id:

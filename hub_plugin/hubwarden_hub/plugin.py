@@ -14,10 +14,10 @@ from typing import Any
 from hubwarden_hub.agent import Agent, AgentClient
 from hubwarden_hub.history import History
 from hubwarden_hub.operations import Turns
-from hubwarden_hub.pending_stop import Stops
 from hubwarden_hub.records import Records
 from hubwarden_hub.reset import Resets
 from hubwarden_hub.settings import Hubwarden
+from hubwarden_hub.stops import Stops
 from hubwarden_hub.witnesses import EventWitness, LogWitness, MetricsWitness
 
 

@@ -23,12 +23,12 @@ from hubwarden_hub import marker
 from hubwarden_hub.commands import Home, RequestId, ResetCommand, RestartCommand, Restarted
 from hubwarden_hub.history import History
 from hubwarden_hub.operations import Turns
-from hubwarden_hub.pending_stop import Stops
 from hubwarden_hub.plugin import Plugin
 from hubwarden_hub.records import Deed, End, Records
 from hubwarden_hub.reset import Resets
 from hubwarden_hub.settings import Hubwarden
 from hubwarden_hub.spawner import RestartableSpawnerMixin
+from hubwarden_hub.stops import Stops
 from jupyterhub import orm, roles
 from jupyterhub.auth import Authenticator
 from jupyterhub.handlers import BaseHandler

@@ -6,14 +6,17 @@ import asyncio
 import logging
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import AsyncMock
 
 import pytest
 from hubwarden_hub import pending_stop
 from hubwarden_hub.commands import RequestId
 from hubwarden_hub.errors import AgentError, Reason
 from hubwarden_hub.operations import Turns
-from hubwarden_hub.pending_stop import PendingStop, StopAbandoned, Stops
+from hubwarden_hub.pending_stop import PendingStop, StopAbandoned
 from hubwarden_hub.records import Records
+from hubwarden_hub.stops import Stops
+from support.waiting import virtual_time
 from support.waiting.conditions import until
 
 STARTED = object()
@@ -25,8 +28,9 @@ class Spawner:
     name, object_name, object_id, _log_name, api_token = "", "jupyterlab-alice", "id", "alice", ""
     log = logging.getLogger("test")
 
-    def __init__(self, *answers: Any, shutdown_wait: float = 60) -> None:
+    def __init__(self, *answers: Any, shutdown_wait: float = 60, seconds: float = 0) -> None:
         self.answers = list(answers)
+        self.seconds = seconds  # each answer takes so long
         self.attempts = 0
         self.answering = asyncio.Event()
         self.answering.set()
@@ -44,6 +48,7 @@ class Spawner:
         """The next answer; "stopped" after the last one."""
         self.attempts += 1
         await self.answering.wait()
+        await asyncio.sleep(self.seconds)
         answer = self.answers.pop(0) if self.answers else "stopped"
         if isinstance(answer, Exception):
             raise answer
@@ -132,16 +137,88 @@ async def test_a_shutdown_abandons_stops_once_nothing_stops_any_more() -> None:
         assert each.pending_stop.started is STARTED
 
 
-async def test_a_cancelled_stop_keeps_the_record() -> None:
-    """When the Hub ends and leaves servers running, it cancels every task."""
+async def test_a_cancelled_stop_of_a_hub_that_shuts_down_keeps_the_record() -> None:
+    """When the Hub shuts down and leaves servers running, it cancels every task after its cleanup."""
+    spawner = Spawner()
+    spawner.answering.clear()
+    stop = asyncio.create_task(spawner.pending_stop.carry_out(now=False))
+    await until(lambda: spawner.attempts == 1)
+    await spawner.plugin.stops.limiting(AsyncMock())()
+    stop.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await stop
+    await asyncio.sleep(0)
+    assert spawner.pending_stop.keeps_record
+
+
+async def test_a_cancelled_caller_leaves_the_stop_under_way(caplog: pytest.LogCaptureFixture) -> None:
+    """When JupyterHub cancels a caller and does not shut down, the stop goes on; the next caller joins it."""
+    spawner = Spawner()
+    spawner.answering.clear()
+    first = asyncio.create_task(spawner.pending_stop.carry_out(now=False))
+    await until(lambda: spawner.attempts == 1)
+    first.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await first
+    assert "shuts down" not in caplog.text
+    assert spawner.pending_stop.keeps_record  # the container runs
+    assert spawner.pending_stop.started is STARTED
+    second = asyncio.create_task(spawner.pending_stop.carry_out(now=False))
+    await until(lambda: spawner.pending_stop.waiting_for == "agent")
+    await until(lambda: not spawner.pending_stop.keeps_record)
+    spawner.answering.set()
+    await second
+    assert (spawner.attempts, spawner.pending_stop.waiting_for) == (1, None)
+
+
+async def test_a_stop_without_a_caller_keeps_the_record_until_its_end() -> None:
+    """When nobody joins a stop whose caller was cancelled, the record is kept until the container has stopped."""
     spawner = Spawner()
     spawner.answering.clear()
     stop = asyncio.create_task(spawner.pending_stop.carry_out(now=False))
     await until(lambda: spawner.attempts == 1)
     stop.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await stop
+    await asyncio.wait({stop})
     assert spawner.pending_stop.keeps_record
+    spawner.answering.set()
+    await until(lambda: not spawner.pending_stop.keeps_record)
+    assert (spawner.attempts, spawner.plugin.stops.under_way) == (1, set())
+
+
+@pytest.mark.parametrize("seconds", [13, 30])
+def test_attempts_that_fail_slowly_take_a_fifth_of_the_thread(seconds: float) -> None:
+    """When Docker can stop none of three containers, their attempts take a fifth of the time together, in turns."""
+
+    async def attempts_in(period: float) -> list[int]:
+        stuck = [Spawner(*[ConnectionError()] * 10_000, seconds=seconds) for _ in range(3)]
+        for each in stuck:
+            each.plugin.stops = stuck[0].plugin.stops
+        stops = [asyncio.create_task(each.pending_stop.carry_out(now=False)) for each in stuck]
+        await asyncio.wait(stops, timeout=period)
+        return [each.attempts for each in stuck]
+
+    first = 3 * seconds
+    attempts = virtual_time.run(attempts_in(first + 36_000))
+    assert 0.15 < (sum(attempts) * seconds - first) / 36_000 < 0.21
+    assert max(attempts) - min(attempts) <= 1
+
+
+def test_attempts_that_fail_fast_are_not_paced() -> None:
+    """When Docker could not stop one container, another one that it refuses at first is stopped after short pauses."""
+
+    async def both() -> float:
+        stuck, refused = Spawner(ConnectionError(), None, seconds=30), Spawner(*[ConnectionError()] * 5)
+        refused.plugin.stops = stuck.plugin.stops
+        other = asyncio.create_task(stuck.pending_stop.carry_out(now=False))
+        await asyncio.sleep(31)
+        began = asyncio.get_running_loop().time()
+        await refused.pending_stop.carry_out(now=False)
+        took = asyncio.get_running_loop().time() - began
+        assert stuck.attempts == 1
+        await other
+        return took
+
+    assert virtual_time.run(both()) < 1
 
 
 async def test_only_a_stop_that_waits_can_be_given_up() -> None:
