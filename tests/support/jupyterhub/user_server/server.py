@@ -23,9 +23,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         """Answer 404 for other users' prefixes, as a Jupyter server does."""
         mine = self.path.startswith(PREFIX)
-        body = json.dumps({"user": USER, "host": os.uname().nodename}).encode()
+        body = json.dumps({"user": USER, "host": os.uname().nodename}, ensure_ascii=False).encode()
         self.send_response(200 if mine else 404)
         self.send_header("X-JupyterHub-Version", "0.0.0")
+        self.send_header("Content-Type", "text/plain; charset=utf-8")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
