@@ -1,12 +1,12 @@
-"""The record of what the agent was about to do, and of what came of it.
+"""The audit trail: what the agent was about to do, and the result.
 
-What holds here: a line is on disk (fsync) once a flush has said so of it, and whoever was told otherwise does nothing.
-Lines are only ever appended, each chained to the one before (`audit_chain`); those that wait while others are flushed
-share the next flush, or many spawns at once would queue for the disk. An outcome is ours from the moment it is put: it
-goes before any line that comes later, and if it cannot be written it is kept and still goes first, so nothing new is
-done until it is there. Threads share all of this; `audit_trails` is how the two sides of the agent wait for it.
-Refusals are recorded at a bounded rate, so that nobody can fill the disk by being refused. A line holds names and
-reasons, never what Docker said and never a secret.
+Invariants:
+- A record is durable (fsync) when `intent` returns; if it raises, the caller must not act.
+- Records are only appended, each chained to the one before (`audit_chain`). Records that wait while others are flushed
+  share the next flush: many spawns at once would otherwise queue for the disk.
+- Queued outcomes are never dropped; they are retried before any later record.
+- Refusals are recorded at a bounded rate, so that nobody can fill the disk by being refused.
+- A record holds names and reasons, never what Docker said and never a secret.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Self
 
 from hubwarden_agent.audit_segments import Segments
-from hubwarden_agent.budgets import Window
 from hubwarden_agent.clock import Clock
 from hubwarden_agent.denials import DenialLimiter
 from hubwarden_agent.errors import Reason, Refusal
@@ -75,105 +74,111 @@ class Past:
 
 @dataclass(slots=True, eq=False)
 class Line:
-    """A line on its way to the disk, or there. One that is owed stays owed if it does not get there.
+    """A record on its way to the disk, or there. `must_write`: retried before any later record if it cannot be written.
 
-    `what` is in the words of the log: that of an intent is "an intent".
+    `what` is how the log calls it, as in "an intent".
     """
 
     fields: Mapping[str, Any]
     what: str
-    owed: bool = False
+    must_write: bool = False
     on_disk: bool = False
 
 
-class AuditFile:
-    """An audit trail in files of JSON lines. A line that was put is written by whoever flushes next.
+class Audit:
+    """An audit trail in files of JSON lines. Threads share it, and records that wait together share one flush.
 
     Args:
         segments: the files; closed by `close`.
-        clock: gives the time of each line.
-        denials: how many refusals are recorded, over all callers.
+        clock: gives the time of each record.
+        denials: limits how many refusals are recorded, over all callers.
     """
 
-    def __init__(self, segments: Segments, clock: Clock, denials: Window) -> None:
+    def __init__(self, segments: Segments, clock: Clock, denials: DenialLimiter) -> None:
         self._segments = segments
         self._clock = clock
-        self._denials = DenialLimiter(denials)
-        self._owed: list[Line] = []
-        self._put: list[Line] = []
-        self._numbered = 0  # lines that were put, over all
-        self._settled = 0  # of these, how many were written or refused
-        self._busy = False  # somebody writes
+        self._denials = denials
+        self._unwritten: list[Line] = []
+        self._queue: list[Line] = []
+        self._queued_count = 0
+        self._flushed_count = 0  # of these, how many were written or failed
+        self._writing = False
         self._closed = False
-        self._turn = threading.Condition()
+        self._changed = threading.Condition()
 
     def history(self) -> Iterator[Past]:
         """What is on disk, the newest first. Only before anything is recorded: files change under it otherwise."""
         return map(Past.of, self._segments.history())
 
-    def intent(self, entry: Entry) -> Line:
-        """Put what is about to be done."""
-        return self._take(Line(self._line(entry, "intent"), "an intent"))
+    def intent(self, entry: Entry) -> None:
+        """Record, durably, what is about to be done.
+
+        Raises:
+            Refusal: `AUDIT_UNAVAILABLE`; then nothing may be done.
+        """
+        line = self._enqueue(Line(self._line(entry, "intent"), "an intent"))
+        self._flush()
+        if not line.on_disk:
+            raise Refusal(Reason.AUDIT_UNAVAILABLE)
 
     def outcome(
         self, entry: Entry, refusal: Refusal | None, duration_ms: int, answer: Mapping[str, Any] | None = None
-    ) -> Line:
-        """Put what came of it, and what its answer can be made of again."""
+    ) -> None:
+        """Record the result, and from what its answer can be restored. Never raises.
+
+        An outcome that cannot be written is retained and written before any later record: nothing new is done until then.
+        """
         result, reason = ("failed", refusal.reason.value) if refusal else ("ok", "")
         more = {"answer": answer} if answer else {}
-        said = self._line(entry, "outcome", result, reason, duration_ms, **more)
-        return self._take(Line(said, "an outcome yet", owed=True))
+        fields = self._line(entry, "outcome", result, reason, duration_ms, **more)
+        self._enqueue(Line(fields, "an outcome yet", must_write=True))
+        self._flush()
 
-    def event(self, operation: str) -> Line:
-        """Put that the agent itself did something, such as `agent-start`. No later record precedes it."""
+    def event(self, operation: str) -> None:
+        """Record what the agent itself did, such as `agent-start`. Never raises; retained as an outcome is."""
         entry = Entry(operation, "", "", "", "", "", "", "")
-        return self._take(Line(self._line(entry, "event", "ok"), "an event yet", owed=True))
+        self._enqueue(Line(self._line(entry, "event", "ok"), "an event yet", must_write=True))
+        self._flush()
 
-    def denied(self, entry: Entry, reason: Reason) -> Line | None:
-        """Put that something was refused, unless that was too often. A line says how many before it were left out."""
+    def denied(self, entry: Entry, reason: Reason) -> None:
+        """Record a refusal, at a bounded rate: a record counts those left out before it. Never raises."""
         unrecorded = self._denials.admit()
         if unrecorded is None:
-            return None
-        return self._take(Line(self._line(entry, "denied", "denied", reason.value, unrecorded=unrecorded), "a refusal"))
-
-    @property
-    def numbered(self) -> int:
-        """How many lines were put by now: what to `flush` up to."""
-        return self._numbered
-
-    def flush(self, up_to: int | None = None) -> None:
-        """See that what was put is written: all of it, or nothing.
-
-        One thread writes at a time, for all; the others wait until their lines are among those that were written.
-
-        Args:
-            up_to: how many lines this is about, by default all that were put by now.
-        """
-        with self._turn:
-            wanted = self._numbered if up_to is None else up_to
-            while self._busy and self._settled < wanted:
-                self._turn.wait()
-            if self._settled >= wanted:
-                return
-            self._busy = True
-            put, self._put, settled = self._put, [], self._numbered
-        try:
-            self._write(put)
-        finally:
-            with self._turn:
-                self._busy, self._settled = False, settled
-                self._turn.notify_all()
+            return
+        fields = self._line(entry, "denied", "denied", reason.value, unrecorded=unrecorded)
+        self._enqueue(Line(fields, "a refusal"))
+        self._flush()
 
     def close(self) -> None:
-        """Write what was put and what is owed, then close the files: what comes later is not recorded."""
-        with self._turn:
+        """Write what is queued, then close the files: what comes later is not recorded."""
+        with self._changed:
             self._closed = True
-        self.flush()  # and from here on nobody else has anything to write
-        if self._owed:
+        self._flush()  # and from here on nobody else has anything to write
+        if self._unwritten:
             self._write([])
-        if self._owed:
-            _log.error("audit: %d outcomes are lost", len(self._owed))
+        if self._unwritten:
+            _log.error("audit: %d outcomes are lost", len(self._unwritten))
         self._segments.close()
+
+    def _flush(self) -> None:
+        """Write what was queued by now: all of it, or nothing.
+
+        One thread writes at a time, for all; the others wait until their records are among those that were written.
+        """
+        with self._changed:
+            wanted = self._queued_count
+            while self._writing and self._flushed_count < wanted:
+                self._changed.wait()
+            if self._flushed_count >= wanted:
+                return
+            self._writing = True
+            queue, self._queue, flushed = self._queue, [], self._queued_count
+        try:
+            self._write(queue)
+        finally:
+            with self._changed:
+                self._writing, self._flushed_count = False, flushed
+                self._changed.notify_all()
 
     def _line(
         self, entry: Entry, phase: str, result: str = "", reason: str = "", duration_ms: int | None = None, **more: Any
@@ -189,30 +194,30 @@ class AuditFile:
         ended = {"phase": phase, "result": result, "reason": reason, **said, "duration_ms": duration_ms}
         return {"time": time, **first, **ended, **more}
 
-    def _take(self, line: Line) -> Line:
-        with self._turn:
+    def _enqueue(self, line: Line) -> Line:
+        with self._changed:
             if not self._closed:
-                self._put.append(line)
-                self._numbered += 1
+                self._queue.append(line)
+                self._queued_count += 1
                 return line
-        _not_recorded([line], OSError("the audit is closed; the next start goes on from the intent"))
+        _log_lost([line], OSError("the audit is closed; the next start goes on from the intent"))
         return line
 
-    def _write(self, put: Sequence[Line]) -> None:
-        """Put these lines on disk, together with what is owed: all of them, or none."""
-        self._owed += [line for line in put if line.owed]
-        lines = [*self._owed, *(line for line in put if not line.owed)]
+    def _write(self, queue: Sequence[Line]) -> None:
+        """Put these records on disk, after the ones that are still unwritten: all of them, or none."""
+        self._unwritten += [line for line in queue if line.must_write]
+        lines = [*self._unwritten, *(line for line in queue if not line.must_write)]
         try:
-            # In nobody's context: what the files log is not about the request of whoever happens to write.
+            # In an empty context: what the files log is not about the request of the thread that happens to write.
             Context().run(self._segments.append, [line.fields for line in lines])
-        except Exception as error:  # noqa: BLE001 - whatever it is, the lines are not there, and that is what counts
-            _not_recorded(put, error)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the records are not on disk
+            _log_lost(queue, error)
             return
-        self._owed.clear()
+        self._unwritten.clear()
         for line in lines:
             line.on_disk = True
 
 
-def _not_recorded(lines: Sequence[Line], why: Exception) -> None:
+def _log_lost(lines: Sequence[Line], why: Exception) -> None:
     for line in lines:
         _log.error("audit: cannot record %s", line.what, exc_info=why, extra={"request_id": line.fields["request_id"]})

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from hubwarden_agent.audit_chain import Broken, Head, head_of, link, read
-from hubwarden_agent.log_context import anchors
+from hubwarden_agent.logging_setup import anchors
 
 _log = logging.getLogger(__name__)
 

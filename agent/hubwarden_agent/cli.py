@@ -1,21 +1,24 @@
 """The command line: `serve`, `check-config`, `healthcheck` and the operator's tools. Wiring only.
 
-What holds here: exit 0 is success, 1 a failure at run time, 2 a bad configuration or usage. gRPC, and whatever a tool
-needs, is imported only once it is known what to do: gRPC reads its environment (TLS suites, verbosity) when it is
-imported, and nothing that serves ever imports a tool.
+Invariants:
+- Exit 0 is success, 1 a failure at run time, 2 a bad configuration or usage.
+- What a command needs is imported once the command is known. gRPC reads its environment (TLS suites, verbosity) when
+  it is imported, a health check imports nothing else of the agent, and nothing that serves ever imports a tool.
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib
+import logging
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
 
-from hubwarden_agent import config, tls
-from hubwarden_agent.clock import SystemClock
+if TYPE_CHECKING:
+    from hubwarden_agent.config import Config, Tls
 
 CHECK_SECONDS = 5
 """How long `check-config` waits for Docker."""
@@ -30,9 +33,6 @@ CONFIGURED_TOOLS = {
 }
 """The same, for those that need the configuration."""
 
-_UNEXAMINED = ("healthcheck", *CONFIGURED_TOOLS)
-"""These work however the certificates are."""
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line. Returns the exit status."""
@@ -43,24 +43,39 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options, rest = parser.parse_known_args(arguments)
     if rest and options.command not in CONFIGURED_TOOLS:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
-    try:
-        settings = _load(options.config, examine=None if options.command in _UNEXAMINED else _examine)
-    except config.ConfigurationError as error:
-        for mistake in error.mistakes:
-            print(f"hubwarden-agent: {mistake}", file=sys.stderr)  # noqa: T201 - a command line answers so
+    path = options.config or (Path(variable) if (variable := os.environ.get(CONFIG_VARIABLE)) else None)
+    if options.command == "healthcheck":
+        return int(importlib.import_module("hubwarden_agent.healthcheck").main(path))
+    settings = _load(path, examine=options.command not in CONFIGURED_TOOLS)
+    if settings is None:
         return 2
     if options.command == "check-config":
         return _check(settings)
     if options.command in CONFIGURED_TOOLS:
         return int(importlib.import_module(f"hubwarden_agent.tools.{options.command}").main(rest, settings))
+    return _serve(path, settings)
+
+
+def run() -> NoReturn:
+    """Run the command line, and exit without joining threads: one of them may wait for a Docker that hangs."""
+    status = main()
+    logging.shutdown()
+    sys.stdout.flush()
+    os._exit(status)
+
+
+def _serve(path: Path | None, settings: Config) -> int:
+    from hubwarden_agent import config, tls  # noqa: PLC0415 - see the top
+
     tls.restrict_suites(settings.tls.minimum)
     # At INFO, gRPC's default, each failed TLS handshake is a line of 200 bytes, and clients decide how many there are.
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
-    from hubwarden_agent import serving  # noqa: PLC0415 - only now gRPC
+    from hubwarden_agent import app  # noqa: PLC0415 - only now gRPC
 
-    if options.command == "healthcheck":
-        return serving.healthcheck(settings)
-    return serving.serve(settings, lambda: _load(options.config, examine=None).tls)
+    def read_tls() -> Tls:
+        return config.load(path).tls
+
+    return app.serve(settings, read_tls)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -80,16 +95,17 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _check(settings: config.Config) -> int:
+def _check(settings: Config) -> int:
     """Print the warnings of a sound configuration, and what Docker's runtime is known for. Never fails for them."""
-    from hubwarden_agent import runtime_check  # noqa: PLC0415 - asks Docker, which no other command does without gRPC
-    from hubwarden_agent.engine.docker_calls import DockerCalls  # noqa: PLC0415 - as above
+    from hubwarden_agent import runtime_check  # noqa: PLC0415 - asks Docker
+    from hubwarden_agent.clock import SystemClock  # noqa: PLC0415 - see the top
+    from hubwarden_agent.engine.docker_engine import DockerEngine  # noqa: PLC0415 - as above
     from hubwarden_agent.engine.port import EngineError  # noqa: PLC0415 - as above
 
     warnings = list(settings.warnings)
-    calls = DockerCalls(settings.docker.host, CHECK_SECONDS, CHECK_SECONDS, SystemClock())
+    engine = DockerEngine(settings.docker.host, CHECK_SECONDS, CHECK_SECONDS, SystemClock())
     try:
-        found = runtime_check.problem(calls.runtime_version())
+        found = runtime_check.problem(engine.runtime_version())
         warnings += [found[1]] if found else []
     except EngineError:
         warnings.append(f"Docker does not answer at {settings.docker.host}, so its container runtime was not checked")
@@ -98,11 +114,17 @@ def _check(settings: config.Config) -> int:
     return 0
 
 
-def _load(path: Path | None, *, examine: config.Examine | None) -> config.Config:
-    if path is None and (variable := os.environ.get(CONFIG_VARIABLE)):
-        path = Path(variable)
-    return config.load(path, examine) if path else config.parse("")
+def _load(path: Path | None, *, examine: bool) -> Config | None:
+    """The configuration; None with each mistake on stderr. `examine` looks at the files of `[tls]` as well."""
+    from hubwarden_agent import config, tls  # noqa: PLC0415 - see the top
+    from hubwarden_agent.clock import SystemClock  # noqa: PLC0415 - as above
 
+    def mistakes(settings: Tls) -> list[str]:
+        return tls.mistakes(settings, SystemClock().now())
 
-def _examine(settings: config.Tls) -> list[str]:
-    return tls.mistakes(settings, SystemClock().now())
+    try:
+        return config.load(path, mistakes if examine else None)
+    except config.ConfigurationError as error:
+        for mistake in error.mistakes:
+            print(f"hubwarden-agent: {mistake}", file=sys.stderr)  # noqa: T201 - a command line answers so
+        return None

@@ -20,6 +20,9 @@ class Clock(Protocol):
     def monotonic(self) -> float:
         """Seconds since some moment in the past."""
 
+    def sleep(self, seconds: float) -> None:
+        """Wait, in a thread that nobody needs to wake before."""
+
 
 class SystemClock:
     """The machine's own clocks."""
@@ -31,3 +34,7 @@ class SystemClock:
     def monotonic(self) -> float:
         """Seconds since some moment in the past."""
         return time.monotonic()
+
+    def sleep(self, seconds: float) -> None:
+        """Wait."""
+        time.sleep(seconds)

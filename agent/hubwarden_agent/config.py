@@ -144,14 +144,14 @@ class Config:
 Examine = Callable[[Tls], list[str]]
 
 
-def load(path: Path, examine: Examine | None = None) -> Config:
-    """Read a configuration file; `examine` as in `parse`.
+def load(path: Path | None, examine: Examine | None = None) -> Config:
+    """Read a configuration file, or use all defaults without one; `examine` as in `parse`.
 
     Raises:
         ConfigurationError: with every mistake.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8") if path else ""
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError([f"{path}: {error}"]) from error
     return parse(text, examine)

@@ -37,7 +37,7 @@ COMMON: tuple[tuple[str, int], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class ListenerLimits:
-    """Numbers at once: connections of a listener, streams of a connection, calls of all connections."""
+    """Numbers at once: connections of a listener, streams of a connection, calls of all connections. Each call holds a thread."""
 
     connections: int
     streams: int
@@ -53,6 +53,6 @@ class ListenerLimits:
         )
 
 
-UNIX = ListenerLimits(connections=8, streams=128, calls=512)
-TCP = ListenerLimits(connections=8, streams=128, calls=512)
-HEALTH = ListenerLimits(connections=8, streams=16, calls=64)
+UNIX = ListenerLimits(connections=8, streams=128, calls=128)
+TCP = ListenerLimits(connections=8, streams=128, calls=128)
+HEALTH = ListenerLimits(connections=8, streams=16, calls=8)

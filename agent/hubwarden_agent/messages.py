@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import grpc
-from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
+from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
@@ -52,19 +52,18 @@ def received(kind: type[MessageT], content: bytes) -> Received[MessageT]:
     return Received(message)
 
 
-def add_service(server: grpc.aio.Server, service: ServiceDescriptor, servicer: object) -> None:
-    """Serve every method of a service with the servicer's method of that name, which takes a `Received`."""
-    handlers = {method.name: _handler(method, getattr(servicer, method.name)) for method in service.methods}
+def add_service(server: grpc.Server, service: ServiceDescriptor, servicer: object) -> None:
+    """Serve the unary methods of a service that the servicer has, each of which takes a `Received`."""
+    handlers = {
+        method.name: grpc.unary_unary_rpc_method_handler(
+            getattr(servicer, method.name),
+            request_deserializer=partial(received, GetMessageClass(method.input_type)),
+            response_serializer=GetMessageClass(method.output_type).SerializeToString,
+        )
+        for method in service.methods
+        if hasattr(servicer, method.name)
+    }
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service.full_name, handlers),))
-
-
-def _handler(method: MethodDescriptor, behavior: Any) -> grpc.RpcMethodHandler[Any, Any]:
-    make = grpc.unary_stream_rpc_method_handler if method.server_streaming else grpc.unary_unary_rpc_method_handler
-    return make(
-        behavior,
-        request_deserializer=partial(received, GetMessageClass(method.input_type)),
-        response_serializer=GetMessageClass(method.output_type).SerializeToString,
-    )
 
 
 def _enums_known(message: Message) -> bool:

@@ -1,36 +1,54 @@
 """What the agent counts and times, for Prometheus.
 
-What holds here: every label's value comes from a closed set of ours (operations, results, reasons), so neither a user
-name nor any other text of a request can become one. Measuring decides nothing and never fails an operation. One context
-manager goes around each call, at the two edges, and one around each question to Docker, in the engine; whatever else is
-shown is asked for when somebody looks.
+Invariants:
+- Each label's value comes from a closed set of the agent's (operations, results, reasons): neither a user name nor
+  any other text of a request can become one.
+- Measuring decides nothing and never fails an operation.
+
+One context manager surrounds each call, at the two edges, and one each request to Docker, in the engine. Anything else
+is read when Prometheus asks.
 """
 
 from __future__ import annotations
 
-import asyncio
 import datetime as dt
 import itertools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Literal
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
 from hubwarden_agent.clock import Clock
 from hubwarden_agent.engine.port import EngineError, EngineUnavailable
 from hubwarden_agent.errors import Reason, Refusal
-from hubwarden_agent.measuring import Measured, Measuring, Warned
+
+Warned = Literal["mount_target", "runtime_unknown", "runtime_outdated"]
+"""What the agent warns of at its start."""
 
 _OWN_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
 _DOCKER_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
 
-_current: ContextVar[Measured | None] = ContextVar("measured", default=None)
-"""Tasks inherit it, so what an operation asks of Docker counts as its own even when its caller is gone."""
+
+@dataclass(slots=True)
+class CallTimer:
+    """One call under way: its operation, as far as that is known, and the seconds that Docker took of it."""
+
+    operation: str
+    docker: float = 0.0
 
 
-class Metrics(Measuring):
+_current: ContextVar[CallTimer | None] = ContextVar("call_timer", default=None)
+"""A call's work is run in a copy of its context, so its requests to Docker count as its own."""
+
+
+class Metrics:
     """Every metric, in a registry of its own.
+
+    Attributes:
+        registry: what Prometheus is shown.
 
     Args:
         clock: for durations.
@@ -38,11 +56,11 @@ class Metrics(Measuring):
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._registry = registry = CollectorRegistry()
+        self.registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)
         self._operations = Counter(
             "hubwarden_operations",
-            "Calls answered. result: ok, refused (with its reason), or abandoned: the client went away.",
+            "Calls answered. result: ok, or refused (with its reason).",
             ("operation", "result", "reason"),
             registry=registry,
         )
@@ -91,32 +109,29 @@ class Metrics(Measuring):
         )
 
     @contextmanager
-    def operation(self, kind: str) -> Iterator[Measured]:
-        """See `Measuring.operation`."""
-        measured = Measured(kind)
-        token = _current.set(measured)
+    def operation(self, kind: str) -> Iterator[CallTimer]:
+        """Measure one call. The body may set what it is more precisely."""
+        timer = CallTimer(kind)
+        token = _current.set(timer)
         begun = self._clock.monotonic()
         result, reason = "ok", ""
         self._in_flight.inc()
         try:
-            yield measured
-        except asyncio.CancelledError:
-            result = "abandoned"
-            raise
+            yield timer
         except Exception as error:
             result, reason = "refused", _reason(error).value
             raise
         finally:
             self._in_flight.dec()
             _current.reset(token)
-            self._operations.labels(measured.operation, result, reason).inc()
-            self._docker.labels(measured.operation).observe(measured.docker)
-            own = self._clock.monotonic() - begun - measured.docker
-            self._own.labels(measured.operation).observe(max(own, 0.0))
+            self._operations.labels(timer.operation, result, reason).inc()
+            self._docker.labels(timer.operation).observe(timer.docker)
+            own = self._clock.monotonic() - begun - timer.docker
+            self._own.labels(timer.operation).observe(max(own, 0.0))
 
     @contextmanager
     def docker(self) -> Iterator[None]:
-        """See `Measuring.docker`."""
+        """Measure one request to Docker, as part of the call that it belongs to."""
         begun = self._clock.monotonic()
         try:
             yield
@@ -125,31 +140,25 @@ class Metrics(Measuring):
             self._docker_up.set(0 if isinstance(error, EngineUnavailable) else 1)
             raise
         finally:
-            if measured := _current.get():
-                measured.docker += self._clock.monotonic() - begun
+            if timer := _current.get():
+                timer.docker += self._clock.monotonic() - begun
 
     def state(self, *, resets_left: Callable[[], float], audit_sequence: Callable[[], float]) -> None:
-        """See `Measuring.state`."""
+        """Show these from now on."""
         self._resets_left.set_function(resets_left)
         self._audit_sequence.set_function(audit_sequence)
 
     def warning(self, warned: Warned, *, standing: bool) -> None:
-        """See `Measuring.warning`."""
+        """Show from now on whether this warning stands."""
         self._warnings.labels(warned).set(standing)
 
     def certificates(self, expires: Callable[[], dt.datetime], stale: Callable[[], bool]) -> None:
-        """See `Measuring.certificates`."""
+        """Show the certificate in use from now on: when it expires, and whether newer files cannot be used."""
         # The label only keeps the sample away until now: without TLS there is nothing that could expire.
         self._certificate_expiry.labels("certificate").set_function(lambda: expires().timestamp())
         self._certificates_stale.set_function(lambda: float(stale()))
 
-    def text(self) -> bytes:
-        """See `Measuring.text`."""
-        return generate_latest(self._registry)
-
 
 def _reason(error: Exception) -> Reason:
     """As the edges answer it."""
-    if isinstance(error, Refusal):
-        return error.reason
-    return Reason.DEADLINE_EXCEEDED if isinstance(error, TimeoutError) else Reason.DOCKER_ERROR
+    return error.reason if isinstance(error, Refusal) else Reason.DOCKER_ERROR

@@ -6,13 +6,13 @@ the warning says what to look for; the number alone decides.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import math
 import re
+import threading
 
-from hubwarden_agent.engine.port import BlockingEngine, EngineError
-from hubwarden_agent.measuring import Measuring, Warned
+from hubwarden_agent.engine.port import Engine, EngineError
+from hubwarden_agent.metrics import Metrics, Warned
 
 INTERVAL = 300.0
 """Seconds between two checks: a package upgrade replaces runc under a running Docker."""
@@ -59,16 +59,16 @@ class RuntimeCheck:
         metrics: shows the warnings.
     """
 
-    def __init__(self, engine: BlockingEngine, metrics: Measuring) -> None:
+    def __init__(self, engine: Engine, metrics: Metrics) -> None:
         self._engine = engine
         self._metrics = metrics
         self._last: tuple[Warned, str] | None = None
 
-    async def follow(self) -> None:
-        """Check now and from then on, until cancelled."""
-        while True:
-            await asyncio.to_thread(self.check)
-            await asyncio.sleep(INTERVAL)
+    def run(self, stopping: threading.Event) -> None:
+        """Check now and from then on, until `stopping`."""
+        while not stopping.is_set():
+            self.check()
+            stopping.wait(INTERVAL)
 
     def check(self) -> None:
         """Check once. Without an answer from Docker, what was last known stays."""

@@ -1,17 +1,21 @@
-"""The gRPC service: messages in, typed commands out, and the one place that turns a refusal into a status.
+"""The gRPC service: messages in, typed requests out, and the one place that turns a refusal into a status.
 
-What holds here: a caller is admitted before anything else is looked at; every call has a deadline that the policy
-allows; a request is parsed as a whole before anything else sees it; nothing but our own sentences and reasons leaves.
-An exception that nobody foresaw becomes `DOCKER_ERROR` without a word of its text.
+Invariants:
+- The same chain for each call and listener: authorize, parse the message, check the deadline, run, answer.
+- A call's work runs in a thread of its own. The handler answers a little before the deadline, whatever the work does,
+  and a client that leaves changes nothing.
+- Nothing but the agent's own sentences and reasons is sent. An unexpected exception becomes `DOCKER_ERROR` without a
+  word of its text.
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import math
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
+from concurrent.futures import Executor
+from contextvars import copy_context
 from dataclasses import dataclass
 from typing import NoReturn, Protocol, TypeVar
 
@@ -20,15 +24,19 @@ from google.protobuf import any_pb2, duration_pb2, timestamp_pb2
 from google.rpc import error_details_pb2, status_pb2
 from hubwarden.v1 import agent_pb2
 
-from hubwarden_agent import log_context
-from hubwarden_agent.callers import Callers, Context
+from hubwarden_agent import logging_setup
+from hubwarden_agent.authorization import Authorizer
 from hubwarden_agent.denials import DenialLimiter, log_refusal
 from hubwarden_agent.errors import DOMAIN, Reason, Refusal, StatusCode, first_names
-from hubwarden_agent.measuring import Measuring
 from hubwarden_agent.messages import Received
+from hubwarden_agent.metrics import Metrics
 from hubwarden_agent.names import Actor, RequestId, ServerName, Username
 from hubwarden_agent.operations.commands import DEFAULT_STOP_TIMEOUT, Reset, Restart, Restarted, WasReset
 
+MARGIN_SECONDS = 0.2
+"""How long before the deadline a call is answered: the client gets a reason, and not its own timer."""
+NO_DEADLINE = 1e9
+"""Seconds. grpcio reports far more than this for a call without a deadline."""
 STATUS_METADATA = "grpc-status-details-bin"
 """Where gRPC carries a `google.rpc.Status`."""
 
@@ -39,11 +47,11 @@ _log = logging.getLogger(__name__)
 
 
 class _RestartOperation(Protocol):
-    async def restart(self, command: Restart) -> Restarted: ...
+    def restart(self, command: Restart) -> Restarted: ...
 
 
 class _ResetOperation(Protocol):
-    async def reset(self, command: Reset) -> WasReset: ...
+    def reset(self, command: Reset) -> WasReset: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +70,9 @@ class AgentService:
         resetter: does resets.
         bounds: on deadlines and stop timeouts.
         metrics: measures every call.
-        callers: of the listener that this serves.
+        authorizer: of the listener that this serves.
         logged: limits how many of that listener's refusals are logged.
+        workers: run the work.
     """
 
     def __init__(
@@ -71,22 +80,24 @@ class AgentService:
         restarter: _RestartOperation,
         resetter: _ResetOperation,
         bounds: Bounds,
-        metrics: Measuring,
-        callers: Callers,
+        metrics: Metrics,
+        authorizer: Authorizer,
         logged: DenialLimiter,
+        workers: Executor,
     ) -> None:
         self._restarter = restarter
         self._resetter = resetter
         self._bounds = bounds
         self._metrics = metrics
-        self._callers = callers
+        self._authorizer = authorizer
         self._logged = logged
+        self._workers = workers
 
-    async def RestartContainer(  # noqa: N802 - the contract's name
-        self, received: Received[agent_pb2.RestartContainerRequest], context: Context
+    def RestartContainer(  # noqa: N802 - the contract's name
+        self, received: Received[agent_pb2.RestartContainerRequest], context: grpc.ServicerContext
     ) -> agent_pb2.RestartContainerResponse:
         """See the contract."""
-        return await self._answer(
+        return self._answer(
             "restart",
             received,
             context,
@@ -94,11 +105,11 @@ class AgentService:
             restarted_message,
         )
 
-    async def ResetHomeVolume(  # noqa: N802 - as above
-        self, received: Received[agent_pb2.ResetHomeVolumeRequest], context: Context
+    def ResetHomeVolume(  # noqa: N802 - as above
+        self, received: Received[agent_pb2.ResetHomeVolumeRequest], context: grpc.ServicerContext
     ) -> agent_pb2.ResetHomeVolumeResponse:
         """See the contract."""
-        return await self._answer(
+        return self._answer(
             "reset",
             received,
             context,
@@ -106,42 +117,55 @@ class AgentService:
             reset_message,
         )
 
-    async def _answer(
+    def _answer(
         self,
         operation: str,
         received: Received[Request],
-        context: Context,
-        work: Callable[[Request, str], Awaitable[Result]],
+        context: grpc.ServicerContext,
+        work: Callable[[Request, str], Result],
         message: Callable[[Result], Answer],
     ) -> Answer:
         request = received.message
         # An id that is not a UUID4 could be any text: it is neither logged nor echoed.
         known = request.request_id if RequestId.pattern.fullmatch(request.request_id) else ""
-        log_context.request_id.set(known or str(uuid.uuid4()))
-        try:
-            with self._metrics.operation(f"validate_{operation}" if request.validate_only else operation):
-                client = await self._callers.admit(context, operation, known)
-                received.check()
-                async with asyncio.timeout(self._allowed_time(context)):
-                    return message(await work(request, client))
-        except Refusal as raised:
-            refusal = raised
-        except TimeoutError:
-            refusal = Refusal(Reason.DEADLINE_EXCEEDED)
-        except Exception:  # noqa: BLE001 - gRPC would send an uncaught exception's text to the client
-            _log.exception("a call failed unforeseen")
-            refusal = Refusal(Reason.DOCKER_ERROR)
-        failed = refusal.code in (StatusCode.INTERNAL, StatusCode.UNAVAILABLE)
-        log_refusal(_log, self._logged, refusal, failed=failed, reading=request.validate_only)
-        return await abort(context, refusal, known)
+        with logging_setup.request(known or str(uuid.uuid4())):
+            try:
+                with self._metrics.operation(f"validate_{operation}" if request.validate_only else operation):
+                    client = self._authorizer.authorize(context, operation, known)
+                    received.check()
+                    seconds = self._allowed_time(context)
+                    return message(self._within(seconds, lambda: work(request, client)))
+            except Refusal as raised:
+                refusal = raised
+            except Exception:  # noqa: BLE001 - gRPC would send an uncaught exception's text to the client
+                _log.exception("a call failed unexpectedly")
+                refusal = Refusal(Reason.DOCKER_ERROR)
+            failed = refusal.code in (StatusCode.INTERNAL, StatusCode.UNAVAILABLE)
+            log_refusal(_log, self._logged, refusal, failed=failed, reading=request.validate_only)
+        return abort(context, refusal, known)
 
-    def _allowed_time(self, context: Context) -> float:
+    def _within(self, seconds: float, work: Callable[[], Result]) -> Result:
+        """Do the work in another thread, and wait that long for it. Work that has begun then continues.
+
+        Raises:
+            Refusal: the work's own; `DEADLINE_EXCEEDED`.
+        """
+        future = self._workers.submit(copy_context().run, work)
+        try:
+            return future.result(timeout=seconds)
+        except TimeoutError:
+            if future.done():  # the work's own
+                raise
+            future.cancel()
+            raise Refusal(Reason.DEADLINE_EXCEEDED) from None
+
+    def _allowed_time(self, context: grpc.ServicerContext) -> float:
         remaining = context.time_remaining()
-        if remaining is None:
+        if remaining is None or remaining > NO_DEADLINE:
             raise Refusal(Reason.INVALID_REQUEST, "A deadline is required.")
         if remaining > self._bounds.max_deadline:
             raise Refusal(Reason.INVALID_REQUEST, "The deadline is longer than the policy allows.")
-        return float(remaining)
+        return max(0.0, float(remaining) - MARGIN_SECONDS)
 
     def _restart(self, request: agent_pb2.RestartContainerRequest, client: str) -> Restart:
         return Restart(
@@ -229,8 +253,8 @@ def _packed(detail: error_details_pb2.ErrorInfo | error_details_pb2.RetryInfo) -
     return packed
 
 
-async def abort(context: Context, refusal: Refusal, request_id: str) -> NoReturn:
+def abort(context: grpc.ServicerContext, refusal: Refusal, request_id: str) -> NoReturn:
     """End a call with a refusal. Always raises."""
-    trailing = ((STATUS_METADATA, status(refusal, request_id).SerializeToString()),)
-    await context.abort(grpc.StatusCode[refusal.code.name], refusal.message, trailing)
+    context.set_trailing_metadata(((STATUS_METADATA, status(refusal, request_id).SerializeToString()),))
+    context.abort(grpc.StatusCode[refusal.code.name], refusal.message)
     raise AssertionError("abort raises")

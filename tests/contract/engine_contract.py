@@ -5,9 +5,8 @@ A subclass provides `engine` and `stage`; the stage makes what a test begins wit
 
 from __future__ import annotations
 
-import asyncio
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Protocol
 
@@ -18,19 +17,20 @@ from hubwarden_agent.engine.port import (
     Conflict,
     ContainerSpec,
     ContainerState,
+    Engine,
     Helper,
     Mount,
     NotFound,
     TooLarge,
 )
 from hubwarden_agent.names import ContainerId, ContainerName, ImageId, VolumeName
-from support.docker.whole_engine import WholeEngine
 from support.scenarios.zstd_tar import decompressed
+from support.waiting.conditions import wait_for
 
 NOBODY = ContainerId("f" * 64)
 PATIENCE = 15.0
 """Seconds within which the engine does what it does by itself."""
-Change = Callable[[WholeEngine], Awaitable[None]]
+Change = Callable[[Engine], None]
 CHANGES: tuple[Change, ...] = (
     lambda engine: engine.restart_container(NOBODY, 1),
     lambda engine: engine.stop_container(NOBODY, 1),
@@ -73,58 +73,58 @@ class Stage(Protocol):
 class EngineContract:
     """The port's promises."""
 
-    async def test_a_missing_container_is_none(self, engine: WholeEngine, stage: Stage) -> None:
+    def test_a_missing_container_is_none(self, engine: Engine, stage: Stage) -> None:
         """Asking for a container that does not exist is no error."""
-        assert await engine.container(ContainerName(stage.name())) is None
-        assert await engine.container(NOBODY) is None
+        assert engine.container(ContainerName(stage.name())) is None
+        assert engine.container(NOBODY) is None
 
-    async def test_the_version_of_runc(self, engine: WholeEngine) -> None:
+    def test_the_version_of_runc(self, engine: Engine) -> None:
         """When the engine starts containers with runc, its version begins with three numbers."""
-        assert re.match(r"v?\d+\.\d+\.\d+", await engine.runtime_version() or "")
+        assert re.match(r"v?\d+\.\d+\.\d+", engine.runtime_version() or "")
 
-    async def test_a_missing_volume_is_none(self, engine: WholeEngine, stage: Stage) -> None:
+    def test_a_missing_volume_is_none(self, engine: Engine, stage: Stage) -> None:
         """Asking for a volume that does not exist is no error."""
-        assert await engine.volume(VolumeName(stage.name())) is None
+        assert engine.volume(VolumeName(stage.name())) is None
 
-    async def test_a_missing_image_is_none(self, engine: WholeEngine) -> None:
+    def test_a_missing_image_is_none(self, engine: Engine) -> None:
         """Asking for an image that the engine does not have is no error."""
-        assert await engine.image("hubwarden-nobody/has-this:ever") is None
+        assert engine.image("hubwarden-nobody/has-this:ever") is None
 
     @pytest.mark.parametrize("change", CHANGES)
-    async def test_changing_a_missing_container_is_not_found(self, engine: WholeEngine, change: Change) -> None:
+    def test_changing_a_missing_container_is_not_found(self, engine: Engine, change: Change) -> None:
         """Restart, stop, start and removal of a container that is gone raise NotFound."""
         with pytest.raises(NotFound):
-            await change(engine)
+            change(engine)
 
-    async def test_removing_a_missing_volume_is_not_found(self, engine: WholeEngine, stage: Stage) -> None:
+    def test_removing_a_missing_volume_is_not_found(self, engine: Engine, stage: Stage) -> None:
         """Removal of a volume that is gone raises NotFound."""
         with pytest.raises(NotFound):
-            await engine.remove_volume(VolumeName(stage.name()))
+            engine.remove_volume(VolumeName(stage.name()))
 
-    async def test_a_running_container_is_not_removed(self, engine: WholeEngine, stage: Stage) -> None:
+    def test_a_running_container_is_not_removed(self, engine: Engine, stage: Stage) -> None:
         """Removal without force conflicts with a running container and leaves it running."""
         container = ContainerId(stage.container())
         with pytest.raises(Conflict):
-            await engine.remove_container(container, anonymous_volumes=False)
-        seen = await engine.container(container)
+            engine.remove_container(container, anonymous_volumes=False)
+        seen = engine.container(container)
         assert seen is not None
         assert seen.state is ContainerState.RUNNING
 
     @pytest.mark.parametrize("start", [True, False])
-    async def test_a_held_volume_is_not_removed(self, engine: WholeEngine, stage: Stage, start: bool) -> None:  # noqa: FBT001 - a parameter of the matrix
+    def test_a_held_volume_is_not_removed(self, engine: Engine, stage: Stage, start: bool) -> None:  # noqa: FBT001 - a parameter of the matrix
         """A volume that a container holds, running or only created, conflicts and stays."""
         volume = VolumeName(stage.volume())
         stage.container(volume=volume.value, start=start)
         with pytest.raises(Conflict):
-            await engine.remove_volume(volume)
-        assert await engine.volume(volume) is not None
+            engine.remove_volume(volume)
+        assert engine.volume(volume) is not None
 
-    async def test_a_restart_keeps_the_id_and_moves_the_start(self, engine: WholeEngine, stage: Stage) -> None:
+    def test_a_restart_keeps_the_id_and_moves_the_start(self, engine: Engine, stage: Stage) -> None:
         """Restart is in place: same id, running, a later StartedAt."""
         container = ContainerId(stage.container())
-        before = await engine.container(container)
-        await engine.restart_container(container, 5)
-        after = await engine.container(container)
+        before = engine.container(container)
+        engine.restart_container(container, 5)
+        after = engine.container(container)
         assert before is not None
         assert after is not None
         assert (after.id, after.state) == (before.id, ContainerState.RUNNING)
@@ -132,93 +132,89 @@ class EngineContract:
         assert after.started is not None
         assert after.started > before.started
 
-    async def test_a_restart_starts_a_stopped_container(self, engine: WholeEngine, stage: Stage) -> None:
+    def test_a_restart_starts_a_stopped_container(self, engine: Engine, stage: Stage) -> None:
         """Why the agent looks first: the engine's restart starts what is stopped."""
         container = ContainerId(stage.container())
-        await engine.stop_container(container, 5)
-        await engine.restart_container(container, 5)
-        seen = await engine.container(container)
+        engine.stop_container(container, 5)
+        engine.restart_container(container, 5)
+        seen = engine.container(container)
         assert seen is not None
         assert seen.state is ContainerState.RUNNING
 
-    async def test_stopping_and_starting_twice_is_no_error(self, engine: WholeEngine, stage: Stage) -> None:
+    def test_stopping_and_starting_twice_is_no_error(self, engine: Engine, stage: Stage) -> None:
         """When a stopped container is stopped, or a running one started, state and last start stay as they were."""
         container = ContainerId(stage.container())
-        await engine.stop_container(container, 5)
-        await engine.stop_container(container, 5)
-        seen = await engine.container(container)
+        engine.stop_container(container, 5)
+        engine.stop_container(container, 5)
+        seen = engine.container(container)
         assert seen is not None
         assert seen.state is ContainerState.EXITED
-        await engine.start_container(container)
-        once = await engine.container(container)
+        engine.start_container(container)
+        once = engine.container(container)
         assert once is not None
         assert once.state is ContainerState.RUNNING
-        await engine.start_container(container)
-        assert await engine.container(container) == once
+        engine.start_container(container)
+        assert engine.container(container) == once
 
-    async def test_an_auto_remove_container_survives_a_restart_and_goes_at_a_stop(
-        self, engine: WholeEngine, stage: Stage
-    ) -> None:
+    def test_an_auto_remove_container_survives_a_restart_and_goes_at_a_stop(self, engine: Engine, stage: Stage) -> None:
         """When an AutoRemove container is restarted, it stays; when it is stopped, the engine removes it by itself."""
         container = ContainerId(stage.container(auto_remove=True))
-        await engine.restart_container(container, 5)
-        seen = await engine.container(container)
+        engine.restart_container(container, 5)
+        seen = engine.container(container)
         assert seen is not None
         assert (seen.auto_remove, seen.state) == (True, ContainerState.RUNNING)
-        await engine.stop_container(container, 5)
-        async with asyncio.timeout(PATIENCE):
-            while await engine.container(container) is not None:  # noqa: ASYNC110 - the engine has no event to wait for
-                await asyncio.sleep(0.05)
+        engine.stop_container(container, 5)
+        wait_for(lambda: engine.container(container) is None, "the container's removal", PATIENCE)
 
-    async def test_holders_are_found_in_every_state(self, engine: WholeEngine, stage: Stage) -> None:
+    def test_holders_are_found_in_every_state(self, engine: Engine, stage: Stage) -> None:
         """Running, created and exited containers hold a volume and are listed as inspected, without environment."""
         volume = VolumeName(stage.volume())
         running = stage.container("running", volume=volume.value)
         created = stage.container("created", volume=volume.value, start=False)
         exited = stage.container("exited", volume=volume.value)
         stage.container("other")
-        await engine.stop_container(ContainerId(exited), 5)
-        held = await engine.containers_holding(volume)
+        engine.stop_container(ContainerId(exited), 5)
+        held = engine.containers_holding(volume)
         assert {container.id.value for container in held} == {running, created, exited}
         assert {mount.volume for container in held for mount in container.mounts} == {volume.value}
         for listed in held:
-            shown = await engine.container(listed.id)
+            shown = engine.container(listed.id)
             assert shown is not None
             assert (listed.name, listed.state, listed.labels) == (shown.name, shown.state, shown.labels)
             assert (listed.image, listed.image_id, listed.mounts) == (shown.image, shown.image_id, shown.mounts)
             assert listed.created == shown.created.replace(microsecond=0)
             assert listed.environment == ()
 
-    async def test_a_stopped_containers_volume_survives_its_removal(self, engine: WholeEngine, stage: Stage) -> None:
+    def test_a_stopped_containers_volume_survives_its_removal(self, engine: Engine, stage: Stage) -> None:
         """Removing a container with its anonymous volumes leaves named ones."""
         volume = VolumeName(stage.volume())
         container = ContainerId(stage.container(volume=volume.value))
-        await engine.stop_container(container, 5)
-        await engine.remove_container(container, anonymous_volumes=True)
-        assert await engine.container(container) is None
-        assert await engine.volume(volume) is not None
-        await engine.remove_volume(volume)
-        assert await engine.volume(volume) is None
+        engine.stop_container(container, 5)
+        engine.remove_container(container, anonymous_volumes=True)
+        assert engine.container(container) is None
+        assert engine.volume(volume) is not None
+        engine.remove_volume(volume)
+        assert engine.volume(volume) is None
 
-    async def test_creating_a_volume_that_exists_gives_the_old_one(self, engine: WholeEngine, stage: Stage) -> None:
+    def test_creating_a_volume_that_exists_gives_the_old_one(self, engine: Engine, stage: Stage) -> None:
         """Docker answers silently with what is there, without the labels that were asked for."""
         volume = VolumeName(stage.volume(labels={"kept": "yes"}))
-        again = await engine.create_volume(volume, "local", {}, {"kept": "no"})
+        again = engine.create_volume(volume, "local", {}, {"kept": "no"})
         assert again.labels == {"kept": "yes"}
 
-    async def test_a_volume_comes_back_with_labels(self, engine: WholeEngine, stage: Stage) -> None:
+    def test_a_volume_comes_back_with_labels(self, engine: Engine, stage: Stage) -> None:
         """A volume that is created anew carries the labels that were asked for."""
         volume = VolumeName(stage.volume(labels={"kept": "yes"}))
-        await engine.remove_volume(volume)
-        created = await engine.create_volume(volume, "local", {}, {"kept": "yes"})
+        engine.remove_volume(volume)
+        created = engine.create_volume(volume, "local", {}, {"kept": "yes"})
         assert (created.name, created.driver, created.labels) == (volume, "local", {"kept": "yes"})
 
-    async def test_a_container_is_what_its_spec_says(self, engine: WholeEngine, stage: Stage) -> None:
+    def test_a_container_is_what_its_spec_says(self, engine: Engine, stage: Stage) -> None:
         """Create, start and inspect: labels, environment, command, mounts and image are the spec's."""
         spec = self._spec(stage)
-        container = await engine.create_container(spec)
-        await engine.start_container(container)
-        seen = await engine.container(spec.name)
+        container = engine.create_container(spec)
+        engine.start_container(container)
+        seen = engine.container(spec.name)
         assert seen is not None
         assert seen.id == container
         assert seen.state is ContainerState.RUNNING
@@ -227,45 +223,45 @@ class EngineContract:
         assert (seen.command, seen.image) == (spec.command, spec.image)
         assert [(mount.volume, mount.target) for mount in seen.mounts] == [(stage.name("home"), "/home/jovyan")]
         assert stage.network in seen.addresses
-        await engine.stop_container(container, 1)
+        engine.stop_container(container, 1)
 
-    async def test_a_taken_name_conflicts(self, engine: WholeEngine, stage: Stage) -> None:
+    def test_a_taken_name_conflicts(self, engine: Engine, stage: Stage) -> None:
         """A second container of the same name is a Conflict."""
         spec = self._spec(stage)
-        await engine.create_container(spec)
+        engine.create_container(spec)
         with pytest.raises(Conflict):
-            await engine.create_container(spec)
+            engine.create_container(spec)
 
-    async def test_labelled_containers_are_found_by_all_labels(self, engine: WholeEngine, stage: Stage) -> None:
+    def test_labelled_containers_are_found_by_all_labels(self, engine: Engine, stage: Stage) -> None:
         """When labels are asked for, only containers that carry all of them are listed."""
         spec = self._spec(stage)
-        container = await engine.create_container(spec)
-        found = await engine.containers_labelled(spec.labels)
+        container = engine.create_container(spec)
+        found = engine.containers_labelled(spec.labels)
         assert [one.id for one in found] == [container]
-        assert not await engine.containers_labelled({**spec.labels, "hubwarden.test": "another"})
+        assert not engine.containers_labelled({**spec.labels, "hubwarden.test": "another"})
 
-    async def test_a_command_runs_and_its_status_is_told(self, engine: WholeEngine, stage: Stage) -> None:
+    def test_a_command_runs_and_its_status_is_told(self, engine: Engine, stage: Stage) -> None:
         """When a command in a container ends in time, its exit status is returned."""
         container = ContainerId(stage.container())
-        assert await engine.run_in_container(container, ("/bin/sh", "-c", "echo output; exit 0"), 30) == 0
+        assert engine.run_in_container(container, ("/bin/sh", "-c", "echo output; exit 0"), 30) == 0
 
-    async def test_a_command_in_no_container_or_a_stopped_one(self, engine: WholeEngine, stage: Stage) -> None:
+    def test_a_command_in_no_container_or_a_stopped_one(self, engine: Engine, stage: Stage) -> None:
         """When the container is missing, NotFound is raised; when it is stopped, Conflict."""
         with pytest.raises(NotFound):
-            await engine.run_in_container(NOBODY, ("true",), 1)
+            engine.run_in_container(NOBODY, ("true",), 1)
         container = ContainerId(stage.container())
-        await engine.stop_container(container, 5)
+        engine.stop_container(container, 5)
         with pytest.raises(Conflict):
-            await engine.run_in_container(container, ("true",), 1)
+            engine.run_in_container(container, ("true",), 1)
 
-    async def test_volumes_are_listed_by_name(self, engine: WholeEngine, stage: Stage) -> None:
+    def test_volumes_are_listed_by_name(self, engine: Engine, stage: Stage) -> None:
         """Those that are there, and not those that are gone."""
         name = stage.volume()
-        assert name in await engine.volume_names()
-        await engine.remove_volume(VolumeName(name))
-        assert name not in await engine.volume_names()
+        assert name in engine.volume_names()
+        engine.remove_volume(VolumeName(name))
+        assert name not in engine.volume_names()
 
-    async def test_a_container_has_the_options_of_its_spec(self, engine: WholeEngine, stage: Stage) -> None:
+    def test_a_container_has_the_options_of_its_spec(self, engine: Engine, stage: Stage) -> None:
         """A specification with options and every kind of mount makes a container that starts."""
         options = Options(
             user="0:0",
@@ -288,39 +284,39 @@ class EngineContract:
                 Mount("bind", "/shared", read_only=True, source=stage.folder),
             ),
         )
-        container = await engine.create_container(spec)
-        await engine.start_container(container)
-        seen = await engine.container(container)
+        container = engine.create_container(spec)
+        engine.start_container(container)
+        seen = engine.container(container)
         assert seen is not None
         assert seen.state is ContainerState.RUNNING
         mounts = {
             (mount.kind, mount.target, mount.read_only, mount.source) for mount in seen.mounts if not mount.volume
         }
         assert ("bind", "/shared", True, stage.folder) in mounts
-        await engine.stop_container(container, 0)
+        engine.stop_container(container, 0)
 
-    async def test_what_was_archived_is_extracted(self, engine: WholeEngine, stage: Stage) -> None:
+    def test_what_was_archived_is_extracted(self, engine: Engine, stage: Stage) -> None:
         """A tar of a volume, written into another, gives the same tar there; no helper stays behind."""
         volume, other = VolumeName(stage.filled_volume()), VolumeName(stage.volume("other"))
         first, second = list[bytes](), list[bytes]()
         helper = Helper(stage.helper_image, stage.name())
-        length = await engine.archive_volume(volume, helper, 2**40, first.append)
+        length = engine.archive_volume(volume, helper, 2**40, first.append)
         tar = decompressed(b"".join(first))
-        await engine.extract_volume(other, helper, iter([tar]))
-        assert await engine.archive_volume(other, helper, length, second.append) == length == len(tar)
+        engine.extract_volume(other, helper, iter([tar]))
+        assert engine.archive_volume(other, helper, length, second.append) == length == len(tar)
         assert b"thesis" in tar
         assert decompressed(b"".join(second)) == tar
-        assert await engine.containers_holding(volume) == await engine.containers_holding(other) == ()
+        assert engine.containers_holding(volume) == engine.containers_holding(other) == ()
 
-    async def test_more_than_is_allowed(self, engine: WholeEngine, stage: Stage) -> None:
+    def test_more_than_is_allowed(self, engine: Engine, stage: Stage) -> None:
         """One byte too many ends it, and no helper stays behind; that nothing was left out, the type of error says."""
         volume, helper = VolumeName(stage.filled_volume()), Helper(stage.helper_image, stage.name())
-        length = await engine.archive_volume(volume, helper, 2**40, lambda _: None)
+        length = engine.archive_volume(volume, helper, 2**40, lambda _: None)
         with pytest.raises(TooLarge):
-            await engine.archive_volume(volume, helper, length - 1, lambda _: None)
-        assert await engine.containers_holding(volume) == ()
+            engine.archive_volume(volume, helper, length - 1, lambda _: None)
+        assert engine.containers_holding(volume) == ()
 
-    async def test_what_the_taker_raises_ends_the_archive(self, engine: WholeEngine, stage: Stage) -> None:
+    def test_what_the_taker_raises_ends_the_archive(self, engine: Engine, stage: Stage) -> None:
         """A full disk on this side is raised as it is, and no helper stays behind."""
         volume = VolumeName(stage.filled_volume())
 
@@ -328,26 +324,26 @@ class EngineContract:
             raise OSError("no space left")
 
         with pytest.raises(OSError, match="no space left"):
-            await engine.archive_volume(volume, Helper(stage.helper_image, stage.name()), 2**40, take)
-        assert await engine.containers_holding(volume) == ()
+            engine.archive_volume(volume, Helper(stage.helper_image, stage.name()), 2**40, take)
+        assert engine.containers_holding(volume) == ()
 
-    async def test_helpers_are_removed_by_label_and_name(self, engine: WholeEngine, stage: Stage) -> None:
+    def test_helpers_are_removed_by_label_and_name(self, engine: Engine, stage: Stage) -> None:
         """Only this scheme's helpers go: a container with the label and another name, or another scheme, stays."""
         labels = {HELPER_LABEL: stage.name()}
         helper = stage.container(name=f"hubwarden-helper-{stage.number:016x}", labels=labels)
         named_otherwise = stage.container("other", labels=labels)
-        await engine.remove_helpers(stage.name("another"))
-        assert await engine.container(ContainerId(helper)) is not None
-        await engine.remove_helpers(stage.name())
-        assert await engine.container(ContainerId(helper)) is None
-        assert await engine.container(ContainerId(named_otherwise)) is not None
+        engine.remove_helpers(stage.name("another"))
+        assert engine.container(ContainerId(helper)) is not None
+        engine.remove_helpers(stage.name())
+        assert engine.container(ContainerId(helper)) is None
+        assert engine.container(ContainerId(named_otherwise)) is not None
 
-    async def test_a_volumes_size_is_counted(self, engine: WholeEngine, stage: Stage) -> None:
+    def test_a_volumes_size_is_counted(self, engine: Engine, stage: Stage) -> None:
         """A volume is listed once, with its creation, and is as large as what is in it."""
         volume = VolumeName(stage.filled_volume())
-        seen = await engine.volume(volume)
+        seen = engine.volume(volume)
         assert seen is not None
-        [size] = [one for one in await engine.volume_sizes() if one.name == volume]
+        [size] = [one for one in engine.volume_sizes() if one.name == volume]
         assert size.created == seen.created
         assert size.size_bytes >= len(b"thesis")
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from contract.engine_contract import EngineContract
+from hubwarden_agent.clock import SystemClock
+from hubwarden_agent.engine.docker_engine import DockerEngine
 from hubwarden_agent.engine.port import EngineError, EngineUnavailable
 from hubwarden_agent.names import ContainerId, ImageId
 from support.docker.private_engine import Workbench
-from support.docker.whole_engine import DockerAskedInThreads, WholeDockerEngine
 
 
 class DockerStage:
@@ -64,34 +64,22 @@ class TestDockerEngine(EngineContract):
         return DockerStage(bench, helper_image, tmp_path)
 
     @pytest.mark.parametrize(("script", "seconds", "status"), [("exit 3", 30, 3), ("sleep 600", 0, None)])
-    async def test_a_command_that_fails_or_goes_on(
-        self, engine: WholeDockerEngine, stage: DockerStage, script: str, seconds: float, status: int | None
+    def test_a_command_that_fails_or_goes_on(
+        self, engine: DockerEngine, stage: DockerStage, script: str, seconds: float, status: int | None
     ) -> None:
         """Its status; and nothing once it was waited for long enough, while it runs on."""
         container = ContainerId(stage.container())
-        assert await engine.run_in_container(container, ("/bin/sh", "-c", script), seconds) == status
+        assert engine.run_in_container(container, ("/bin/sh", "-c", script), seconds) == status
 
-    async def test_a_command_that_is_not_there(self, engine: WholeDockerEngine, stage: DockerStage) -> None:
+    def test_a_command_that_is_not_there(self, engine: DockerEngine, stage: DockerStage) -> None:
         """When the command does not exist in the container, EngineError names it."""
         with pytest.raises(EngineError, match="no-such-command"):
-            await engine.run_in_container(ContainerId(stage.container()), ("no-such-command",), 30)
+            engine.run_in_container(ContainerId(stage.container()), ("no-such-command",), 30)
 
 
-class TestDockerAskedInThreads(EngineContract):
-    @pytest.fixture
-    def engine(self, engine_socket: str) -> Iterator[DockerAskedInThreads]:
-        engine = DockerAskedInThreads(f"unix://{engine_socket}", timeout=30, slow_timeout=60, slow_threads=16)
-        yield engine
-        engine.close()
-
-    @pytest.fixture
-    def stage(self, bench: Workbench, helper_image: ImageId, tmp_path: Path) -> DockerStage:
-        return DockerStage(bench, helper_image, tmp_path)
-
-
-async def test_an_engine_that_is_not_there_is_unavailable(tmp_path: Path) -> None:
+def test_an_engine_that_is_not_there_is_unavailable(tmp_path: Path) -> None:
     """A missing socket is EngineUnavailable, and nothing is asked before the first question."""
-    engine = WholeDockerEngine(f"unix://{tmp_path}/docker.sock", timeout=1, slow_timeout=1, slow_threads=1)
+    engine = DockerEngine(f"unix://{tmp_path}/docker.sock", timeout=1, change_timeout=1, clock=SystemClock())
     with pytest.raises(EngineUnavailable):
-        await engine.ping()
+        engine.ping()
     engine.close()

@@ -6,7 +6,6 @@ import pytest
 from contract.engine_contract import EngineContract
 from hubwarden_agent.engine.port import ContainerState, Mount
 from hubwarden_agent.names import ImageId
-from support.docker.whole_engine import FakeAskedInThreads, WholeFakeEngine
 from support.fakes.engine import FakeEngine
 
 
@@ -54,15 +53,9 @@ class FakeStage:
 
 class TestFakeEngine(EngineContract):
     @pytest.fixture
-    def engine(self) -> WholeFakeEngine:
-        return WholeFakeEngine()
+    def engine(self) -> FakeEngine:
+        return FakeEngine()
 
     @pytest.fixture
     def stage(self, engine: FakeEngine) -> FakeStage:
         return FakeStage(engine)
-
-
-class TestFakeAskedInThreads(TestFakeEngine):
-    @pytest.fixture
-    def engine(self) -> FakeAskedInThreads:
-        return FakeAskedInThreads()

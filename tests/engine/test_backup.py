@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hubwarden_agent.engine.docker_engine import DockerEngine
 from hubwarden_agent.engine.port import EngineError, Helper
 from hubwarden_agent.names import BackupId, ImageId, VolumeName
 from support.docker.private_engine import Workbench
-from support.docker.whole_engine import WholeDockerEngine
 from support.scenarios.backed_up_home import THESIS, Backed, backed
 from support.waiting.conditions import until
 
@@ -113,7 +113,7 @@ def _content(path: Path, size: int) -> tuple[int, list[tuple[int, bytes]]]:
     return size, found
 
 
-async def test_everything_comes_back_as_it_was(case: Backed, engine: WholeDockerEngine, helper_image: ImageId) -> None:
+async def test_everything_comes_back_as_it_was(case: Backed, engine: DockerEngine, helper_image: ImageId) -> None:
     """Reset, then the backup into another volume: owners, modes, times, links, holes, attributes, lists, odd names."""
     home = folder_of(case.bench, case.home)
     furnish(home)
@@ -142,7 +142,7 @@ async def test_another_device_in_the_home(case: Backed, mounted: Path) -> None:
 
 
 async def test_the_helper_can_read_one_volume_and_nothing_else(
-    case: Backed, engine: WholeDockerEngine, helper_image: ImageId
+    case: Backed, engine: DockerEngine, helper_image: ImageId
 ) -> None:
     """What Docker says of it, and what the kernel says of its process, while it reads."""
     shown: list[dict[str, Any]] = []
@@ -172,7 +172,7 @@ async def test_the_helper_can_read_one_volume_and_nothing_else(
     assert shown[0]["Image"] == helper_image.value
 
 
-async def test_a_file_that_cannot_be_read_whole(case: Backed, engine: WholeDockerEngine, helper_image: ImageId) -> None:
+async def test_a_file_that_cannot_be_read_whole(case: Backed, engine: DockerEngine, helper_image: ImageId) -> None:
     """One that shrinks while it is read: tar says so, and that is no backup."""
     large = folder_of(case.bench, case.home) / "large"
     large.write_bytes(os.urandom(32 << 20))

@@ -16,7 +16,7 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from hubwarden.v1 import agent_pb2_grpc
-from hubwarden_agent.server import SERVICE
+from hubwarden_agent.listeners import SERVICE
 from support.agent.live_agent import restart_request
 from support.docker.images import Image, command_line
 from support.docker.private_engine import ROOT, Workbench

@@ -11,10 +11,10 @@ from typing import Any, TypeVar
 import pytest
 from docker import APIClient  # noqa: TID251 - the client that DockerSpawner uses
 from docker.errors import APIError, ImageNotFound, NotFound  # noqa: TID251 - as above
+from hubwarden_agent.engine.docker_engine import DockerEngine
 from hubwarden_agent.names import Username, VolumeName
 from support.agent.gateway import POLICY, GatewayStage, gateway, spawner_body
 from support.docker.private_engine import Workbench
-from support.docker.whole_engine import WholeDockerEngine
 
 Result = TypeVar("Result")
 SCRIPT = ["/bin/sh", "-c", "trap 'exit 0' TERM; while :; do sleep 0.1; done"]
@@ -71,7 +71,7 @@ class Hub:
 
 
 @pytest.fixture
-async def hub(bench: Workbench, engine: WholeDockerEngine, tmp_path: Path) -> AsyncIterator[Hub]:
+async def hub(bench: Workbench, engine: DockerEngine, tmp_path: Path) -> AsyncIterator[Hub]:
     """A Hub on a gateway in front of the private engine."""
     policy = replace(POLICY, images=(bench.image,), publish="127.0.0.1")
     async with gateway(engine, tmp_path, spawn=policy) as stage:
@@ -252,7 +252,7 @@ async def test_what_was_made_here_and_removed_on_the_host(hub: Hub) -> None:
     assert phases == ["intent", "outcome", "intent", "outcome", "denied"]
 
 
-async def test_a_create_of_an_image_that_is_not_there(hub: Hub, engine: WholeDockerEngine, tmp_path: Path) -> None:
+async def test_a_create_of_an_image_that_is_not_there(hub: Hub, engine: DockerEngine, tmp_path: Path) -> None:
     """Docker refuses it before it makes anything, and docker-py raises what DockerSpawner's users expect."""
     (tmp_path / "other").mkdir()
     missing = "hubwarden-none:1"
@@ -269,7 +269,7 @@ async def test_a_pull_of_an_image_that_is_there(hub: Hub) -> None:
 
 
 async def test_the_number_of_containers_holds_under_parallel_creates(
-    bench: Workbench, engine: WholeDockerEngine, tmp_path: Path
+    bench: Workbench, engine: DockerEngine, tmp_path: Path
 ) -> None:
     """Ten at once where there is room for three: three are created."""
     users = [bench.username() for _ in range(10)]

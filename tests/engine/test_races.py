@@ -15,13 +15,13 @@ from typing import Any
 import pytest
 from docker.errors import APIError, NotFound  # noqa: TID251 - tests look at the engine behind the agent's back
 from hubwarden_agent.clock import SystemClock
+from hubwarden_agent.engine.docker_engine import DockerEngine
 from hubwarden_agent.errors import Reason, Refusal
 from hubwarden_agent.rates import parse_rate
 from support.agent.core import AgentStage, reset_command, restart_command
 from support.agent.gateway import POLICY, gateway, spawner_body
 from support.agent.live_agent import reset_request, running
 from support.docker.private_engine import Workbench
-from support.docker.whole_engine import WholeDockerEngine
 from support.waiting.conditions import until
 
 MANY = "100000/minute"
@@ -35,7 +35,7 @@ def counts(few: int, many: int) -> pytest.MarkDecorator:
 
 
 @pytest.fixture(name="stage")
-def _stage(engine: WholeDockerEngine) -> AgentStage:
+def _stage(engine: DockerEngine) -> AgentStage:
     return AgentStage(restarts=MANY, resets=MANY, resets_total=MANY, engine=engine, clock=SystemClock())
 
 

@@ -14,13 +14,13 @@ from typing import Any
 import pytest
 from hubwarden_agent.backup_manifest import Subject
 from hubwarden_agent.backups import Store
+from hubwarden_agent.engine.docker_engine import DockerEngine
 from hubwarden_agent.engine.port import Helper
 from hubwarden_agent.names import ImageId, RequestId, Username, VolumeName
 from hypothesis import HealthCheck, Phase, given, settings
 from support.agent.client import PATIENCE, client, reset_request
 from support.agent.process import Place, run, serving
 from support.docker.private_engine import Workbench
-from support.docker.whole_engine import WholeDockerEngine
 from support.fakes.edges import FakeClock
 from support.scenarios.file_trees import About, File, Folder, HardLink, Pipe, Symlink, build, snapshot, socket_in, trees
 from support.scenarios.large_homes import holes, many_files
@@ -141,7 +141,7 @@ class TestRoundTrips:
     )
     @given(tree=trees)
     def test_any_tree_comes_back(
-        self, tree: Folder, engine: WholeDockerEngine, bench: Workbench, helper_image: ImageId, tmp_path: Path
+        self, tree: Folder, engine: DockerEngine, bench: Workbench, helper_image: ImageId, tmp_path: Path
     ) -> None:
         """Names, content, ownership, modes, times, links, holes, attributes and access lists, whatever they are."""
         names = [f"hw-{uuid.uuid4().hex}" for _ in range(2)]
@@ -153,7 +153,7 @@ class TestRoundTrips:
         assert snapshot(folder(bench, other.value)) == snapshot(folder(bench, home.value))
 
     async def through(
-        self, engine: WholeDockerEngine, store: Store, helper: Helper, home: VolumeName, other: VolumeName
+        self, engine: DockerEngine, store: Store, helper: Helper, home: VolumeName, other: VolumeName
     ) -> None:
         """From one volume into the store, and from there into the other."""
         subject = Subject(Username("alice"), home, "local", {}, {}, RequestId(str(uuid.uuid4())))

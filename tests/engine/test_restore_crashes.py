@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 from docker.errors import NotFound  # noqa: TID251 - tests look at the engine behind the agent's back
-from hubwarden_agent import unfinished
+from hubwarden_agent import pending_restores
 from hubwarden_agent.backup_manifest import Manifest, Subject
 from hubwarden_agent.backups import Store
 from hubwarden_agent.clock import SystemClock
@@ -115,7 +115,7 @@ class Case:
 
     def is_noted(self) -> bool:
         """Whether it is on disk that the home may be half filled."""
-        return unfinished.of(self.place.state, VolumeName(self.home)) is not None
+        return pending_restores.of(self.place.state, VolumeName(self.home)) is not None
 
     def helpers(self) -> list[str]:
         """Every helper on the engine that has the home."""

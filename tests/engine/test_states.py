@@ -19,6 +19,7 @@ import pytest
 from docker.errors import NotFound  # noqa: TID251 - tests look at the engine behind the agent's back
 from hubwarden_agent.clock import SystemClock
 from hubwarden_agent.config import ResetPolicy
+from hubwarden_agent.engine.docker_engine import DockerEngine
 from hubwarden_agent.engine.port import Container
 from hubwarden_agent.errors import Reason
 from hubwarden_agent.names import VolumeName
@@ -26,7 +27,6 @@ from hubwarden_agent.operations import reset
 from support.agent.core import AgentStage
 from support.docker.dying_containers import die, is_gone, removing, state
 from support.docker.private_engine import Workbench
-from support.docker.whole_engine import WholeDockerEngine
 from support.scenarios.container_states import CASES, DONE, Case, S, ask
 from support.waiting.conditions import wait_for
 
@@ -86,7 +86,7 @@ def has_home(bench: Workbench, username: str) -> bool:
 
 @pytest.mark.parametrize("case", [case for case in CASES if held(case) and case.state is not S.RESTARTING], ids=str)
 async def test_every_state_that_docker_holds(
-    case: Case, bench: Workbench, engine: WholeDockerEngine, monkeypatch: pytest.MonkeyPatch
+    case: Case, bench: Workbench, engine: DockerEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The table's answer; and what was refused is as it was."""
     monkeypatch.setattr(reset, "REMOVING_PATIENCE", 1)
@@ -104,7 +104,7 @@ async def test_every_state_that_docker_holds(
             assert not has_home(bench, username)
 
 
-async def test_containers_that_keep_restarting(bench: Workbench, engine: WholeDockerEngine) -> None:
+async def test_containers_that_keep_restarting(bench: Workbench, engine: DockerEngine) -> None:
     """When Docker restarts a container again and again, the table's answer holds.
 
     Docker takes seconds to hold that state, so all cases of it fail side by side.
@@ -128,7 +128,7 @@ async def test_containers_that_keep_restarting(bench: Workbench, engine: WholeDo
 @pytest.mark.parametrize("keep", [False, True], ids=["remove", "refuse"])
 @pytest.mark.parametrize("case", [case for case in STOPPED if held(case)], ids=str)
 async def test_a_stopped_container_of_the_user(
-    case: Case, bench: Workbench, engine: WholeDockerEngine, *, keep: bool
+    case: Case, bench: Workbench, engine: DockerEngine, *, keep: bool
 ) -> None:
     """Goes with the home, one that was created long ago too; or by policy both stay: CONTAINER_KEPT."""
     username = bench.username()
@@ -142,7 +142,7 @@ async def test_a_stopped_container_of_the_user(
 
 @pytest.mark.parametrize("auto_remove", [False, True])
 async def test_a_container_that_is_removed_in_the_end(
-    bench: Workbench, engine: WholeDockerEngine, monkeypatch: pytest.MonkeyPatch, *, auto_remove: bool
+    bench: Workbench, engine: DockerEngine, monkeypatch: pytest.MonkeyPatch, *, auto_remove: bool
 ) -> None:
     """A reset that found it `removing` waits for that, and then goes on."""
     looked, ask_docker = asyncio.Event(), engine.containers_holding

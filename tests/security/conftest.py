@@ -8,12 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hubwarden_agent.engine.docker_engine import DockerEngine
 from hubwarden_agent.rates import parse_rate
 from hubwarden_agent.spawn_policy import SpawnPolicy
 from support.agent.gateway import POLICY, GatewayStage, gateway, serving_gateway
 from support.docker import private_engine
 from support.docker.fixtures import fixture_bench, fixture_busybox, fixture_engine, fixture_engine_socket  # noqa: F401 - fixtures
-from support.docker.whole_engine import WholeDockerEngine
 from support.scenarios.attacks.harness import VOLUMES, AttackHarness
 from support.scenarios.attacks.options import named
 
@@ -41,16 +41,16 @@ def others(engine_socket: str, busybox: str) -> Iterator[Mapping[str, str]]:
 
 
 @pytest.fixture(scope="module")
-def shared_engine(engine_socket: str) -> Iterator[WholeDockerEngine]:
+def shared_engine(engine_socket: str) -> Iterator[DockerEngine]:
     """The real port over the private engine, for a whole module."""
-    engine = WholeDockerEngine(f"unix://{engine_socket}", timeout=30, slow_timeout=60, slow_threads=16)
+    engine = DockerEngine(f"unix://{engine_socket}", timeout=30, change_timeout=60)
     yield engine
     engine.close()
 
 
 @pytest.fixture(scope="module")
 def shared_stage(
-    shared_engine: WholeDockerEngine, others: Mapping[str, str], tmp_path_factory: pytest.TempPathFactory
+    shared_engine: DockerEngine, others: Mapping[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[GatewayStage]:
     """One gateway for a module of attacks."""
     with serving_gateway(shared_engine, tmp_path_factory.mktemp("attacks"), spawn=_policy(others)) as stage:
@@ -69,7 +69,7 @@ async def attacks(
 
 @pytest.fixture
 async def ground(
-    others: Mapping[str, str], bench: private_engine.Workbench, engine: WholeDockerEngine, tmp_path: Path
+    others: Mapping[str, str], bench: private_engine.Workbench, engine: DockerEngine, tmp_path: Path
 ) -> AsyncIterator[AttackHarness]:
     """A gateway for one test, and tokens for one user."""
     user = bench.username()

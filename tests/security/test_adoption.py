@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 from docker.types import LogConfig, Ulimit  # noqa: TID251 - what an old Hub or a person asked the engine for
+from hubwarden_agent.engine.docker_engine import DockerEngine
 from support.agent.gateway import POLICY, GatewayStage, gateway
 from support.docker.private_engine import Workbench
-from support.docker.whole_engine import WholeDockerEngine
 
 
 class Old:
@@ -40,7 +40,7 @@ def old(bench: Workbench) -> Old:
 
 
 @pytest.fixture
-async def stage(bench: Workbench, engine: WholeDockerEngine, tmp_path: Path) -> AsyncIterator[GatewayStage]:
+async def stage(bench: Workbench, engine: DockerEngine, tmp_path: Path) -> AsyncIterator[GatewayStage]:
     """A gateway that adopts."""
     policy = replace(POLICY, images=(bench.image,), publish="127.0.0.1", adopt="by-name")
     async with gateway(engine, tmp_path, spawn=policy) as stage:

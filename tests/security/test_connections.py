@@ -6,7 +6,7 @@ import asyncio
 import re
 
 import pytest
-from hubwarden_agent.gateway import app, http_request
+from hubwarden_agent.gateway import app, request_reader
 from support.scenarios.attacks.case import BODY, TWIN, create
 from support.scenarios.attacks.harness import AttackHarness
 from support.waiting.conditions import until
@@ -32,8 +32,8 @@ async def test_a_slow_client(
     ground: AttackHarness, monkeypatch: pytest.MonkeyPatch, start: bytes, status: bytes
 ) -> None:
     """It is cut off in time, and meanwhile everybody else is served."""
-    monkeypatch.setattr(http_request, "HEAD_SECONDS", 0.3)
-    monkeypatch.setattr(http_request, "BODY_SECONDS", 0.3)
+    monkeypatch.setattr(request_reader, "HEAD_SECONDS", 0.3)
+    monkeypatch.setattr(request_reader, "BODY_SECONDS", 0.3)
     reader, writer = await asyncio.open_unix_connection(str(ground.stage.path))
     writer.write(start)
     assert (await ground.stage.raw(TWIN.encoded(ground.tokens))).status == 201
@@ -95,7 +95,7 @@ async def test_a_client_that_asks_and_never_listens(ground: AttackHarness) -> No
 
 async def test_more_silent_clients_than_threads(ground: AttackHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each is let go of in time, and whoever comes behind them all is served."""
-    monkeypatch.setattr(http_request, "HEAD_SECONDS", 0.3)
+    monkeypatch.setattr(request_reader, "HEAD_SECONDS", 0.3)
     silent = [await asyncio.open_unix_connection(str(ground.stage.path)) for _ in range(3 * app.THREADS)]
     async with asyncio.timeout(OUTSIDE):
         assert (await ground.stage.raw(TWIN.encoded(ground.tokens))).status == 201

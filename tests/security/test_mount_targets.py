@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from support.agent.gateway import POLICY, GatewayStage, gateway, spawner_body
 from support.docker.private_engine import Workbench
-from support.docker.whole_engine import WholeDockerEngine
+from hubwarden_agent.engine.docker_engine import DockerEngine
 
 KERNEL_FILE = "/proc/irq/default_smp_affinity"
 REPORT = f"grep ' /dev ' /proc/self/mountinfo >@/mounts; head -c 20 <&1 >@/stdout; test -s {KERNEL_FILE}"
@@ -70,7 +70,7 @@ class Taken:
 
 
 @pytest.fixture
-async def taken(bench: Workbench, engine: WholeDockerEngine, linked: str, tmp_path: Path) -> AsyncIterator[Taken]:
+async def taken(bench: Workbench, engine: DockerEngine, linked: str, tmp_path: Path) -> AsyncIterator[Taken]:
     """A taken-over Hub on a gateway in front of the private engine."""
     async with gateway(engine, tmp_path, spawn=replace(POLICY, images=(linked,))) as stage:
         yield Taken(stage, bench)

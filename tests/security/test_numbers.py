@@ -11,10 +11,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hubwarden_agent.engine.docker_engine import DockerEngine
 from hubwarden_agent.rates import parse_rate
 from support.agent.gateway import POLICY, GatewayStage, gateway, spawner_body
 from support.docker.private_engine import Workbench
-from support.docker.whole_engine import WholeDockerEngine
 
 MANY = 12
 CROWD = 50
@@ -54,7 +54,7 @@ def _taken(bench: Workbench) -> int:
 
 @pytest.mark.parametrize(("size", "parallel"), [(CROWD, True), (MANY, False)], ids=["at once", "one by one"])
 async def test_a_thousand_containers(
-    bench: Workbench, engine: WholeDockerEngine, tmp_path: Path, *, size: int, parallel: bool
+    bench: Workbench, engine: DockerEngine, tmp_path: Path, *, size: int, parallel: bool
 ) -> None:
     """As many as the policy has room for are created, the others get a 429 and leave nothing, not even a volume."""
     crowd = Crowd(bench, size)
@@ -72,7 +72,7 @@ async def test_a_thousand_containers(
         assert await crowd.create(stage, freed) == 201
 
 
-async def test_a_thousand_volumes(bench: Workbench, engine: WholeDockerEngine, tmp_path: Path) -> None:
+async def test_a_thousand_volumes(bench: Workbench, engine: DockerEngine, tmp_path: Path) -> None:
     """Removing each container at once does not help: creates have a rate, and a volume comes with a create only."""
     crowd = Crowd(bench, MANY)
     policy = replace(
@@ -91,7 +91,7 @@ async def test_a_thousand_volumes(bench: Workbench, engine: WholeDockerEngine, t
 
 @pytest.mark.parametrize("parallel", [True, False], ids=["at once", "one by one"])
 async def test_a_thousand_volumes_left_behind(
-    bench: Workbench, engine: WholeDockerEngine, tmp_path: Path, *, parallel: bool
+    bench: Workbench, engine: DockerEngine, tmp_path: Path, *, parallel: bool
 ) -> None:
     """However slowly: as many volumes as the policy has room for, and a user who has one already is none the worse."""
     crowd = Crowd(bench, MANY)
@@ -123,7 +123,7 @@ def declaring(bench: Workbench) -> Iterator[str]:
 
 
 async def test_volumes_that_an_image_declares(
-    bench: Workbench, engine: WholeDockerEngine, tmp_path: Path, declaring: str
+    bench: Workbench, engine: DockerEngine, tmp_path: Path, declaring: str
 ) -> None:
     """They have no name, and go with their container: never more than the containers that there may be bring."""
     crowd = Crowd(bench, FEW)

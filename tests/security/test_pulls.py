@@ -14,7 +14,7 @@ from support.agent.gateway import POLICY, GatewayStage, Reply, gateway, spawner_
 from support.docker import registry as registries
 from support.docker.private_engine import Workbench
 from support.docker.registry import Registry
-from support.docker.whole_engine import WholeDockerEngine
+from hubwarden_agent.engine.docker_engine import DockerEngine
 
 LABELS = {"maintainer": "somebody", "org.opencontainers.image.version": "7", "team": "physics"}
 """What the policy accepts of an image: two that only describe it, and one that it lists."""
@@ -31,7 +31,7 @@ Policy = Callable[..., AbstractAsyncContextManager[GatewayStage]]
 
 
 @pytest.fixture
-def policy(engine: WholeDockerEngine, bench: Workbench, tmp_path: Path) -> Iterator[Policy]:
+def policy(engine: DockerEngine, bench: Workbench, tmp_path: Path) -> Iterator[Policy]:
     """Serves a gateway under a policy with these images; afterwards the engine forgets them."""
     used: set[str] = set()
 

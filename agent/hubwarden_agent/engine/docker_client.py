@@ -30,6 +30,8 @@ OLDEST_API = (1, 42)
 """Docker 23. Before it, a volume's time of creation changes with its content, and volumes cannot be sized alone."""
 NEWEST_API = (1, 45)
 """Docker 26.1's, which the tests run against. The agent speaks this version to a newer Docker."""
+PING_SECONDS = 5
+"""The question for the version is also the ping of the health check, which must notice a Docker that hangs."""
 ANSWER_BYTES = 64 * 1024**2
 """An engine with 50,000 volumes lists them in a third of this."""
 CHUNK_BYTES = 64 * 1024
@@ -51,7 +53,7 @@ class FencedClient(APIClient):
         # The SDK pools connections by URL and a restarted dockerd invalidates them: one connection for each request.
         self.headers["Connection"] = "close"
         # The constructor reads the configuration file of the Docker CLI, which can name headers for each request, and
-        # offers no way not to. (It can also name programs to run for credentials: see `DockerCalls.pull_image`.)
+        # offers no way not to. (It can also name programs to run for credentials: see `docker_engine`.)
         self._general_configs: dict[str, Any] = {}
 
     def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
@@ -107,7 +109,7 @@ class DockerClients:
             EngineError: Docker has no version that the agent speaks.
             requests.RequestException: Docker does not answer.
         """
-        with FencedClient(self._socket, self._timeout, OLDEST_API) as unversioned:
+        with FencedClient(self._socket, min(self._timeout, PING_SECONDS), OLDEST_API) as unversioned:
             offered = unversioned.version(api_version=False)
         oldest, newest = _version(offered.get("MinAPIVersion", "1.24")), _version(offered["ApiVersion"])
         if newest < OLDEST_API or oldest > NEWEST_API:

@@ -1,106 +1,234 @@
-"""The port over a real Docker engine, to be awaited: `docker_calls` in threads of our own.
+"""The port over a real Docker engine: each request, made with the Docker SDK in the thread that asks.
 
-What holds here: whatever changes something has other threads than what only looks, so that a burst of restarts of
-servers that ignore SIGTERM does not keep a look waiting.
+Invariants:
+- Docker is asked for what the port's methods describe and for nothing else.
+- Each failure leaves as one of the port's errors.
+- Requests that change something use the long timeout.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextvars import copy_context
-from functools import partial
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TypeVar
 
-from hubwarden_agent.engine.docker_archive import ARCHIVED, EXTRACTED, Helpers
-from hubwarden_agent.engine.docker_calls import DockerCalls
-from hubwarden_agent.engine.helper_body import reading_body, writing_body
-from hubwarden_agent.engine.port import Container, Helper, Volume, VolumeSize
+import docker.errors
+from docker import APIClient
+
+from hubwarden_agent.clock import Clock
+from hubwarden_agent.engine import docker_json, helper_container
+from hubwarden_agent.engine.docker_client import DockerClients, map_errors
+from hubwarden_agent.engine.port import (
+    Container,
+    ContainerSpec,
+    EngineUnavailable,
+    Helper,
+    Image,
+    NotFound,
+    Volume,
+    VolumeSize,
+)
 from hubwarden_agent.names import ContainerId, ContainerName, VolumeName
 
-QUICK_THREADS = 16
+EXEC_POLL_SECONDS = 0.05
+"""Between two looks at whether a command has ended: Docker has no call that waits for one without its output."""
 
 Result = TypeVar("Result")
 
 
 class DockerEngine:
-    """A Docker engine, as the RPCs and the tools ask it.
+    """A Docker engine on a unix socket. Connects at the first question, so it may be away when the agent starts.
 
     Args:
-        calls: the questions.
-        slow_threads: how many changes can be under way at once; the rest wait.
+        host: the engine's address.
+        timeout: seconds for a question that changes nothing.
+        change_timeout: seconds for a request that changes something, beyond a stop timeout.
+        clock: says how long a command was waited for.
+        timed: is entered around each request.
     """
 
-    def __init__(self, calls: DockerCalls, slow_threads: int) -> None:
-        self._calls = calls
-        self._quick = ThreadPoolExecutor(QUICK_THREADS, "docker")
-        self._slow = ThreadPoolExecutor(slow_threads, "docker-slow")
-        self._counting = ThreadPoolExecutor(1, "docker-sizes")
-        self._helpers = Helpers(calls.clients)
+    def __init__(
+        self,
+        host: str,
+        timeout: int,
+        change_timeout: int,
+        clock: Clock,
+        timed: Callable[[], AbstractContextManager[None]] = nullcontext,
+    ) -> None:
+        self._clock = clock
+        self._timed = timed
+        self._clients = DockerClients(host.removeprefix("unix://"), timeout, change_timeout)
+        self._closed = False
+        self._timeout = timeout
+        self._lists = ThreadPoolExecutor(1, "docker-lists")
 
     def close(self) -> None:
-        """Ask nothing more. What Docker was asked for, Docker goes on with."""
-        self._calls.close()
-        for threads in (self._quick, self._slow, self._counting):
-            threads.shutdown(wait=False, cancel_futures=True)
-        self._helpers.close()
+        """Send no further request. Docker completes those that it was sent."""
+        self._closed = True
 
-    async def ping(self) -> None:
+    def ping(self) -> None:
         """See `Engine.ping`."""
-        await _asked(self._quick, self._calls.ping)
+        with self._asking():
+            self._clients.negotiate()
 
-    async def container(self, reference: ContainerName | ContainerId) -> Container | None:
+    def runtime_version(self) -> str | None:
+        """See `Engine.runtime_version`."""
+        with self._asking():
+            return docker_json.runtime_version(self._clients.reading.version())
+
+    def container(self, reference: ContainerName | ContainerId) -> Container | None:
         """See `Engine.container`."""
-        return await _asked(self._quick, partial(self._calls.container, reference))
+        with self._asking():
+            found = _inspected(self._clients.reading, reference.value)
+        # Docker also takes the beginning of an id: a name made of hexadecimal digits could find anybody's container.
+        if found is None or reference.value not in (found.name, found.id.value):
+            return None
+        return found
 
-    async def containers_holding(self, volume: VolumeName) -> tuple[Container, ...]:
-        """See `Engine.containers_holding`."""
-        return await _asked(self._quick, partial(self._calls.containers_holding, volume))
+    def containers_holding(self, volume: VolumeName) -> tuple[Container, ...]:
+        """See `Engine.containers_holding`. Docker's filter also matches mount points, hence the second look."""
+        found = self._listed({"volume": [volume.value]})
+        return tuple(one for one in found if any(mount.volume == volume.value for mount in one.mounts))
 
-    async def restart_container(self, container: ContainerId, stop_timeout: int) -> None:
+    def containers_labelled(self, labels: Mapping[str, str]) -> tuple[Container, ...]:
+        """See `Engine.containers_labelled`."""
+        return self._listed({"label": [f"{key}={value}" for key, value in labels.items()]})
+
+    def restart_container(self, container: ContainerId, stop_timeout: int) -> None:
         """See `Engine.restart_container`."""
-        await _asked(self._slow, partial(self._calls.restart_container, container, stop_timeout))
+        with self._asking():
+            self._clients.changing.restart(container.value, timeout=stop_timeout)
 
-    async def remove_container(self, container: ContainerId, *, anonymous_volumes: bool) -> None:
+    def start_container(self, container: ContainerId) -> None:
+        """See `Engine.start_container`."""
+        with self._asking():
+            self._clients.changing.start(container.value)
+
+    def stop_container(self, container: ContainerId, stop_timeout: int) -> None:
+        """See `Engine.stop_container`."""
+        with self._asking():
+            self._clients.changing.stop(container.value, timeout=stop_timeout)
+
+    def remove_container(self, container: ContainerId, *, anonymous_volumes: bool) -> None:
         """See `Engine.remove_container`."""
-        await _asked(self._slow, partial(self._calls.remove_container, container, anonymous_volumes=anonymous_volumes))
+        with self._asking():
+            self._clients.changing.remove_container(container.value, v=anonymous_volumes)
 
-    async def volume(self, name: VolumeName) -> Volume | None:
+    def create_container(self, spec: ContainerSpec) -> ContainerId:
+        """See `Engine.create_container`."""
+        body = docker_json.create_body(spec)
+        with self._asking():
+            return ContainerId(self._clients.changing.create_container_from_config(body, spec.name.value)["Id"])
+
+    def run_in_container(self, container: ContainerId, command: tuple[str, ...], seconds: float) -> int | None:
+        """See `Engine.run_in_container`. Nobody attaches, so Docker holds nothing for a command's output."""
+        with self._asking():
+            changing = self._clients.changing
+            identifier = str(changing.exec_create(container.value, list(command), stdout=False, stderr=False)["Id"])
+            changing.exec_start(identifier, detach=True)
+        give_up_at = self._clock.monotonic() + seconds
+        while (status := self._exit_status(identifier)) is None and self._clock.monotonic() < give_up_at:
+            time.sleep(EXEC_POLL_SECONDS)
+        return status
+
+    def volume(self, name: VolumeName) -> Volume | None:
         """See `Engine.volume`."""
-        return await _asked(self._quick, partial(self._calls.volume, name))
+        with self._asking():
+            return _or_none(lambda: docker_json.volume(self._clients.reading.inspect_volume(name.value)))
 
-    async def create_volume(
+    def volume_names(self) -> tuple[str, ...]:
+        """See `Engine.volume_names`."""
+        with self._asking():
+            return tuple(volume["Name"] for volume in self._clients.reading.volumes()["Volumes"] or ())
+
+    def create_volume(
         self, name: VolumeName, driver: str, options: Mapping[str, str], labels: Mapping[str, str]
     ) -> Volume:
         """See `Engine.create_volume`."""
-        return await _asked(self._slow, partial(self._calls.create_volume, name, driver, options, labels))
+        with self._asking():
+            created = self._clients.changing.create_volume(name.value, driver, dict(options), dict(labels))
+            return docker_json.volume(created)
 
-    async def remove_volume(self, name: VolumeName) -> None:
+    def remove_volume(self, name: VolumeName) -> None:
         """See `Engine.remove_volume`."""
-        await _asked(self._slow, partial(self._calls.remove_volume, name))
+        with self._asking():
+            self._clients.changing.remove_volume(name.value)
 
-    async def archive_volume(
+    def image(self, reference: str) -> Image | None:
+        """See `Engine.image`."""
+        with self._asking():
+            return _or_none(lambda: docker_json.image(self._clients.reading.inspect_image(reference)))
+
+    def pull_image(self, reference: str) -> None:
+        """See `Engine.pull_image`."""
+        with self._asking():
+            _pull(self._clients.changing, reference)
+
+    def archive_volume(
         self, volume: VolumeName, helper: Helper, max_bytes: int, take: Callable[[bytes], object]
     ) -> int:
         """See `Engine.archive_volume`."""
-        body = reading_body(volume, helper, max_bytes)
-        return await self._helpers.run(body, volume, lambda streams: streams.archive(take), ARCHIVED)
+        return helper_container.archive(self._clients, volume, helper, max_bytes, take)
 
-    async def extract_volume(self, volume: VolumeName, helper: Helper, pieces: Iterable[bytes]) -> None:
+    def extract_volume(self, volume: VolumeName, helper: Helper, chunks: Iterable[bytes]) -> None:
         """See `Engine.extract_volume`."""
-        body = writing_body(volume, helper)
-        await self._helpers.run(body, volume, lambda streams: streams.extract(pieces), EXTRACTED)
+        helper_container.extract(self._clients, volume, helper, chunks)
 
-    async def remove_helpers(self, scheme: str) -> None:
+    def remove_helpers(self, scheme: str) -> None:
         """See `Engine.remove_helpers`."""
-        await _asked(self._quick, partial(self._calls.remove_helpers, scheme))
+        with self._asking():
+            helper_container.remove_helpers(self._clients.reading, scheme, None)
 
-    async def volume_sizes(self) -> tuple[VolumeSize, ...]:
-        """See `Engine.volume_sizes`."""
-        return await _asked(self._counting, self._calls.volume_sizes)
+    def volume_sizes(self) -> tuple[VolumeSize, ...]:
+        """See `Engine.volume_sizes`. Not timed: nobody's operation waits for it."""
+        with map_errors():
+            return docker_json.volume_sizes(self._clients.changing.volume_sizes())
+
+    def _listed(self, filters: Mapping[str, list[str]]) -> tuple[Container, ...]:
+        # A list has the command of each container, and takes many times its length while it is parsed. One thread reads
+        # and parses all of them, one at a time. A lock would not do: each thread that has parsed a list keeps memory.
+        with self._asking():
+            listing = self._lists.submit(self._list, filters)
+            try:
+                return listing.result(self._timeout)
+            finally:
+                listing.cancel()
+
+    def _list(self, filters: Mapping[str, list[str]]) -> tuple[Container, ...]:
+        entries = self._clients.reading.containers(all=True, filters=filters)
+        return tuple(docker_json.listed_container(entry) for entry in entries)
+
+    def _exit_status(self, identifier: str) -> int | None:
+        with self._asking():
+            shown = self._clients.reading.exec_inspect(identifier)
+            return None if shown["Running"] else int(shown["ExitCode"])
+
+    @contextmanager
+    def _asking(self) -> Iterator[None]:
+        with self._timed(), map_errors():
+            if self._closed:
+                raise EngineUnavailable("the agent is shutting down")
+            yield
 
 
-async def _asked(threads: ThreadPoolExecutor, question: Callable[[], Result]) -> Result:
-    """What a question comes to in one of those threads, which measures and logs as part of the operation that asks."""
-    return await asyncio.get_running_loop().run_in_executor(threads, copy_context().run, question)
+def _or_none(question: Callable[[], Result]) -> Result | None:
+    try:
+        return question()
+    except docker.errors.NotFound:
+        return None
+
+
+def _inspected(client: APIClient, reference: str) -> Container | None:
+    return _or_none(lambda: docker_json.container(client.inspect_container(reference)))
+
+
+def _pull(client: APIClient, reference: str) -> None:
+    repository, separator, tag = reference.rpartition("@" if "@" in reference else ":")
+    if not separator or "/" in tag:
+        repository, tag = reference, "latest"
+    # Without credentials: the SDK would else take them from the CLI's files, and run the helpers that those name.
+    for progress in client.pull(repository, tag=tag, auth_config={}, stream=True, decode=True):
+        if "error" in progress:
+            raise NotFound(str(progress["error"]))

@@ -1,10 +1,11 @@
 """What the agent asks of a container engine, and the value types that cross this line.
 
-What holds here: every method takes value types only, so nothing can be asked for an object whose name was not parsed or
-derived; every failure is one of the four `EngineError`s. There are two ways to ask, one that blocks and one to await;
-`docker_calls` and `docker_engine` implement them over Docker and the tests' fake in memory, and one contract test suite
-runs over both.
-Never: HTTP here, or in anything above this package.
+Invariants:
+- Each method takes value types only, so nothing can be asked for an object whose name was not parsed or derived.
+- Each failure is one of the `EngineError`s.
+- `docker_engine` implements the port over Docker and the tests' fake in memory; one contract test suite runs over both.
+
+Must not: know HTTP or the Docker SDK.
 """
 
 from __future__ import annotations
@@ -187,11 +188,11 @@ class VolumeSize:
     size_bytes: int
 
 
-class BlockingEngine(Protocol):
-    """What the gateway asks, in threads of its own, which wait. Every method raises `EngineError`s as `Engine`'s do."""
+class Engine(Protocol):
+    """What the agent asks, from any thread. Each method blocks, and raises `EngineError` or what is named beside it."""
 
     def ping(self) -> None:
-        """See whether it answers, in an API that this agent speaks."""
+        """Check that the engine answers, in an API version that the agent speaks."""
 
     def runtime_version(self) -> str | None:
         """The version of runc that containers start with; None if Docker names none, or another runtime."""
@@ -200,7 +201,22 @@ class BlockingEngine(Protocol):
         """One container by name or id; None when there is none."""
 
     def containers_labelled(self, labels: Mapping[str, str]) -> tuple[Container, ...]:
-        """Every container, in any state, that carries all of these labels; see `Engine.containers_holding`."""
+        """Each container, in any state, that has all of these labels; see `containers_holding`."""
+
+    def containers_holding(self, volume: VolumeName) -> tuple[Container, ...]:
+        """Each container, in any state, that mounts this volume, from the engine's list.
+
+        Only id, name, state, image, labels, mounts and `created` (in whole seconds) are known. A Hub chooses how large
+        its containers' environments are, so none is read here.
+        """
+
+    def restart_container(self, container: ContainerId, stop_timeout: int) -> None:
+        """Stop (SIGTERM, after `stop_timeout` seconds SIGKILL) and start the same container.
+
+        Raises:
+            NotFound: it is gone, perhaps because it removes itself and its start failed.
+            EngineError: it did not start again.
+        """
 
     def start_container(self, container: ContainerId) -> None:
         """Start; no effect on a running container. Raises `NotFound`, `Conflict`."""
@@ -215,14 +231,14 @@ class BlockingEngine(Protocol):
         """Create a container. Raises `NotFound` (image or network), `Conflict` (the name is taken)."""
 
     def run_in_container(self, container: ContainerId, command: tuple[str, ...], seconds: float) -> int | None:
-        """Run a command in a running container, as its user; what it prints goes nowhere.
+        """Run a command in a running container, as its user, and discard its output.
 
         Returns:
-            its exit status, or None if it has not ended after so many seconds: it runs on.
+            its exit status, or None if it has not ended after `seconds`: it continues.
 
         Raises:
             NotFound: there is no such container.
-            Conflict: it does not run.
+            Conflict: it is not running.
             EngineError: the command cannot be started.
         """
 
@@ -230,74 +246,44 @@ class BlockingEngine(Protocol):
         """One volume; None when there is none."""
 
     def volume_names(self) -> tuple[str, ...]:
-        """What all volumes of the engine are called, whoever's they are."""
+        """The names of all volumes of the engine."""
+
+    def create_volume(
+        self, name: VolumeName, driver: str, options: Mapping[str, str], labels: Mapping[str, str]
+    ) -> Volume:
+        """Create a volume. Docker silently returns an existing one: the caller compares."""
+
+    def remove_volume(self, name: VolumeName) -> None:
+        """Remove a volume, never with force. Raises `NotFound`, `Conflict` (a container holds it)."""
+
+    def volume_sizes(self) -> tuple[VolumeSize, ...]:
+        """The size of each volume, for which the engine may have to walk all their files."""
+
+    def archive_volume(
+        self, volume: VolumeName, helper: Helper, max_bytes: int, take: Callable[[bytes], object]
+    ) -> int:
+        """Pass the content of a volume to `take` in chunks: a tar, in one frame of zstd.
+
+        Returns:
+            the tar's length in bytes.
+
+        Raises:
+            TooLarge: the tar is longer than `max_bytes`.
+            EngineError: the tar is not whole. What `take` raises ends the archive and is raised.
+        """
+
+    def extract_volume(self, volume: VolumeName, helper: Helper, chunks: Iterable[bytes]) -> None:
+        """Write the content of a tar, as `archive_volume` compressed it, into an empty volume.
+
+        Raises:
+            EngineError: not all of it was written. What `chunks` raises is raised.
+        """
+
+    def remove_helpers(self, scheme: str) -> None:
+        """Remove, by force, each helper container that an agent of this scheme left behind."""
 
     def image(self, reference: str) -> Image | None:
         """One image that the engine has; None when it has not."""
 
     def pull_image(self, reference: str) -> None:
-        """Fetch an image. Raises `NotFound`."""
-
-
-class Engine(Protocol):
-    """What the RPCs ask, on their event loop. Every method raises `EngineError`, or what is named beside it."""
-
-    async def ping(self) -> None:
-        """See `BlockingEngine.ping`."""
-
-    async def container(self, reference: ContainerName | ContainerId) -> Container | None:
-        """See `BlockingEngine.container`."""
-
-    async def containers_holding(self, volume: VolumeName) -> tuple[Container, ...]:
-        """Every container, in any state, that mounts this volume, from the engine's list.
-
-        Only id, name, state, image, labels, mounts and `created` (in whole seconds) are known. A Hub chooses how large
-        its containers' environments are, so none is read here.
-        """
-
-    async def restart_container(self, container: ContainerId, stop_timeout: int) -> None:
-        """Stop (SIGTERM, after `stop_timeout` seconds SIGKILL) and start the same container.
-
-        Raises:
-            NotFound: it is gone, perhaps because it removes itself and its start failed.
-            EngineError: it did not start again.
-        """
-
-    async def remove_container(self, container: ContainerId, *, anonymous_volumes: bool) -> None:
-        """See `BlockingEngine.remove_container`."""
-
-    async def volume(self, name: VolumeName) -> Volume | None:
-        """See `BlockingEngine.volume`."""
-
-    async def create_volume(
-        self, name: VolumeName, driver: str, options: Mapping[str, str], labels: Mapping[str, str]
-    ) -> Volume:
-        """Create a volume. Docker answers silently with the one that is there: the caller compares."""
-
-    async def remove_volume(self, name: VolumeName) -> None:
-        """Remove a volume, never with force. Raises `NotFound`, `Conflict` (a container holds it)."""
-
-    async def archive_volume(
-        self, volume: VolumeName, helper: Helper, max_bytes: int, take: Callable[[bytes], object]
-    ) -> int:
-        """Hand all of a volume to `take`, as a tar in one frame of zstd, in pieces, in a thread of its own.
-
-        Returns how many bytes the tar has.
-
-        Raises:
-            TooLarge: that is more than `max_bytes`.
-            EngineError: the tar is not whole. Also what `take` raises, which ends it.
-        """
-
-    async def extract_volume(self, volume: VolumeName, helper: Helper, pieces: Iterable[bytes]) -> None:
-        """Write what is in a tar, as `archive_volume` compressed it, into an empty volume; asked for in a thread.
-
-        Raises:
-            EngineError: not all of it was written. Also what `pieces` raises.
-        """
-
-    async def remove_helpers(self, scheme: str) -> None:
-        """Remove, by force, every helper container that an agent of this scheme has left behind."""
-
-    async def volume_sizes(self) -> tuple[VolumeSize, ...]:
-        """The size of every volume, for which the engine may have to walk all their files; empty if it cannot say."""
+        """Pull an image. Raises `NotFound`."""

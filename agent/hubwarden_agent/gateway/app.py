@@ -11,24 +11,29 @@ import json
 import logging
 import math
 import re
+import threading
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-from hubwarden_agent import log_context
-from hubwarden_agent.audit_trails import BlockingAuditTrail
+from hubwarden_agent import logging_setup
 from hubwarden_agent.clock import Clock
 from hubwarden_agent.denials import DenialLimiter, log_refusal, shown
 from hubwarden_agent.errors import Reason, Refusal
 from hubwarden_agent.gateway import refusals, routes
-from hubwarden_agent.gateway.deeds import Answer, Deed
 from hubwarden_agent.gateway.gateway import Gateway
-from hubwarden_agent.gateway.http_request import Gone, Head, Incoming
 from hubwarden_agent.gateway.listener import Listener
 from hubwarden_agent.gateway.refusals import GatewayRefusal
+from hubwarden_agent.gateway.request_context import RequestContext, Response
+from hubwarden_agent.gateway.request_reader import ClientDisconnected, Head, RequestReader
 from hubwarden_agent.gateway.routes import Call, Operation
-from hubwarden_agent.measuring import Measuring
+from hubwarden_agent.metrics import Metrics
 
-THREADS = 128
-"""Requests at once; `deeds.CHANGES_AT_ONCE` of them may change something. DockerSpawner has one worker thread."""
+WORKERS = 32
+"""Requests at once. DockerSpawner has one thread for the whole Hub."""
+CHANGES = 24
+"""How many of these may change something. A stop can take long, and a request that only reads must find a worker."""
+BUSY_RETRY_SECONDS = 1.0
 
 MAX_BODY_BYTES = 256 * 1024
 """DockerSpawner's create is about 4 KiB; the environment is what could make it large."""
@@ -43,85 +48,94 @@ _SHOWN = 200
 _log = logging.getLogger(__name__)
 
 
-def build_listener(
-    gateway: Gateway,
-    audit: BlockingAuditTrail,
-    clock: Clock,
-    metrics: Measuring,
-    logged: DenialLimiter,
-    drain_seconds: float,
-) -> Listener:
+def build_listener(gateway: Gateway, clock: Clock, metrics: Metrics, logged: DenialLimiter) -> Listener:
     """What serves a gateway.
 
     Args:
         gateway: answers calls.
-        audit: the gateway's.
         clock: for deadlines.
         metrics: measures every request.
         logged: limits how many refusals are logged.
-        drain_seconds: how long running requests may take once it is stopped.
     """
-    # An outcome is written once its answer is on its way: it is the audit's already, and the client need not wait.
-    return Listener(_Front(gateway, metrics, logged).handle, clock, THREADS, drain_seconds, answered=audit.flush)
+    return Listener(_Front(gateway, metrics, logged).handle, clock, WORKERS)
 
 
 class _Front:
     """What stands between HTTP and the gateway."""
 
-    def __init__(self, gateway: Gateway, metrics: Measuring, logged: DenialLimiter) -> None:
+    def __init__(self, gateway: Gateway, metrics: Metrics, logged: DenialLimiter) -> None:
         self._gateway = gateway
         self._metrics = metrics
         self._logged = logged
+        self._changes = threading.BoundedSemaphore(CHANGES)
 
-    def handle(self, incoming: Incoming) -> Answer:
+    def handle(self, reader: RequestReader) -> Response:
         """Answer one request.
 
         Raises:
-            Gone: there is nobody to answer.
+            ClientDisconnected: there is nobody to answer.
         """
-        deed = Deed(str(uuid.uuid4()))
-        with log_context.request(deed.request_id):
-            return self._handle(incoming, deed)
+        context = RequestContext(str(uuid.uuid4()))
+        with logging_setup.request(context.request_id):
+            return self._handle(reader, context)
 
-    def _handle(self, incoming: Incoming, deed: Deed) -> Answer:
+    def _handle(self, reader: RequestReader, context: RequestContext) -> Response:
         asked = "something that is no HTTP"
         try:
-            head = incoming.head()
+            head = reader.head()
             asked = f"{head.method} {head.target}"
-            return self._answer(head, incoming, deed)
-        except Gone:
+            return self._answer(head, reader, context)
+        except ClientDisconnected:
             raise
         except Refusal as refusal:
-            answer = _refused(refusal, deed.request_id, reading=_reads(incoming))
-            self._log_refusal(asked, deed, refusal, answer.status, reading=_reads(incoming))
-            self._gateway.denied(deed, refusal, reading=_reads(incoming))
-            return answer
+            response = _refused(refusal, context.request_id, reading=_reads(reader))
+            self._log_refusal(asked, context, refusal, response.status, reading=_reads(reader))
+            self._gateway.denied(context, refusal, reading=_reads(reader))
+            return response
         except Exception:  # noqa: BLE001 - whatever it is, it goes to the log and not to the client
             _log.exception("a request failed unforeseen", extra={"request": _shown(asked)})
-            return _refused(Refusal(Reason.DOCKER_ERROR), deed.request_id, reading=_reads(incoming))
+            return _refused(Refusal(Reason.DOCKER_ERROR), context.request_id, reading=_reads(reader))
 
-    def _answer(self, head: Head, incoming: Incoming, deed: Deed) -> Answer:
-        with self._metrics.operation(deed.operation) as measured:
+    def _answer(self, head: Head, reader: RequestReader, context: RequestContext) -> Response:
+        with self._metrics.operation(context.operation) as measured:
             call = routes.resolve(head.method, head.target)
-            deed.operation = measured.operation = call.operation.value
-            return self._gateway.answer(call, deed, _body(head, incoming, call))
+            context.operation = measured.operation = call.operation.value
+            with self._slot(call):
+                return self._gateway.answer(call, context, _body(head, reader, call))
 
-    def _log_refusal(self, asked: str, deed: Deed, refusal: Refusal, status: int, *, reading: bool) -> None:
+    @contextmanager
+    def _slot(self, call: Call) -> Iterator[None]:
+        """Hold one of the slots for changes, if the call is one.
+
+        Raises:
+            Refusal: `TOO_BUSY`; nothing was read of the body, asked of Docker or charged.
+        """
+        if not call.changes:
+            yield
+            return
+        if not self._changes.acquire(blocking=False):
+            raise Refusal(Reason.TOO_BUSY, retry_after=BUSY_RETRY_SECONDS)
+        try:
+            yield
+        finally:
+            self._changes.release()
+
+    def _log_refusal(self, asked: str, context: RequestContext, refusal: Refusal, status: int, *, reading: bool) -> None:
         """The answer says little; here is what was asked, what was said, and what lies behind it."""
         extra = {
             "request": _shown(asked),
-            "username": deed.username,
+            "username": context.username,
             "value": shown(getattr(refusal, "value", None)),
         }
         failed = status >= refusals.INTERNAL_ERROR
         log_refusal(_log, self._logged, refusal, failed=failed, reading=reading, extra=extra)
 
 
-def _reads(incoming: Incoming) -> bool:
-    return incoming.method in ("GET", "HEAD")
+def _reads(reader: RequestReader) -> bool:
+    return reader.method in ("GET", "HEAD")
 
 
-def _body(head: Head, incoming: Incoming, call: Call) -> bytes:
+def _body(head: Head, reader: RequestReader, call: Call) -> bytes:
     """The whole body of a call that takes one; nothing, and nothing may be there, for anything else."""
     # docker-py offers to take a command's output as a raw stream. It gets HTTP to the end, which it reads as well.
     offers = call.operation is Operation.EXEC and head.headers.get("upgrade") == ("tcp",)
@@ -137,16 +151,16 @@ def _body(head: Head, incoming: Incoming, call: Call) -> bytes:
         raise GatewayRefusal(f"hubwarden: the body is over {MAX_BODY_BYTES} bytes", status=refusals.TOO_LARGE)
     if not _JSON.fullmatch(head.single("Content-Type", "")):
         raise GatewayRefusal("hubwarden: the body must be application/json", status=refusals.UNSUPPORTED_TYPE)
-    return incoming.body(length)
+    return reader.body(length)
 
 
-def _refused(refusal: Refusal, request_id: str, *, reading: bool) -> Answer:
+def _refused(refusal: Refusal, request_id: str, *, reading: bool) -> Response:
     """A refusal as Docker words it. Its id is in the agent's log, and the Hub's plugin tells it to the user."""
     status, message = refusals.status_and_message(refusal, request_id, reading=reading)
     headers = {REQUEST_ID: request_id}
     if refusal.retry_after is not None:
         headers["Retry-After"] = str(max(1, math.ceil(refusal.retry_after)))
-    return Answer(status, json.dumps({"message": message}) + "\n", headers=headers)
+    return Response(status, json.dumps({"message": message}) + "\n", headers=headers)
 
 
 def _shown(asked: str) -> str:

@@ -14,11 +14,11 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from hubwarden_agent.denials import DenialLimiter
-from hubwarden_agent.engine.port import BlockingEngine, Conflict
+from hubwarden_agent.engine.port import Conflict, Engine
 from hubwarden_agent.gateway import refusals, strict_json
 from hubwarden_agent.gateway.containers import Containers
 from hubwarden_agent.gateway.decoders import Field, empty, fields_of, flag, items, text
-from hubwarden_agent.gateway.deeds import Answer, Deed, json_answer
+from hubwarden_agent.gateway.request_context import RequestContext, Response, json_response
 from hubwarden_agent.gateway.routes import Call
 from hubwarden_agent.names import ContainerId
 
@@ -58,11 +58,7 @@ class Commands:
     """
 
     def __init__(
-        self,
-        engine: BlockingEngine,
-        containers: Containers,
-        allowed: tuple[tuple[str, ...], ...],
-        logged: DenialLimiter,
+        self, engine: Engine, containers: Containers, allowed: tuple[tuple[str, ...], ...], logged: DenialLimiter
     ) -> None:
         self._engine = engine
         self._containers = containers
@@ -71,11 +67,11 @@ class Commands:
         self._tickets: dict[str, tuple[ContainerId, tuple[str, ...]]] = {}
         self._issuing = threading.Lock()
 
-    def prepare(self, call: Call, deed: Deed, body: bytes) -> Answer:
+    def prepare(self, call: Call, context: RequestContext, body: bytes) -> Response:
         """`POST /containers/{reference}/exec`: a ticket."""
         self._check_offered()
         command = fields_of(CREATE, strict_json.loads(body), "").get("command", ())
-        container = self._containers.found(call.reference, deed)
+        container = self._containers.found(call.reference, context)
         if command not in self._allowed:
             raise refusals.not_listed("Cmd", command, "exec")
         ticket = secrets.token_hex(32)
@@ -83,9 +79,9 @@ class Commands:
             while len(self._tickets) >= MAX_TICKETS:
                 del self._tickets[next(iter(self._tickets))]
             self._tickets[ticket] = (container.id, command)
-        return json_answer(201, {"Id": ticket})
+        return json_response(201, {"Id": ticket})
 
-    def run(self, call: Call, deed: Deed, body: bytes) -> Answer:
+    def run(self, call: Call, context: RequestContext, body: bytes) -> Response:
         """`POST /exec/{ticket}/start`: run what the ticket is for, and answer when it has ended, with no output."""
         self._check_offered()
         fields_of(START, strict_json.loads(body), "")
@@ -94,8 +90,8 @@ class Commands:
         if bought is None:
             raise refusals.GatewayRefusal(f"No such exec instance: {call.reference}", status=refusals.NOT_FOUND)
         container_id, command = bought
-        deed.command = self._allowed.index(command) + 1
-        with self._containers.changing(container_id.value, deed) as container:
+        context.command = self._allowed.index(command) + 1
+        with self._containers.changing(container_id.value, context) as container:
             try:
                 status = self._engine.run_in_container(container.id, command, SECONDS)
             except Conflict as error:
@@ -106,7 +102,7 @@ class Commands:
             if (suppressed := self._logged.admit()) is not None:
                 extra = {"container": container.name, "suppressed": suppressed}
                 _log.warning("a command in a container %s", outcome, extra=extra)
-        return Answer(200, content_type=RAW_STREAM)
+        return Response(200, content_type=RAW_STREAM)
 
     def _check_offered(self) -> None:
         if not self._allowed:

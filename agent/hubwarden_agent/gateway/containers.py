@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from hubwarden_agent.budgets import Window
-from hubwarden_agent.engine.port import BlockingEngine, Conflict, Container, NotFound
+from hubwarden_agent.budgets import Window, spend_together
+from hubwarden_agent.engine.port import Conflict, Container, Engine, NotFound
 from hubwarden_agent.errors import Reason, Refusal
 from hubwarden_agent.gateway import mounts, refusals, views, volumes
-from hubwarden_agent.gateway.deeds import Answer, Deed, Recorder, json_answer
 from hubwarden_agent.gateway.made import Made, Owned
 from hubwarden_agent.gateway.owners import Owners
+from hubwarden_agent.gateway.request_context import ChangeRecorder, RequestContext, Response, json_response
 from hubwarden_agent.gateway.routes import Call
 from hubwarden_agent.locks import UserLocks
 from hubwarden_agent.names import ContainerId, ContainerName, Username
@@ -43,11 +43,11 @@ class Containers:
 
     def __init__(
         self,
-        engine: BlockingEngine,
+        engine: Engine,
         owners: Owners,
         made: Made,
         locks: UserLocks,
-        recorder: Recorder,
+        recorder: ChangeRecorder,
         changes: Window,
         offered: Callable[[Username], mounts.Offered],
     ) -> None:
@@ -59,14 +59,14 @@ class Containers:
         self._changes = changes
         self._offered = offered
 
-    def inspect(self, call: Call, _deed: Deed) -> Answer:
+    def inspect(self, call: Call, _deed: RequestContext) -> Response:
         """`GET /containers/{reference}/json`."""
         container, _ = self._shown(call.reference)
-        return json_answer(200, views.container(container))
+        return json_response(200, views.container(container))
 
-    def start(self, call: Call, deed: Deed) -> Answer:
+    def start(self, call: Call, context: RequestContext) -> Response:
         """`POST /containers/{reference}/start`; no effect on a running one."""
-        with self.changing(call.reference, deed) as container:
+        with self.changing(call.reference, context) as container:
             mounts.check_held(container.mounts, self._offered(container.username))
             volumes.check_plain(self._engine, container.mounts)
             try:
@@ -74,41 +74,42 @@ class Containers:
             except Conflict as error:
                 message = "hubwarden: the container cannot be started in its present state"
                 raise refusals.GatewayRefusal(message, status=refusals.CONFLICT) from error
-        return Answer(204)
+        return Response(204)
 
-    def stop(self, call: Call, deed: Deed) -> Answer:
+    def stop(self, call: Call, context: RequestContext) -> Response:
         """`POST /containers/{reference}/stop`; no effect on a stopped one."""
-        with self.changing(call.reference, deed) as container:
+        with self.changing(call.reference, context) as container:
             self._engine.stop_container(container.id, STOP_SECONDS)
-        return Answer(204)
+        return Response(204)
 
-    def remove(self, call: Call, deed: Deed) -> Answer:
+    def remove(self, call: Call, context: RequestContext) -> Response:
         """`DELETE /containers/{reference}`, never with force; volumes go with it that have no name, and no other."""
-        with self.changing(call.reference, deed) as container:
+        with self.changing(call.reference, context) as container:
             try:
                 self._engine.remove_container(container.id, anonymous_volumes=True)
             except Conflict as error:
                 raise self._not_removable(container.id) from error
             self._made.forget(container.id)
-        return Answer(204)
+        return Response(204)
 
-    def found(self, reference: str, deed: Deed) -> Owned:
+    def found(self, reference: str, context: RequestContext) -> Owned:
         """The container of this name or full id, if it is the Hub's; Docker is asked unless we made it.
 
         Raises:
             GatewayRefusal: 404.
         """
         container = self._made.get(reference) or (self._shown(reference))[1]
-        deed.concerns(container.username, container.server_name, container.name, container.id.value)
+        context.set_target(container.username, container.server_name, container.name, container.id.value)
         return container
 
     @contextmanager
-    def changing(self, reference: str, deed: Deed) -> Iterator[Owned]:
+    def changing(self, reference: str, context: RequestContext) -> Iterator[Owned]:
         """The container, with its user's lock held and the body on the record. Raises as `found` does."""
-        container = self.found(reference, deed)
+        container = self.found(reference, context)
         with self._locks.hold(container.username):
-            self._changes.spend(container.username.value)
-            with self._recorder.acting(deed):
+            charge = (self._changes, container.username.value)
+            spend_together(charge)
+            with self._recorder.change(context, charge):
                 try:
                     yield container
                 except NotFound as error:

@@ -6,12 +6,12 @@ there and a name is free is the engine's to know: it is asked why only once it h
 
 from __future__ import annotations
 
-from hubwarden_agent.budgets import Window
-from hubwarden_agent.engine.port import BlockingEngine, Conflict, ContainerSpec, NotFound
+from hubwarden_agent.budgets import Window, spend_together
+from hubwarden_agent.engine.port import Conflict, ContainerSpec, Engine, NotFound
 from hubwarden_agent.gateway import create_body, images, policy, refusals, strict_json, volumes
-from hubwarden_agent.gateway.deeds import Answer, Deed, Recorder, json_answer
 from hubwarden_agent.gateway.made import Made, Owned
 from hubwarden_agent.gateway.owners import Owners
+from hubwarden_agent.gateway.request_context import ChangeRecorder, RequestContext, Response, json_response
 from hubwarden_agent.gateway.room import Room
 from hubwarden_agent.gateway.routes import Call
 from hubwarden_agent.locks import UserLocks
@@ -37,13 +37,13 @@ class Creation:
 
     def __init__(
         self,
-        engine: BlockingEngine,
+        engine: Engine,
         owners: Owners,
         made: Made,
         names: Names,
         spawn: SpawnPolicy,
         locks: UserLocks,
-        recorder: Recorder,
+        recorder: ChangeRecorder,
         rate: Window,
     ) -> None:
         self._engine = engine
@@ -56,20 +56,20 @@ class Creation:
         self._room = Room(owners.count, spawn.max_containers, "max_containers")
         self._volume_room = Room(self._count_volumes, spawn.max_volumes, "max_volumes")
 
-    def create(self, call: Call, deed: Deed, body: bytes) -> Answer:
+    def create(self, call: Call, context: RequestContext, body: bytes) -> Response:
         """Create what the body asks for, if the policy allows it."""
         name = ContainerName.parse(call.query["name"])
         plan = policy.plan(create_body.decode(strict_json.loads(body)), name, self._spawn, self._names)
-        deed.concerns(plan.username, plan.server_name, name.value)
+        context.set_target(plan.username, plan.server_name, name.value)
         with self._locks.hold(plan.username):
             # Before the engine is asked anything: also a create that is refused then costs it something.
-            self._rate.spend(RATE_KEY)
+            spend_together(charge := (self._rate, RATE_KEY))
             self._check_image(plan.spec)
             new_volumes = volumes.check_plain(self._engine, plan.spec.mounts)
-            with self._room.for_more(), self._volume_room.for_more(new_volumes), self._recorder.acting(deed):
+            with self._room.for_more(), self._volume_room.for_more(new_volumes), self._recorder.change(context, charge):
                 identifier = self._created(plan.spec)
             self._made.note(Owned(identifier, name.value, plan.username, plan.server_name, plan.spec.mounts))
-        return json_answer(201, {"Id": identifier.value, "Warnings": []})
+        return json_response(201, {"Id": identifier.value, "Warnings": []})
 
     def _check_image(self, spec: ContainerSpec) -> None:
         """Check an image that a registry decides about; the others are the operator's."""

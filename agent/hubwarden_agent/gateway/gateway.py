@@ -9,29 +9,29 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import partial
 
-from hubwarden_agent.audit_trails import BlockingAuditTrail
+from hubwarden_agent.audit import Audit
+from hubwarden_agent.audit_scope import map_engine_errors
 from hubwarden_agent.budgets import Window
 from hubwarden_agent.clock import Clock
 from hubwarden_agent.denials import DenialLimiter
-from hubwarden_agent.engine.port import BlockingEngine
+from hubwarden_agent.engine.port import Engine
 from hubwarden_agent.errors import Refusal
 from hubwarden_agent.gateway import mounts, views
 from hubwarden_agent.gateway.commands import Commands
 from hubwarden_agent.gateway.containers import CHANGES_PER_USER, Containers
 from hubwarden_agent.gateway.creation import Creation
-from hubwarden_agent.gateway.deeds import Answer, Deed, Recorder, json_answer
 from hubwarden_agent.gateway.images import Images
 from hubwarden_agent.gateway.made import Made
 from hubwarden_agent.gateway.owners import Owners
+from hubwarden_agent.gateway.request_context import ChangeRecorder, RequestContext, Response, json_response
 from hubwarden_agent.gateway.routes import Call, Operation
 from hubwarden_agent.locks import UserLocks
 from hubwarden_agent.names import Names
 from hubwarden_agent.rates import parse_rate
-from hubwarden_agent.recording import engine_errors_refused
 from hubwarden_agent.spawn_policy import SpawnPolicy
 
-Simple = Callable[[Call, Deed], Answer]
-WithBody = Callable[[Call, Deed, bytes], Answer]
+Simple = Callable[[Call, RequestContext], Response]
+WithBody = Callable[[Call, RequestContext, bytes], Response]
 
 
 class Gateway:
@@ -50,16 +50,16 @@ class Gateway:
     def __init__(
         self,
         *,
-        engine: BlockingEngine,
+        engine: Engine,
         names: Names,
         spawn: SpawnPolicy,
         locks: UserLocks,
-        audit: BlockingAuditTrail,
+        audit: Audit,
         clock: Clock,
         logged: DenialLimiter,
     ) -> None:
         self._engine = engine
-        self._recorder = Recorder(audit, clock)
+        self._recorder = ChangeRecorder(audit, clock)
         rate = Window(spawn.max_creates, clock)
         changes = Window(parse_rate(CHANGES_PER_USER), clock)
         owners = Owners(engine, names, spawn)
@@ -84,30 +84,30 @@ class Gateway:
             Operation.REMOVE: containers.remove,
         }
 
-    def answer(self, call: Call, deed: Deed, body: bytes) -> Answer:
+    def answer(self, call: Call, context: RequestContext, body: bytes) -> Response:
         """Do what was asked.
 
         Args:
             call: what was asked.
-            deed: is filled in on the way, so that a refusal is recorded with what is known by then.
+            context: is filled in on the way, so that a refusal is recorded with what is known by then.
             body: where the call takes one; empty otherwise.
 
         Raises:
             Refusal: the answer is no, or what the engine's failure became.
         """
-        with engine_errors_refused():
+        with map_engine_errors():
             if call.takes_body:
-                return self._with_body[call.operation](call, deed, body)
-            return self._simple[call.operation](call, deed)
+                return self._with_body[call.operation](call, context, body)
+            return self._simple[call.operation](call, context)
 
-    def denied(self, deed: Deed, refusal: Refusal, *, reading: bool) -> None:
-        """See `Recorder.denied`."""
-        self._recorder.denied(deed, refusal, reading=reading)
+    def denied(self, context: RequestContext, refusal: Refusal, *, reading: bool) -> None:
+        """See `ChangeRecorder.denied`."""
+        self._recorder.denied(context, refusal, reading=reading)
 
-    def _ping(self, _call: Call, _deed: Deed) -> Answer:
+    def _ping(self, _call: Call, _deed: RequestContext) -> Response:
         self._engine.ping()
-        return Answer(200, "OK", "text/plain")
+        return Response(200, "OK", "text/plain")
 
-    def _version(self, _call: Call, _deed: Deed) -> Answer:
+    def _version(self, _call: Call, _deed: RequestContext) -> Response:
         self._engine.ping()
-        return json_answer(200, views.version())
+        return json_response(200, views.version())

@@ -10,7 +10,7 @@ no request can make such a container: every create is labelled.
 from __future__ import annotations
 
 from hubwarden_agent import ownership
-from hubwarden_agent.engine.port import BlockingEngine, Container
+from hubwarden_agent.engine.port import Container, Engine
 from hubwarden_agent.errors import Reason, Refusal
 from hubwarden_agent.gateway import create_body, mounts, policy, volumes
 from hubwarden_agent.names import ContainerName, Names, ServerName, Username
@@ -26,7 +26,7 @@ class Owners:
         spawn: the operator's policy.
     """
 
-    def __init__(self, engine: BlockingEngine, names: Names, spawn: SpawnPolicy) -> None:
+    def __init__(self, engine: Engine, names: Names, spawn: SpawnPolicy) -> None:
         self._engine = engine
         self._names = names
         self._spawn = spawn

@@ -50,6 +50,17 @@ class Call:
     query: Mapping[str, str] = field(default_factory=dict)
 
     @property
+    def changes(self) -> bool:
+        """Whether it changes something, or may take as long as that."""
+        return self.operation not in (
+            Operation.PING,
+            Operation.VERSION,
+            Operation.IMAGE,
+            Operation.INSPECT,
+            Operation.PREPARE_EXEC,
+        )
+
+    @property
     def takes_body(self) -> bool:
         """Whether this one comes with a JSON body; no other may have one."""
         return self.operation in (Operation.CREATE, Operation.PREPARE_EXEC, Operation.EXEC)

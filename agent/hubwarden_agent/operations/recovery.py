@@ -1,33 +1,35 @@
-"""What a new start knows of the last one: answers that were given, and operations that a crash cut off.
+"""Crash recovery: rebuilds the idempotency table from the audit and closes operations that a crash interrupted.
 
-What holds here: before anything is served, every request id of the last 24 hours has its answer again, made of the
-audit alone; one whose intent has no outcome is closed as `INTERRUPTED`, with what the engine shows by then, and answers
-just that. Until then its user's lock is held: Docker goes on with a restart whose caller was killed, and in the moment
-between stop and start nobody may take that server for a stopped one. Other changes need no wait: Docker itself keeps
-a volume's or a container's removal apart from everything else that is asked about it.
-This file only looks: it must never carry an operation on, undo it or do it again.
+Invariants:
+- Before anything is served, each request id of the last 24 hours has its answer again, from the audit alone.
+- An intent without an outcome is closed as `INTERRUPTED`, with what the engine shows by then, and answers that.
+- Until then its user's lock is held. Docker completes a restart whose caller was killed, and between stop and start
+  that server must not be taken for a stopped one. Other changes need no wait: Docker itself serializes the removal of a
+  volume or container with everything else that concerns it.
+
+Must not: continue an operation, undo it or repeat it.
 """
 
 from __future__ import annotations
 
-import asyncio
 import datetime as dt
 import logging
+import threading
 from collections.abc import Iterable, Mapping
+from concurrent.futures import Future
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
-from typing import Any, NoReturn
+from typing import Any
 
-from hubwarden_agent import log_context
-from hubwarden_agent.audit import Entry, Past
-from hubwarden_agent.audit_trails import AuditTrail
+from hubwarden_agent import logging_setup
+from hubwarden_agent.audit import Audit, Entry, Past
 from hubwarden_agent.clock import Clock
 from hubwarden_agent.engine.port import Engine, EngineError, EngineUnavailable
 from hubwarden_agent.errors import TABLE, Detail, Reason, Refusal
 from hubwarden_agent.locks import UserLocks
 from hubwarden_agent.names import ContainerId, ContainerName, RequestId, Username, VolumeName
 from hubwarden_agent.operations import commands
-from hubwarden_agent.operations.runner import REMEMBERED_SECONDS, Runner
+from hubwarden_agent.operations.operation_registry import REMEMBERED_SECONDS, OperationRegistry
 
 DOCKER_INTERVAL = 0.5
 """Seconds between two looks, while Docker does not answer or may still be at it."""
@@ -48,94 +50,111 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
+class _Interrupted:
+    """An operation without an outcome, with its user's lock held, and the outcome that repetitions wait for."""
+
+    record: Past
+    held: ExitStack
+    give_up_at: float
+    outcome: Future[Any] = field(default_factory=Future)
+
+
+@dataclass(slots=True)
 class Recovery:
-    """Takes up where the last agent was killed."""
+    """Restores what the last agent knew, and closes what it left open."""
 
     engine: Engine
-    audit: AuditTrail
-    runner: Runner
+    audit: Audit
+    registry: OperationRegistry
     locks: UserLocks
     clock: Clock
-    _closing: list[asyncio.Task[Any]] = field(default_factory=list)
+    _interrupted: list[_Interrupted] = field(default_factory=list)
 
     def begin(self, history: Iterable[Past]) -> None:
-        """Remember what is finished, and begin to close what is not; that ends once Docker answers and is done.
-
-        What is begun here comes first on the loop: the locks are held before anybody who is served can ask for one.
+        """Restore outcomes of finished operations, and hold the locks of interrupted ones, before anything is served.
 
         Args:
-            history: the newest first. What is older than a day, as of its newest line, is not looked at.
+            history: the newest first. What is older than a day, as of its newest record, is not looked at.
         """
         day, horizon, finished = dt.timedelta(seconds=REMEMBERED_SECONDS), None, set[str]()
-        for past in history:
-            if past.phase == "event":  # may bear the time of a machine whose clock was not set yet
+        for record in history:
+            if record.phase == "event":  # may have the time of a machine whose clock was not set yet
                 continue
-            # From the newest line on, not from now: an agent that was down for a week left its open intents there.
-            horizon = horizon or min(past.time, self.clock.now()) - day
-            if past.time < horizon:
+            # From the newest record on, not from now: an agent that was down for a week left its open intents there.
+            horizon = horizon or min(record.time, self.clock.now()) - day
+            if record.time < horizon:
                 break
-            if past.phase == "denied" or past.entry.request_id in finished:
+            if record.phase == "denied" or record.entry.request_id in finished:
                 continue
-            finished.add(past.entry.request_id)
-            if past.phase == "intent":
-                task = asyncio.create_task(self._close(past))
-                task.add_done_callback(lambda task: task.cancelled() or task.exception())
-                self._closing.append(task)
-                self._recall(past, task)
-            elif past.entry.fingerprint:
-                self._recall(past, _answered(past))
+            finished.add(record.entry.request_id)
+            if record.phase == "intent":
+                self._interrupted.append(self._hold(record))
+                self._recall(record, self._interrupted[-1].outcome)
+            elif record.entry.fingerprint:
+                self._recall(record, _finished(record))
 
-    async def stop(self) -> None:
-        """Give up looking; what is not closed the next start closes."""
-        for task in self._closing:
-            task.cancel()
-        await asyncio.gather(*self._closing, return_exceptions=True)
+    def run(self, stopping: threading.Event) -> None:
+        """Close the interrupted operations, each once Docker answers and is done. The next start closes the rest."""
+        while not self.close_done() and not stopping.wait(DOCKER_INTERVAL):
+            pass
 
-    def _recall(self, past: Past, answer: asyncio.Future[Any]) -> None:
-        if past.entry.fingerprint:
-            age = max(0.0, (self.clock.now() - past.time).total_seconds())
-            self.runner.recall(RequestId(past.entry.request_id), past.entry.fingerprint, answer, age)
+    def close_done(self) -> bool:
+        """Close each interrupted operation that Docker is done with by now. Whether none is left."""
+        self._interrupted = [one for one in self._interrupted if not self._close(one)]
+        return not self._interrupted
 
-    async def _close(self, past: Past) -> NoReturn:
-        entry = past.entry
-        log_context.request_id.set(entry.request_id)
-        with ExitStack() as held:
-            with suppress(Refusal):  # nobody has that name (an image was fetched), or another of theirs is closed
-                held.enter_context(self.locks.hold(Username(entry.username)))
-            found = await self._look_when_done(past)
-            refusal = interrupted(entry, found)
+    def _recall(self, record: Past, outcome: Future[Any]) -> None:
+        if record.entry.fingerprint:
+            age = max(0.0, (self.clock.now() - record.time).total_seconds())
+            self.registry.recall(RequestId(record.entry.request_id), record.entry.fingerprint, outcome, age)
+
+    def _hold(self, record: Past) -> _Interrupted:
+        held = ExitStack()
+        with suppress(Refusal):  # nobody has that name (an image was pulled), or another operation of theirs is open
+            held.enter_context(self.locks.hold(Username(record.entry.username)))
+        age = max(0.0, (self.clock.now() - record.time).total_seconds())
+        return _Interrupted(record, held, self.clock.monotonic() + record.entry.stop_timeout + START_SECONDS - age)
+
+    def _close(self, interrupted: _Interrupted) -> bool:
+        """Record what became of one, if that can be said by now, and release its user's lock."""
+        entry = interrupted.record.entry
+        with logging_setup.request(entry.request_id):
+            found = self._found(interrupted)
+            if found is None:
+                return False
+            refusal = interrupted_refusal(entry, found)
             _log.warning("an operation was interrupted", extra={"operation": entry.operation, "found": found})
-            await self.audit.outcome(entry, refusal, 0, found)
-        raise refusal
+            self.audit.outcome(entry, refusal, 0, found)
+            interrupted.held.close()
+            interrupted.outcome.set_exception(refusal)
+        return True
 
-    async def _look_when_done(self, past: Past) -> Mapping[str, str]:
-        age = max(0.0, (self.clock.now() - past.time).total_seconds())
-        give_up = self.clock.monotonic() + past.entry.stop_timeout + START_SECONDS - age
-        while True:
-            over = self.clock.monotonic() >= give_up
-            try:
-                if over or await is_done(past, self.engine):
-                    return await look(past.entry, self.engine)
-            except (EngineError, Refusal, ValueError) as error:
-                if over and not isinstance(error, EngineUnavailable):
-                    _log.warning("recovery: what became of it cannot be said: %s", error)
-                    return {}
-            await asyncio.sleep(DOCKER_INTERVAL)
+    def _found(self, interrupted: _Interrupted) -> Mapping[str, str] | None:
+        """What Docker shows; None while it does not answer or may still be at it; empty when it cannot be said."""
+        record = interrupted.record
+        over = self.clock.monotonic() >= interrupted.give_up_at
+        try:
+            return look(record.entry, self.engine) if over or is_done(record, self.engine) else None
+        except (EngineError, Refusal, ValueError) as error:
+            if not over or isinstance(error, EngineUnavailable):
+                return None
+            _log.warning("recovery: what became of it cannot be said: %s", error)
+            return {}
 
 
-async def is_done(past: Past, engine: Engine) -> bool:
+def is_done(record: Past, engine: Engine) -> bool:
     """Whether Docker cannot be about to start the container any more: it has, or was not asked to, or it is gone.
 
     Raises:
         EngineError: the engine does not say.
     """
-    if past.entry.operation not in {"restart", "start"}:
+    if record.entry.operation not in {"restart", "start"}:
         return True
-    container = await engine.container(ContainerId(past.entry.object_id))
-    return container is None or (container.started is not None and container.started > past.time)
+    container = engine.container(ContainerId(record.entry.object_id))
+    return container is None or (container.started is not None and container.started > record.time)
 
 
-async def look(entry: Entry, engine: Engine) -> Mapping[str, str]:
+def look(entry: Entry, engine: Engine) -> Mapping[str, str]:
     """What became of an operation's objects: a container's state, `present` or `replaced` for a volume, or `gone`.
 
     Raises:
@@ -147,15 +166,15 @@ async def look(entry: Entry, engine: Engine) -> Mapping[str, str]:
     found: dict[str, str] = {}
     if entry.operation in ON_VOLUMES:
         name, created = names.pop(0), ids.pop(0)
-        volume = await engine.volume(VolumeName(name))
+        volume = engine.volume(VolumeName(name))
         found[name] = "gone" if volume is None else "present" if volume.created == created else "replaced"
     for name, identifier in zip(names, ids, strict=True):
-        container = await engine.container(ContainerId(identifier) if identifier else ContainerName(name))
+        container = engine.container(ContainerId(identifier) if identifier else ContainerName(name))
         found[name] = container.state.value if container else "gone"
     return found
 
 
-def interrupted(entry: Entry, found: Mapping[str, str]) -> Refusal:
+def interrupted_refusal(entry: Entry, found: Mapping[str, str]) -> Refusal:
     """What an interrupted operation answers."""
     state = found.get(entry.object.split(" ")[0], "")
     sentence = _SENTENCES.get((entry.operation, state)) or _OTHERWISE.get(entry.operation, "")
@@ -163,27 +182,26 @@ def interrupted(entry: Entry, found: Mapping[str, str]) -> Refusal:
     return Refusal(Reason.INTERRUPTED, message, detail=_detail(entry))
 
 
-def _answered(past: Past) -> asyncio.Future[Any]:
-    future = asyncio.get_running_loop().create_future()
+def _finished(record: Past) -> Future[Any]:
+    outcome: Future[Any] = Future()
     try:
-        future.set_result(_result(past))
+        outcome.set_result(_result(record))
     except Refusal as refusal:
-        future.set_exception(refusal)
-        future.exception()  # or asyncio reports it as lost when nobody asks again
-    return future
+        outcome.set_exception(refusal)
+    return outcome
 
 
-def _result(past: Past) -> Any:
+def _result(record: Past) -> Any:
     """What a finished operation answered, or raises it."""
-    if past.reason == Reason.INTERRUPTED:
-        raise interrupted(past.entry, past.answer)
+    if record.reason == Reason.INTERRUPTED:
+        raise interrupted_refusal(record.entry, record.answer)
     try:
-        if past.reason:
-            raise Refusal(Reason(past.reason), detail=_detail(past.entry))
-        return commands.from_answer(past.entry.operation, past.answer)
+        if record.reason:
+            raise Refusal(Reason(record.reason), detail=_detail(record.entry))
+        return commands.from_answer(record.entry.operation, record.answer)
     except (ValueError, TypeError, KeyError) as error:
         # Another version's line. Its id must not act again, and its answer is not known.
-        raise interrupted(past.entry, {}) from error
+        raise interrupted_refusal(record.entry, {}) from error
 
 
 def _detail(entry: Entry) -> Detail:

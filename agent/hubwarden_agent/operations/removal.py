@@ -44,7 +44,7 @@ class Removal:
     policy: ResetPolicy
     clock: Clock
 
-    async def look(self, username: Username, name: VolumeName) -> Target:
+    def look(self, username: Username, name: VolumeName) -> Target:
         """What a removal would remove.
 
         Raises:
@@ -52,31 +52,31 @@ class Removal:
             Removing: as `removable`.
             EngineError: the engine does not say.
         """
-        volume = await self.engine.volume(name)
+        volume = self.engine.volume(name)
         if volume is None:
             raise Refusal(Reason.VOLUME_NOT_FOUND, detail=Detail(volume=name.value))
         if not (is_local(volume) or self.policy.allow_non_local):
             raise Refusal(Reason.VOLUME_NOT_LOCAL, detail=Detail(volume=name.value))
         if not volume.labels.keys().isdisjoint(self.policy.protect_labels):
             raise Refusal(Reason.VOLUME_IN_USE, "Another tool depends on the home volume.", detail=Detail(name.value))
-        holding = await self.engine.containers_holding(name)
+        holding = self.engine.containers_holding(name)
         # Under the user's lock, a helper is what a crash left behind; the next one of the volume takes it away.
         containers = [container for container in holding if not is_helper(container, self.names)]
         holders = [holder for container in containers if (holder := await self._holder(username, container))]
         return Target(volume, removable(name.value, holders, self.clock.now(), self.policy))
 
-    async def _holder(self, username: Username, listed: Container) -> Holder | None:
+    def _holder(self, username: Username, listed: Container) -> Holder | None:
         """Whether a listed container is the user's own; None when it is gone."""
         known = is_labelled(listed) or owns(username, listed, self.names)
         # Docker's list keeps showing `removing` after a removal that failed, where an inspect shows `dead`.
         if known and listed.state is not ContainerState.REMOVING:
             return Holder(listed, owns(username, listed, self.names))
         # Without labels, the environment tells which named server a container is, and the list does not have it. The
-        # caller awaits one inspect before the next: the environments of many containers at once could fill the memory.
-        container = await self.engine.container(listed.id)
+        # containers are inspected one after another: the environments of many at once could fill the memory.
+        container = self.engine.container(listed.id)
         return Holder(container, owns(username, container, self.names)) if container else None
 
-    async def remove(self, target: Target) -> None:
+    def remove(self, target: Target) -> None:
         """Remove it.
 
         Raises:
@@ -86,35 +86,35 @@ class Removal:
         name = target.volume.name
         for container in target.containers:
             try:
-                await self.engine.remove_container(container.id, anonymous_volumes=False)
+                self.engine.remove_container(container.id, anonymous_volumes=False)
             except NotFound:
                 _log.info("removal: container %s was gone already", container.name)
             except Conflict as error:
                 raise _in_use(name, container.name) from error
-        present = await self.engine.volume(name)
+        present = self.engine.volume(name)
         if present is None or present.created != target.volume.created:
             raise Refusal(
                 Reason.VOLUME_NOT_FOUND, "The home volume changed meanwhile.", detail=Detail(volume=name.value)
             )
         try:
-            await self.engine.remove_volume(name)
+            self.engine.remove_volume(name)
         except Conflict as error:
             raise _in_use(name) from error
         except EngineError as error:
             # The answer can be lost where the deed was done: what is there now decides, as after a restart.
-            if await self.engine.volume(name) is not None:
+            if self.engine.volume(name) is not None:
                 raise
             _log.warning("removal: the volume is gone, although the engine reports a failure: %s", error)
 
 
-async def create_alike(engine: Engine, name: VolumeName, like: Volume) -> Volume:
+def create_alike(engine: Engine, name: VolumeName, like: Volume) -> Volume:
     """Create a volume with the driver, options and labels of another.
 
     Raises:
         Refusal: `DOCKER_ERROR` when it has others, because somebody was quicker.
         EngineError: the engine does not create it.
     """
-    new = await engine.create_volume(name, like.driver, like.options, like.labels)
+    new = engine.create_volume(name, like.driver, like.options, like.labels)
     if (new.driver, new.options, new.labels) != (like.driver, like.options, like.labels):
         _log.error("volume %s came back with other labels or options", name)
         raise Refusal(Reason.DOCKER_ERROR, detail=Detail(volume=name.value))

@@ -7,13 +7,12 @@ and no volume together with a container.
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from contextlib import AsyncExitStack
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
-from hubwarden_agent.audit import Entry
-from hubwarden_agent.audit_trails import AuditTrail
+from hubwarden_agent.audit import Audit, Entry
+from hubwarden_agent.audit_scope import audit_denials, audited, map_engine_errors
 from hubwarden_agent.backup_manifest import Manifest
 from hubwarden_agent.budgets import Window, check_together, spend_together
 from hubwarden_agent.clock import Clock
@@ -25,10 +24,9 @@ from hubwarden_agent.names import Names, RequestId, Username, VolumeName
 from hubwarden_agent.operations.backup import Backups
 from hubwarden_agent.operations.commands import Reset, WasReset, answer, entry
 from hubwarden_agent.operations.holders import Removing
+from hubwarden_agent.operations.operation_registry import Operation, OperationRegistry
 from hubwarden_agent.operations.removal import Removal, Target, create_alike
-from hubwarden_agent.operations.runner import Run, Runner
 from hubwarden_agent.operations.sizes import Sizes
-from hubwarden_agent.recording import considered, engine_errors_refused, recorded
 
 REMOVING_PATIENCE = 10.0
 """Seconds that a container which is being removed gets to go away."""
@@ -43,9 +41,9 @@ class Resetter:
 
     engine: Engine
     names: Names
-    runner: Runner
+    registry: OperationRegistry
     locks: UserLocks
-    audit: AuditTrail
+    audit: Audit
     user_budget: Window
     total_budget: Window
     policy: ResetPolicy
@@ -58,7 +56,7 @@ class Resetter:
         """What looks at a volume and removes it."""
         return Removal(self.engine, self.names, self.policy, self.clock)
 
-    async def reset(self, command: Reset) -> WasReset:
+    def reset(self, command: Reset) -> WasReset:
         """Delete a user's home volume, or with no request id only say what would happen.
 
         Raises:
@@ -68,71 +66,69 @@ class Resetter:
         if command.expected_volume not in ("", name.value):
             raise Refusal(Reason.NAME_MISMATCH, detail=Detail(volume=name.value))
         if command.request_id is not None:
-            return await self.runner.run(command, lambda run: self._in_turn(run, command, name))
+            return self.registry.run(command, lambda operation: self._reset(operation, command, name))
         self.locks.check(command.username)
-        with engine_errors_refused():
-            target = await self._target(command.username, name)
+        with map_engine_errors():
+            target = self._target(command.username, name)
         check_together(*self._budgets(command.username))
-        await self.backups.check(name)
+        self.backups.check(name)
         return self._result(target, None)
 
-    async def _in_turn(self, run: Run, command: Reset, name: VolumeName) -> WasReset:
-        async with AsyncExitStack() as turn:
-            return await self._reset(run, command, name, turn)
-
-    async def _reset(self, run: Run, command: Reset, name: VolumeName, turn: AsyncExitStack) -> WasReset:
-        said, spent = entry(command, name.value), self._budgets(command.username)
-        async with considered(self.audit, said):
-            target = await self._target_when_removed(command.username, name)
-            await turn.enter_async_context(self.backups.turn(name))
-            spend_together(*spent)
-        async with recorded(self.audit, target.named_in(said), self.clock, spent) as outcome:
-            run.acted = True
-            if not self.total_budget.left(""):
-                await self._say_spent(said)
-            kept = await self.backups.take(target.volume, command.username, RequestId(said.request_id))
-            await turn.aclose()
-            outcome.answer = {"backup_id": kept.backup_id.value} if kept else {}  # also said when no removal follows
-            await self.removal.remove(target)
-            if target.volume.labels or target.volume.options:  # a plain one is created by the next spawn
-                await create_alike(self.engine, name, target.volume)
-            result = self._result(target, kept)
-            outcome.answer = answer(result)
-        await self.backups.prune(name, self.audit, said)
+    def _reset(self, operation: Operation, command: Reset, name: VolumeName) -> WasReset:
+        intended, charges = entry(command, name.value), self._budgets(command.username)
+        with ExitStack() as slot:
+            with audit_denials(self.audit, intended):
+                target = self._target_when_removed(command.username, name)
+                slot.enter_context(self.backups.slot(name))
+                spend_together(*charges)
+            with audited(self.audit, target.named_in(intended), self.clock, charges) as outcome:
+                operation.intent_written = True
+                if not self.total_budget.left(""):
+                    self._report_spent(intended)
+                backup = self.backups.take(target.volume, command.username, RequestId(intended.request_id))
+                slot.close()
+                # Recorded also when no removal follows.
+                outcome.answer = {"backup_id": backup.backup_id.value} if backup else {}
+                self.removal.remove(target)
+                if target.volume.labels or target.volume.options:  # a plain one is created by the next spawn
+                    create_alike(self.engine, name, target.volume)
+                result = self._result(target, backup)
+                outcome.answer = answer(result)
+        self.backups.prune(name, self.audit, intended)
         return result
 
     def _budgets(self, username: Username) -> tuple[tuple[Window, str], tuple[Window, str]]:
         return (self.user_budget, username.value), (self.total_budget, "")
 
-    async def _say_spent(self, last: Entry) -> None:
-        """Say, when the last of the total is spent, that every reset from here on is refused for a while.
+    def _report_spent(self, last: Entry) -> None:
+        """Record that the total budget is spent and that each further reset is refused for a while.
 
         Either the total is too small for this Hub, or somebody is emptying homes through it.
         """
         _log.warning("reset: limits.resets_total is spent", extra={"last_username": last.username})
         everybody = replace(last, username="", actor="", request_id="", object="")
-        await self.audit.denied(everybody, Reason.RESET_BUDGET_SPENT)
+        self.audit.denied(everybody, Reason.RESET_BUDGET_SPENT)
 
-    async def _target(self, username: Username, name: VolumeName) -> Target:
+    def _target(self, username: Username, name: VolumeName) -> Target:
         try:
-            return await self.removal.look(username, name)
+            return self.removal.look(username, name)
         except Removing:
             raise Refusal(Reason.OPERATION_IN_PROGRESS, "The server's container is being removed.") from None
 
-    async def _target_when_removed(self, username: Username, name: VolumeName) -> Target:
+    def _target_when_removed(self, username: Username, name: VolumeName) -> Target:
         give_up = self.clock.monotonic() + REMOVING_PATIENCE
         while self.clock.monotonic() < give_up:
             try:
-                return await self.removal.look(username, name)
+                return self.removal.look(username, name)
             except Removing:
-                await asyncio.sleep(REMOVING_INTERVAL)
-        return await self._target(username, name)
+                self.clock.sleep(REMOVING_INTERVAL)
+        return self._target(username, name)
 
-    def _result(self, target: Target, kept: Manifest | None) -> WasReset:
+    def _result(self, target: Target, backup: Manifest | None) -> WasReset:
         return WasReset(
             volume=target.volume.name.value,
             removed_containers=tuple(container.name for container in target.containers),
             completed_at=self.clock.now(),
-            backup_id=kept.backup_id.value if kept else "",
-            size_bytes=kept.tar_bytes if kept else self.sizes.of(target.volume),
+            backup_id=backup.backup_id.value if backup else "",
+            size_bytes=backup.tar_bytes if backup else self.sizes.of(target.volume),
         )

@@ -10,7 +10,8 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from hubwarden_agent.audit_trails import AuditTrail
+from hubwarden_agent.audit import Audit
+from hubwarden_agent.audit_scope import audit_denials, audited, map_engine_errors
 from hubwarden_agent.budgets import Window, spend_together
 from hubwarden_agent.clock import Clock
 from hubwarden_agent.engine.port import Container, ContainerState, Engine, EngineError, EngineUnavailable
@@ -18,9 +19,8 @@ from hubwarden_agent.errors import Detail, Reason, Refusal
 from hubwarden_agent.locks import UserLocks
 from hubwarden_agent.names import ContainerName, Names, ServerName, Username
 from hubwarden_agent.operations.commands import Restart, Restarted, answer, entry
-from hubwarden_agent.operations.runner import Run, Runner
+from hubwarden_agent.operations.operation_registry import Operation, OperationRegistry
 from hubwarden_agent.ownership import claimed, is_labelled, is_swarm_task
-from hubwarden_agent.recording import considered, engine_errors_refused, recorded
 
 RUNNING = frozenset({ContainerState.RUNNING, ContainerState.PAUSED, ContainerState.RESTARTING})
 """What counts as running. Docker's restart would start anything else."""
@@ -34,15 +34,15 @@ class Restarter:
 
     engine: Engine
     names: Names
-    runner: Runner
+    registry: OperationRegistry
     locks: UserLocks
-    audit: AuditTrail
+    audit: Audit
     budget: Window
     clock: Clock
     check_mounts: Callable[[Username, Container], None] | None = None
     """Refuses a container that mounts something against the spawn policy; None where there is no gateway."""
 
-    async def restart(self, command: Restart) -> Restarted:
+    def restart(self, command: Restart) -> Restarted:
         """Restart a user's running container, or with no request id only say what would happen.
 
         Raises:
@@ -52,27 +52,27 @@ class Restarter:
         if command.expected_container not in ("", name.value):
             raise Refusal(Reason.NAME_MISMATCH, detail=Detail(container=name.value))
         if command.request_id is not None:
-            return await self.runner.run(command, lambda run: self._restart(run, command, name))
+            return self.registry.run(command, lambda operation: self._restart(operation, command, name))
         self.locks.check(command.username)
-        with engine_errors_refused():
-            container = await self._restartable(command, name)
+        with map_engine_errors():
+            container = self._restartable(command, name)
         self.budget.check(command.username.value)
         return Restarted.of(container)
 
-    async def _restart(self, run: Run, command: Restart, name: ContainerName) -> Restarted:
-        said, spent = entry(command, name.value), [(self.budget, command.username.value)]
-        async with considered(self.audit, said):
-            before = await self._restartable(command, name)
-            spend_together(*spent)
-        said = replace(said, object_id=before.id.value)
-        async with recorded(self.audit, said, self.clock, spent) as outcome:
-            run.acted = True
-            result = Restarted.of(await self._restarted(before, command.stop_timeout))
+    def _restart(self, operation: Operation, command: Restart, name: ContainerName) -> Restarted:
+        intended, charges = entry(command, name.value), [(self.budget, command.username.value)]
+        with audit_denials(self.audit, intended):
+            before = self._restartable(command, name)
+            spend_together(*charges)
+        intended = replace(intended, object_id=before.id.value)
+        with audited(self.audit, intended, self.clock, charges) as outcome:
+            operation.intent_written = True
+            result = Restarted.of(self._restarted(before, command.stop_timeout))
             outcome.answer = answer(result)
             return result
 
-    async def _restartable(self, command: Restart, name: ContainerName) -> Container:
-        container = await self.engine.container(name)
+    def _restartable(self, command: Restart, name: ContainerName) -> Container:
+        container = self.engine.container(name)
         if container is None:
             raise Refusal(Reason.CONTAINER_NOT_FOUND, detail=Detail(container=name.value))
         check_restartable(container, command.username, command.server_name, self.names)
@@ -80,14 +80,14 @@ class Restarter:
             self.check_mounts(command.username, container)
         return container
 
-    async def _restarted(self, before: Container, stop_timeout: int) -> Container:
+    def _restarted(self, before: Container, stop_timeout: int) -> Container:
         failure: EngineError | None = None
         try:
-            await self.engine.restart_container(before.id, stop_timeout)
+            self.engine.restart_container(before.id, stop_timeout)
         except EngineError as error:
             _log.warning("restart: the engine reports a failure: %s", error)
             failure = error
-        return judge(before, await self.engine.container(before.id), failure)
+        return judge(before, self.engine.container(before.id), failure)
 
 
 def check_restartable(container: Container, username: Username, server_name: ServerName, names: Names) -> None:

@@ -6,8 +6,8 @@ any more when it is old. Counting walks every file of every volume, so it takes 
 
 from __future__ import annotations
 
-import asyncio
 import logging
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -36,18 +36,18 @@ class Sizes:
         """In bytes; -1 when it is not known."""
         return self._bytes.get((volume.name, volume.created), -1) if self.clock.monotonic() < self._old_at else -1
 
-    async def follow(self) -> None:
-        """Count, now and from then on, until cancelled."""
-        while self.interval:
+    def run(self, stopping: threading.Event) -> None:
+        """Count, now and from then on, until `stopping`."""
+        while self.interval and not stopping.is_set():
             began = self.clock.monotonic()
             try:
-                found = await self.engine.volume_sizes()
+                found = self.engine.volume_sizes()
             except EngineError as error:
                 _log.warning("sizes: not counted: %s", error)
             else:
                 self._bytes = {(one.name, one.created): one.size_bytes for one in found}
                 self._old_at = began + OLD * self._pause(began)
-            await asyncio.sleep(self._pause(began))
+            stopping.wait(self._pause(began))
 
     def _pause(self, began: float) -> float:
         return max(self.interval, SHARE * (self.clock.monotonic() - began))

@@ -8,12 +8,12 @@ that is not sound is always named, never passed over.
 from __future__ import annotations
 
 import argparse
-import asyncio
 import datetime as dt
 import json
 from collections.abc import Iterator, Sequence
 
-from hubwarden_agent.audit_trails import AsyncAudit
+from hubwarden_agent.audit import Audit
+from hubwarden_agent.audit_scope import audited
 from hubwarden_agent.backup_manifest import BadBackup, Manifest, outdated
 from hubwarden_agent.backups import Store
 from hubwarden_agent.clock import Clock, SystemClock
@@ -21,9 +21,8 @@ from hubwarden_agent.config import Config
 from hubwarden_agent.errors import Refusal
 from hubwarden_agent.names import BackupId, Username
 from hubwarden_agent.operations.backup import pruning
-from hubwarden_agent.recording import recorded
-from hubwarden_agent.server import AlreadyRunning
-from hubwarden_agent.tools.offline import add_operator, argument, audited, complain, say
+from hubwarden_agent.state_lock import AlreadyRunning
+from hubwarden_agent.tools.offline import add_operator, argument, complain, exclusive_audit, say
 
 _SHOWN = ("created", "username", "volume", "tar_bytes", "file_bytes")
 
@@ -89,11 +88,11 @@ def _prune(options: argparse.Namespace, settings: Config, store: Store) -> int:
         for manifest in _gone(options, settings, store, clock):
             say(f"{manifest.backup_id}  would be removed")
         return 0
-    with audited(settings, clock) as audit:
+    with exclusive_audit(settings, clock) as audit:
         for name in store.sweep():
             say(f"{name}  was never finished: removed")
         for manifest in _gone(options, settings, store, clock):
-            asyncio.run(_remove(store, manifest, audit, clock, options.operator))
+            _remove(store, manifest, audit, clock, options.operator)
             say(f"{manifest.backup_id}  removed")
     return 0
 
@@ -109,8 +108,8 @@ def _gone(options: argparse.Namespace, settings: Config, store: Store, clock: Cl
         yield from outdated(of_volume, settings.reset.keep, settings.reset.keep_days, clock.now())
 
 
-async def _remove(store: Store, manifest: Manifest, audit: AsyncAudit, clock: Clock, operator: Username) -> None:
-    async with recorded(audit, pruning(manifest, "tool", f"operator:{operator}"), clock):
+def _remove(store: Store, manifest: Manifest, audit: Audit, clock: Clock, operator: Username) -> None:
+    with audited(audit, pruning(manifest, "tool", f"operator:{operator}"), clock):
         store.remove(manifest.backup_id)
 
 

@@ -14,22 +14,22 @@ from contextlib import contextmanager
 from getpass import getuser
 from typing import TypeVar
 
-from hubwarden_agent.audit import AuditFile
+from hubwarden_agent.audit import Audit
 from hubwarden_agent.audit_segments import Segments
-from hubwarden_agent.audit_trails import AsyncAudit
 from hubwarden_agent.budgets import Window
 from hubwarden_agent.clock import Clock
 from hubwarden_agent.config import Config
+from hubwarden_agent.denials import DenialLimiter
 from hubwarden_agent.errors import Refusal
 from hubwarden_agent.names import Username
 from hubwarden_agent.rates import parse_rate
-from hubwarden_agent.server import locked
+from hubwarden_agent.state_lock import locked
 
 Parsed = TypeVar("Parsed")
 
 
 @contextmanager
-def audited(settings: Config, clock: Clock) -> Iterator[AsyncAudit]:
+def exclusive_audit(settings: Config, clock: Clock) -> Iterator[Audit]:
     """Hold the state directory for the body, and give it the audit to write to.
 
     Raises:
@@ -39,7 +39,7 @@ def audited(settings: Config, clock: Clock) -> Iterator[AsyncAudit]:
     kept = settings.audit
     with locked(settings.state_directory):
         segments = Segments(settings.state_directory / kept.file, kept.max_bytes, kept.keep)
-        audit = AsyncAudit(AuditFile(segments, clock, Window(parse_rate("60/minute"), clock)))
+        audit = Audit(segments, clock, DenialLimiter(Window(parse_rate("60/minute"), clock)))
         try:
             yield audit
         finally:

@@ -7,27 +7,25 @@ see it, and is in no record.
 from __future__ import annotations
 
 import argparse
-import asyncio
 import uuid
 from collections.abc import Sequence
 from dataclasses import replace
 
-from hubwarden_agent import unfinished
-from hubwarden_agent.audit_trails import AsyncAudit
+from hubwarden_agent import pending_restores
+from hubwarden_agent.audit import Audit
 from hubwarden_agent.backup_manifest import BadBackup
 from hubwarden_agent.backups import Store
 from hubwarden_agent.clock import SystemClock
 from hubwarden_agent.config import Config
-from hubwarden_agent.engine.docker_calls import DockerCalls
 from hubwarden_agent.engine.docker_engine import DockerEngine
 from hubwarden_agent.engine.port import EngineError
 from hubwarden_agent.errors import Refusal
+from hubwarden_agent.helper_image import helper, own_container
 from hubwarden_agent.names import BackupId, Names, RequestId, Username, VolumeName
 from hubwarden_agent.operations.backup import Backups
 from hubwarden_agent.operations.removal import Removal
-from hubwarden_agent.own_image import helper, own_container
-from hubwarden_agent.server import AlreadyRunning
-from hubwarden_agent.tools.offline import add_operator, argument, audited, complain, say
+from hubwarden_agent.state_lock import AlreadyRunning
+from hubwarden_agent.tools.offline import add_operator, argument, complain, exclusive_audit, say
 from hubwarden_agent.tools.restoring import NotRestored, Order, Restorer
 
 HELPER_SECONDS = 600
@@ -38,8 +36,8 @@ def main(arguments: Sequence[str], settings: Config) -> int:
     """Run `restore`. Returns the exit status."""
     options = _parser().parse_args(arguments)
     try:
-        with audited(settings, SystemClock()) as audit:
-            asyncio.run(_restore(options, settings, audit))
+        with exclusive_audit(settings, SystemClock()) as audit:
+            _restore(options, settings, audit)
     except AlreadyRunning as error:
         complain(f"{error}: stop the agent first")
         return 1
@@ -60,13 +58,13 @@ def _complain_of_rest(options: argparse.Namespace, settings: Config) -> None:
     """Say if something is left half done, by this run or an earlier one."""
     try:
         volume = options.volume or Names(settings.names).home_volume(options.user)
-        if unfinished.of(settings.state_directory, volume):
+        if pending_restores.of(settings.state_directory, volume):
             complain(f"{volume} may be half filled: restore again")
     except (Refusal, OSError) as error:
         complain(f"whether anything is left half done is not known: {error}")
 
 
-async def _restore(options: argparse.Namespace, settings: Config, audit: AsyncAudit) -> None:
+def _restore(options: argparse.Namespace, settings: Config, audit: Audit) -> None:
     clock, names, docker = SystemClock(), Names(settings.names), settings.docker
     policy = replace(settings.reset, backup="required")  # what is set aside is a backup, whatever resets do
     home = names.home_volume(options.user)
@@ -79,15 +77,15 @@ async def _restore(options: argparse.Namespace, settings: Config, audit: AsyncAu
     )
     if order.volume != home:
         complain(f"warning: {order.volume} is not {order.username}'s home: whose it is can read what is restored there")
-    engine = DockerEngine(DockerCalls(docker.host, docker.timeout, HELPER_SECONDS, clock), slow_threads=1)
+    engine = DockerEngine(docker.host, docker.timeout, HELPER_SECONDS, clock)
     backups = Backups(engine, names, policy, clock)
     try:
-        await backups.sweep()
-        made_of = await helper(engine, names, policy.helper_image, own_container())
+        backups.sweep()
+        made_of = helper(engine, names, policy.helper_image, own_container())
         removal = Removal(engine, names, policy, clock)
         restorer = Restorer(engine, made_of, removal, backups, audit, settings.state_directory, clock, say)
         with Store(policy.backup_dir).open(options.backup) as backup:
-            await restorer.restore(order, backup)
+            restorer.restore(order, backup)
     finally:
         engine.close()
     say(f"restored {options.backup} into {order.volume}; the agent can be started again")

@@ -19,9 +19,9 @@ from typing import Any
 
 import zstandard
 
-from hubwarden_agent import unfinished
-from hubwarden_agent.audit import Entry
-from hubwarden_agent.audit_trails import AuditTrail
+from hubwarden_agent import pending_restores
+from hubwarden_agent.audit import Audit, Entry
+from hubwarden_agent.audit_scope import audited, map_engine_errors
 from hubwarden_agent.backup_file import MAX_WINDOW_BYTES, Reader
 from hubwarden_agent.backup_manifest import Manifest
 from hubwarden_agent.clock import Clock
@@ -32,8 +32,7 @@ from hubwarden_agent.operations.backup import Backups
 from hubwarden_agent.operations.holders import Removing
 from hubwarden_agent.operations.removal import Removal, Target, create_alike
 from hubwarden_agent.ownership import is_local
-from hubwarden_agent.recording import engine_errors_refused, recorded
-from hubwarden_agent.unfinished import Unfinished
+from hubwarden_agent.pending_restores import Unfinished
 
 EMPTY_TAR_BYTES = 512 * 1024
 """No empty folder's tar is longer: its attributes have room for 64 KiB each, and are few."""
@@ -83,12 +82,12 @@ class Restorer:
     helper: Helper
     removal: Removal
     backups: Backups
-    audit: AuditTrail
+    audit: Audit
     state: Path
     clock: Clock
     say: Callable[[str], None]
 
-    async def restore(self, order: Order, backup: Reader) -> Mapping[str, Any]:
+    def restore(self, order: Order, backup: Reader) -> Mapping[str, Any]:
         """Restore a backup. Returns what the audit says of it.
 
         Raises:
@@ -100,18 +99,18 @@ class Restorer:
         self._check_fits(order, manifest)
         self.say(f"checking {manifest.backup_id}")
         backup.verify()
-        with engine_errors_refused():
-            found = await self._look(order)
+        with map_engine_errors():
+            found = self._look(order)
         if found.holds_something and not order.aside:
             raise NotRestored(
                 f"{order.volume} is not empty: restore with --aside, which first makes a backup of what is in it"
             )
-        async with recorded(self.audit, _entry(order, manifest, found.target), self.clock) as outcome:
+        with audited(self.audit, _entry(order, manifest, found.target), self.clock) as outcome:
             outcome.answer = {"volume": order.volume.value}
             if found.target and found.holds_something:
-                aside = await self._set_aside(order, found.target.volume)
+                aside = self._set_aside(order, found.target.volume)
                 outcome.answer |= {"set_aside": aside.backup_id.value}
-            await self._replace(order, backup, found)
+            self._replace(order, backup, found)
         return outcome.answer
 
     def _check_fits(self, order: Order, manifest: Manifest) -> None:
@@ -123,12 +122,12 @@ class Restorer:
         if not is_local(_volume(manifest)):
             raise NotRestored("its volume would only point to files elsewhere: unpack the backup there by hand")
 
-    async def _look(self, order: Order) -> Found:
-        earlier = unfinished.of(self.state, order.volume)
+    def _look(self, order: Order) -> Found:
+        earlier = pending_restores.of(self.state, order.volume)
         if earlier:
             self.say(f"a restore of {earlier.backup_id} into {order.volume} was interrupted: beginning anew")
         try:
-            target = await self.removal.look(order.username, order.volume)
+            target = self.removal.look(order.username, order.volume)
         except Removing:
             raise Refusal(Reason.OPERATION_IN_PROGRESS, "The server's container is being removed.") from None
         except Refusal as refusal:
@@ -139,12 +138,12 @@ class Restorer:
             raise Refusal(Reason.VOLUME_NOT_LOCAL)
         if earlier and earlier.created == target.volume.created:
             return Found(target, is_half_filled=True)
-        return Found(target, holds_something=not await self._is_empty(order.volume))
+        return Found(target, holds_something=not self._is_empty(order.volume))
 
-    async def _is_empty(self, volume: VolumeName) -> bool:
+    def _is_empty(self, volume: VolumeName) -> bool:
         held = io.BytesIO()
         try:
-            await self.engine.archive_volume(volume, self.helper, EMPTY_TAR_BYTES, held.write)
+            self.engine.archive_volume(volume, self.helper, EMPTY_TAR_BYTES, held.write)
         except TooLarge:
             return False
         held.seek(0)
@@ -155,54 +154,54 @@ class Restorer:
         except (tarfile.TarError, zstandard.ZstdError) as error:
             raise EngineError(f"what {volume} holds cannot be read: {error}") from error
 
-    async def _set_aside(self, order: Order, volume: Volume) -> Manifest:
+    def _set_aside(self, order: Order, volume: Volume) -> Manifest:
         self.say(f"setting aside what is in {order.volume}")
-        aside = await self.backups.take(volume, order.username, order.request_id)
+        aside = self.backups.take(volume, order.username, order.request_id)
         if aside is None:
             raise AssertionError("the tool's policy always wants a backup")
         self.say(f"set aside as {aside.backup_id}")
         return aside
 
-    async def _replace(self, order: Order, backup: Reader, found: Found) -> None:
+    def _replace(self, order: Order, backup: Reader, found: Found) -> None:
         """Everything that changes the volume; what fails half way is undone."""
         half = found.target.volume.created if found.target and found.is_half_filled else ""
         mark = Unfinished(order.request_id, order.username, order.volume, backup.manifest.backup_id, half)
-        unfinished.note(self.state, mark)
+        pending_restores.note(self.state, mark)
         made: Volume | None = None
         try:
             if found.target:
-                await self.removal.remove(found.target)
+                self.removal.remove(found.target)
                 self._say_removed(found.target)
-            made = await self._create(order.volume, backup.manifest)
-            unfinished.note(self.state, replace(mark, created=made.created))
+            made = self._create(order.volume, backup.manifest)
+            pending_restores.note(self.state, replace(mark, created=made.created))
             self.say(f"restoring into {order.volume}")
-            await self.engine.extract_volume(order.volume, self.helper, backup.chunks())
+            self.engine.extract_volume(order.volume, self.helper, backup.chunks())
         except BaseException:
-            await self._undo(order.volume, found, made)
+            self._undo(order.volume, found, made)
             raise
-        unfinished.forget(self.state, order.volume)
+        pending_restores.forget(self.state, order.volume)
 
-    async def _create(self, name: VolumeName, manifest: Manifest) -> Volume:
-        if await self.engine.volume(name) is not None:
+    def _create(self, name: VolumeName, manifest: Manifest) -> Volume:
+        if self.engine.volume(name) is not None:
             raise Refusal(Reason.VOLUME_IN_USE, "Somebody else created the volume meanwhile.")
-        return await create_alike(self.engine, name, _volume(manifest))
+        return create_alike(self.engine, name, _volume(manifest))
 
-    async def _undo(self, name: VolumeName, found: Found, made: Volume | None) -> None:
+    def _undo(self, name: VolumeName, found: Found, made: Volume | None) -> None:
         """Back to an empty volume, or none, as it was; where that fails, the next run finds what is noted."""
         old = found.target.volume if found.target else None
         try:
-            present = await self.engine.volume(name)
+            present = self.engine.volume(name)
             untouched = old is not None and present is not None and present.created == old.created
             if untouched and found.is_half_filled:
                 return
             if made is not None:
-                await self.engine.remove_volume(name)
+                self.engine.remove_volume(name)
             if old is not None and not untouched:
-                await self.engine.create_volume(name, old.driver, old.options, old.labels)
+                self.engine.create_volume(name, old.driver, old.options, old.labels)
         except EngineError as error:
             _log.error("what was begun could not be undone: restore again (%s)", error)
             return
-        unfinished.forget(self.state, name)
+        pending_restores.forget(self.state, name)
 
     def _say_removed(self, target: Target) -> None:
         for container in target.containers:

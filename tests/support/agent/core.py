@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-from hubwarden_agent.assembly import DENIALS_LOGGED
+from hubwarden_agent.app import DENIALS_LOGGED
+from hubwarden_agent.authorization import SocketAuthorizer
 from hubwarden_agent.budgets import Window
-from hubwarden_agent.callers import SocketCallers
 from hubwarden_agent.config import ResetPolicy
 from hubwarden_agent.denials import DenialLimiter
 from hubwarden_agent.errors import Reason
@@ -17,9 +18,9 @@ from hubwarden_agent.metrics import Metrics
 from hubwarden_agent.names import Actor, Names, RequestId, ServerName, Templates, Username
 from hubwarden_agent.operations.backup import Backups
 from hubwarden_agent.operations.commands import Reset, Restart
+from hubwarden_agent.operations.operation_registry import OperationRegistry
 from hubwarden_agent.operations.reset import Resetter
 from hubwarden_agent.operations.restart import Restarter
-from hubwarden_agent.operations.runner import Runner
 from hubwarden_agent.operations.sizes import Sizes
 from hubwarden_agent.rates import parse_rate
 from hubwarden_agent.service import AgentService, Bounds
@@ -35,7 +36,7 @@ SECRET = "SECRET-FROM-DOCKER"
 
 @dataclass
 class AgentStage:
-    """Every part of the core, as `assembly` puts them together, with everything injected a fake."""
+    """Every part of the core, as `app` puts them together, with everything injected a fake."""
 
     policy: ResetPolicy = field(default_factory=ResetPolicy)
     templates: Templates = field(default_factory=Templates)
@@ -51,19 +52,19 @@ class AgentStage:
         self.metrics = Metrics(self.clock)
         self.locks = UserLocks()
         self.names = Names(self.templates)
-        self.runner = Runner(self.locks, self.clock, self.max_concurrent)
+        self.registry = OperationRegistry(self.locks, self.clock, self.max_concurrent)
         self.restart_budget = Window(parse_rate(self.restarts), self.clock)
         self.user_budget = Window(parse_rate(self.resets), self.clock)
         self.total_budget = Window(parse_rate(self.resets_total), self.clock, Reason.RESET_BUDGET_SPENT)
         self.restarter = Restarter(
-            self.engine, self.names, self.runner, self.locks, self.audit, self.restart_budget, self.clock
+            self.engine, self.names, self.registry, self.locks, self.audit, self.restart_budget, self.clock
         )
         self.backups = Backups(self.engine, self.names, self.policy, self.clock)
         self.sizes = Sizes(self.engine, self.clock, self.policy.sizes_interval)
         self.resetter = Resetter(
             self.engine,
             self.names,
-            self.runner,
+            self.registry,
             self.locks,
             self.audit,
             self.user_budget,
@@ -75,7 +76,13 @@ class AgentStage:
         )
         self.logged = DenialLimiter(Window(parse_rate(DENIALS_LOGGED), self.clock))
         self.service = AgentService(
-            self.restarter, self.resetter, Bounds(60, 600), self.metrics, SocketCallers(), self.logged
+            self.restarter,
+            self.resetter,
+            Bounds(60, 600),
+            self.metrics,
+            SocketAuthorizer(),
+            self.logged,
+            ThreadPoolExecutor(64, "operation"),
         )
 
     @property

@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from hubwarden_agent.assembly import DENIALS_LOGGED
+from hubwarden_agent.app import DENIALS_LOGGED
 from hubwarden_agent.budgets import Window
 from hubwarden_agent.denials import DenialLimiter
+from hubwarden_agent.engine.port import Engine
 from hubwarden_agent.errors import Refusal
 from hubwarden_agent.gateway.app import build_listener
 from hubwarden_agent.gateway.gateway import Gateway
@@ -22,10 +23,7 @@ from hubwarden_agent.metrics import Metrics
 from hubwarden_agent.names import Names, Templates
 from hubwarden_agent.rates import parse_rate
 from hubwarden_agent.spawn_policy import SpawnPolicy
-from support.docker.whole_engine import WholeDockerEngine
-from support.fakes.blocking_engine import FakeBlockingEngine
-from support.fakes.edges import BlockingMemoryAudit, FakeClock, MemoryAudit
-from support.fakes.engine import FakeEngine
+from support.fakes.edges import FakeClock, MemoryAudit
 
 Value = TypeVar("Value")
 
@@ -77,7 +75,6 @@ class GatewayStage:
     metrics: Metrics = field(default_factory=lambda: Metrics(FakeClock()))
 
     def __post_init__(self) -> None:
-        self.blocking_audit = BlockingMemoryAudit(self.audit)
         self.logged = DenialLimiter(Window(parse_rate(DENIALS_LOGGED), self.clock))
 
     def gateway(self) -> Gateway:
@@ -87,7 +84,7 @@ class GatewayStage:
             names=self.names,
             spawn=self.spawn,
             locks=self.locks,
-            audit=self.blocking_audit,
+            audit=self.audit,
             clock=self.clock,
             logged=self.logged,
         )
@@ -135,24 +132,21 @@ async def _read(reader: asyncio.StreamReader, *, headers_only: bool) -> Reply:
 
 
 @contextmanager
-def serving_gateway(engine: FakeEngine | WholeDockerEngine, directory: Path, **parts: Any) -> Iterator[GatewayStage]:
+def serving_gateway(engine: Engine, directory: Path, **parts: Any) -> Iterator[GatewayStage]:
     """Serve a gateway for the body; it has threads of its own, so no event loop has to run."""
-    blocking = FakeBlockingEngine(engine) if isinstance(engine, FakeEngine) else engine.blocking
-    stage = GatewayStage(blocking, directory / "docker.sock", **parts)
-    listener = build_listener(
-        stage.gateway(), stage.blocking_audit, stage.clock, stage.metrics, stage.logged, drain_seconds=5
-    )
+    stage = GatewayStage(engine, directory / "docker.sock", **parts)
+    listener = build_listener(stage.gateway(), stage.clock, stage.metrics, stage.logged)
     bound = socket.socket(socket.AF_UNIX)
     bound.bind(str(stage.path))
     listener.start(bound)
     try:
         yield stage
     finally:
-        listener.stop()
+        listener.stop(5)
 
 
 @asynccontextmanager
-async def gateway(engine: FakeEngine | WholeDockerEngine, directory: Path, **parts: Any) -> AsyncIterator[GatewayStage]:
+async def gateway(engine: Engine, directory: Path, **parts: Any) -> AsyncIterator[GatewayStage]:
     """The same where the test's event loop has clients that must not be blocked while the gateway stops."""
     with ExitStack() as stack:
         stage = stack.enter_context(serving_gateway(engine, directory, **parts))

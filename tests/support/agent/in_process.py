@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hubwarden.v1 import agent_pb2_grpc
-from hubwarden_agent.server import serve_agent
+from hubwarden_agent.listeners import serve_unix
 from support.agent.client import PATIENCE, client, reset_request, restart_request
 from support.agent.core import AgentStage
 
@@ -35,9 +35,9 @@ class Served:
 async def serving(stage: AgentStage, directory: Path) -> AsyncIterator[Served]:
     """Serve a stage for the body."""
     path = directory / "a.sock"
-    server = await serve_agent(stage.service, [f"unix://{path}"], 0o600, None)
+    server = serve_unix(stage.service, [f"unix://{path}"], 0o600, None)
     try:
         async with client(path) as stub:
             yield Served(stage, stub, path)
     finally:
-        await server.stop(None)
+        server.stop(None).wait()

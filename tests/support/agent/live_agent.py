@@ -17,7 +17,7 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from hubwarden.v1 import agent_pb2, agent_pb2_grpc
 from hubwarden_agent.config import HEALTH_SOCKET
-from hubwarden_agent.server import SERVICE
+from hubwarden_agent.listeners import SERVICE
 from support.agent.launcher import COMMAND, launch
 
 TLS_HOST = "agent.test"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import os
-import sys
 from pathlib import Path
 
 from hubwarden_agent import cli, clock
@@ -21,7 +20,7 @@ class MovedClock(clock.SystemClock):
 
 
 if __name__ == "__main__":
-    from hubwarden_agent import serving
+    from hubwarden_agent import app
 
-    serving.SystemClock = MovedClock  # type: ignore[attr-defined] # the seam: it is made in one place
-    sys.exit(cli.main())
+    app.SystemClock = MovedClock  # type: ignore[misc] # the seam: it is made in one place
+    cli.run()

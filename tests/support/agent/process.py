@@ -15,7 +15,7 @@ from typing import Any
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from hubwarden_agent.config import HEALTH_SOCKET
-from hubwarden_agent.server import SERVICE
+from hubwarden_agent.listeners import SERVICE
 from support.agent.launcher import COMMAND, launch, wait_until_listening
 
 PATIENCE = 60.0

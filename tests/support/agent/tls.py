@@ -10,6 +10,7 @@ import datetime as dt
 import ipaddress
 import json
 import socket
+import threading
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -23,16 +24,16 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from hubwarden.v1 import agent_pb2_grpc
 from hubwarden_agent import config, tls
-from hubwarden_agent.assembly import Agent, assemble
+from hubwarden_agent.app import Agent, build
 from hubwarden_agent.clock import SystemClock
 from hubwarden_agent.engine.port import ContainerState
 from hubwarden_agent.metrics import Metrics
-from hubwarden_agent.remote import Keyring
+from hubwarden_agent.tls_listener import CertificateStore
 from hubwarden_agent.tools import certs
-from support.fakes.blocking_engine import FakeBlockingEngine
 from support.fakes.engine import FakeEngine, home_of
 from support.waiting.conditions import until
 from support.waiting.ports import free_port
+from support.waiting.threads import in_background
 
 NOW = dt.datetime.now(dt.UTC)
 YEAR = dt.timedelta(days=365)
@@ -116,7 +117,7 @@ class RemoteStage:
     port: int
     agent: Agent
     engine: FakeEngine
-    keyring: Keyring
+    certificates: CertificateStore
     channels: list[grpc.aio.Channel] = field(default_factory=list)
 
     def connect(self, client: certs.Identity | None, ca: certs.Identity | None = None) -> grpc.aio.Channel:
@@ -150,26 +151,26 @@ async def remote_agent(directory: Path) -> AsyncIterator[RemoteStage]:
     ca, port, engine = authority(), free_port(), FakeEngine()
     files = Files(directory)
     files.write(issued(ca, LOOPBACK, purpose=SERVER), ca)
-    keyring = Keyring(files.read)
+    certificates = CertificateStore(files.read)
     engine.add_container("jupyterlab-alice", mounts=(home_of("alice"),))
     engine.add_container("jupyterlab-bob", ContainerState.EXITED, mounts=(home_of("bob"),))
     for name in ("alice", "bob"):
         engine.add_volume(home_of(name).volume)
     settings = config.parse(files.toml(f"tcp://127.0.0.1:{port}"))
-    agent = assemble(settings, engine, FakeBlockingEngine(engine), SystemClock(), Metrics(SystemClock()), keyring)
-    stage = RemoteStage(files, ca, port, agent, engine, keyring)
-    stopped = asyncio.Event()
-    serving = asyncio.create_task(agent.serve(stopped))
+    agent = build(settings, engine, SystemClock(), Metrics(SystemClock()), certificates)
+    stage = RemoteStage(files, ca, port, agent, engine, certificates)
+    stopping = threading.Event()
+    serving = in_background(lambda: agent.serve(stopping))
     await until(lambda: serving.done() or _listens(port))
     try:
         yield stage
     finally:
-        for event in engine.stall.values():
+        for event in engine.hold.values():
             event.set()
         for channel in stage.channels:
             await channel.close(None)
-        stopped.set()
-        await serving
+        stopping.set()
+        await asyncio.wrap_future(serving)
         agent.audit.close()
 
 

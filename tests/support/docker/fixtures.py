@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from hubwarden_agent.clock import SystemClock
+from hubwarden_agent.engine.docker_engine import DockerEngine
 from hubwarden_agent.names import ImageId
 from support.docker import images, private_engine
-from support.docker.whole_engine import WholeDockerEngine
 
 
 @pytest.fixture(name="engine_socket", scope="session")
@@ -43,8 +44,8 @@ def fixture_bench(engine_socket: str, busybox: str) -> Iterator[private_engine.W
 
 
 @pytest.fixture(name="engine")
-def fixture_engine(engine_socket: str) -> Iterator[WholeDockerEngine]:
+def fixture_engine(engine_socket: str) -> Iterator[DockerEngine]:
     """The real port over the private engine."""
-    engine = WholeDockerEngine(f"unix://{engine_socket}", timeout=30, slow_timeout=60, slow_threads=16)
+    engine = DockerEngine(f"unix://{engine_socket}", timeout=30, change_timeout=60, clock=SystemClock())
     yield engine
     engine.close()

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import datetime as dt
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from hubwarden_agent.audit import Entry
+from hubwarden_agent.audit import Audit, Entry
 from hubwarden_agent.errors import Reason, Refusal
 
 
@@ -27,6 +26,10 @@ class FakeClock:
     def monotonic(self) -> float:
         """See `Clock.monotonic`."""
         return self.seconds
+
+    def sleep(self, seconds: float) -> None:
+        """See `Clock.sleep`: the time passes at once."""
+        self.advance(seconds)
 
     def advance(self, seconds: float) -> None:
         """Let time pass."""
@@ -53,69 +56,34 @@ class Line:
     answer: Mapping[str, Any] = field(default_factory=dict)
 
 
-class MemoryAudit:
-    """An audit trail in memory. With `broken`, nothing can be written; with `flushing`, outcomes are on their way."""
+class MemoryAudit(Audit):
+    """An audit trail in memory. With `broken`, no intent can be written; `hold` is a disk that stalls."""
 
     def __init__(self) -> None:
         self.lines: list[Line] = []
         self.broken = False
-        self.flushing: asyncio.Future[None] | None = None
+        self.hold: threading.Event | None = None
 
-    async def intent(self, entry: Entry) -> None:
-        """See `AuditTrail.intent`."""
+    def intent(self, entry: Entry) -> None:
+        self._stall()
         if self.broken:
             raise Refusal(Reason.AUDIT_UNAVAILABLE)
         self.lines.append(Line("intent", entry))
 
     def outcome(
         self, entry: Entry, refusal: Refusal | None, duration_ms: int, answer: Mapping[str, Any] | None = None
-    ) -> asyncio.Future[None]:
-        """See `AuditTrail.outcome`."""
+    ) -> None:
         assert duration_ms >= 0
         self.lines.append(Line("outcome", entry, refusal.reason if refusal else None, answer or {}))
-        if self.flushing is not None:
-            return self.flushing
-        written = asyncio.get_running_loop().create_future()
-        written.set_result(None)
-        return written
+        self._stall()
 
-    async def denied(self, entry: Entry, reason: Reason) -> None:
-        """See `AuditTrail.denied`."""
+    def denied(self, entry: Entry, reason: Reason) -> None:
         self.lines.append(Line("denied", entry, reason))
 
     def phases(self) -> list[tuple[str, Reason | None]]:
         """Phase and reason of each line."""
         return [(line.phase, line.reason) for line in self.lines]
 
-
-class BlockingMemoryAudit:
-    """The same trail as the gateway's threads write it.
-
-    `flushes` is how many lines there were at each flush, which `hold` puts off.
-    """
-
-    def __init__(self, audit: MemoryAudit) -> None:
-        self._audit = audit
-        self.flushes: list[int] = []
-        self.hold: threading.Event | None = None
-
-    def intent(self, entry: Entry) -> None:
-        """See `BlockingAuditTrail.intent`."""
-        if self._audit.broken:
-            raise Refusal(Reason.AUDIT_UNAVAILABLE)
-        self._audit.lines.append(Line("intent", entry))
-
-    def outcome(self, entry: Entry, refusal: Refusal | None, duration_ms: int) -> None:
-        """See `BlockingAuditTrail.outcome`."""
-        assert duration_ms >= 0
-        self._audit.lines.append(Line("outcome", entry, refusal.reason if refusal else None))
-
-    def denied(self, entry: Entry, reason: Reason) -> None:
-        """See `BlockingAuditTrail.denied`."""
-        self._audit.lines.append(Line("denied", entry, reason))
-
-    def flush(self) -> None:
-        """See `BlockingAuditTrail.flush`."""
+    def _stall(self) -> None:
         if self.hold is not None:
             assert self.hold.wait(30)
-        self.flushes.append(len(self._audit.lines))

@@ -1,16 +1,16 @@
 """An engine in memory that implements the real port. The contract tests run over it and over Docker alike.
 
-It keeps `calls`, what was asked to change something, and `questions`, whatever was asked, both in order; and it can be
-told to fail (`fail_next`), to stall a change until released (`stall`), or to change something at the moment of a call
-(`before`), which is how races are made.
+It records `calls` (what was asked to change something) and `questions` (everything that was asked), both in order. It
+can be told to fail (`fail_next`), to hold a change until it is released (`hold`), or to change something at the moment
+of a call (`before`), which is how races are made.
 """
 
 from __future__ import annotations
 
-import asyncio
 import datetime as dt
 import itertools
 import tarfile
+import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
@@ -20,6 +20,7 @@ from hubwarden_agent.engine.port import (
     HELPER_NAME,
     Conflict,
     Container,
+    ContainerSpec,
     ContainerState,
     EngineError,
     EngineUnavailable,
@@ -37,6 +38,8 @@ from hubwarden_agent.names import ContainerId, ContainerName, VolumeName
 RUNNING = {ContainerState.RUNNING, ContainerState.PAUSED, ContainerState.RESTARTING}
 EMPTY_TAR = tarfile.TarInfo(".").tobuf() + bytes(2 * tarfile.BLOCKSIZE)
 START = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
+PATIENCE = 30
+"""Seconds until a change that nobody releases continues, and its test fails."""
 
 
 class FakeEngine:
@@ -56,7 +59,7 @@ class FakeEngine:
         self.exit_status: int | None = 0
         self.fail_next: dict[str, EngineError] = {}
         self.before: dict[str, Callable[[], object]] = {}
-        self.stall: dict[str, asyncio.Event] = {}
+        self.hold: dict[str, threading.Event] = {}
         self._numbers = itertools.count(1)
 
     # What tests put there.
@@ -96,41 +99,45 @@ class FakeEngine:
 
     # The port.
 
-    async def ping(self) -> None:
-        await self._enter("ping", "")
+    def ping(self) -> None:
+        self._enter("ping", "")
 
-    async def container(self, reference: ContainerName | ContainerId) -> Container | None:
-        await self._enter("container", reference.value)
-        return self.called(reference.value)
+    def runtime_version(self) -> str | None:
+        self._enter("runtime_version", "")
+        return self.runtime
 
-    async def containers_holding(self, volume: VolumeName) -> tuple[Container, ...]:
-        await self._enter("containers_holding", volume.value)
+    def container(self, reference: ContainerName | ContainerId) -> Container | None:
+        self._enter("container", reference.value)
+        return self._called(reference.value)
+
+    def containers_holding(self, volume: VolumeName) -> tuple[Container, ...]:
+        self._enter("containers_holding", volume.value)
         return tuple(listed(container) for container in self._holding(volume))
 
-    async def restart_container(self, container: ContainerId, stop_timeout: int) -> None:
+    def restart_container(self, container: ContainerId, stop_timeout: int) -> None:
         assert stop_timeout >= 0
-        await self._change("restart_container", container.value)
-        self.start(self.known(container))
+        self._change("restart_container", container.value)
+        self._start(self._known(container))
 
-    async def remove_container(self, container: ContainerId, *, anonymous_volumes: bool) -> None:
+    def remove_container(self, container: ContainerId, *, anonymous_volumes: bool) -> None:
         assert isinstance(anonymous_volumes, bool)
-        await self._change("remove_container", container.value)
-        self.remove(container)
+        self._change("remove_container", container.value)
+        self._remove(container)
 
-    async def volume(self, name: VolumeName) -> Volume | None:
-        await self._enter("volume", name.value)
+    def volume(self, name: VolumeName) -> Volume | None:
+        self._enter("volume", name.value)
         return self.volumes.get(name)
 
-    async def create_volume(
+    def create_volume(
         self, name: VolumeName, driver: str, options: Mapping[str, str], labels: Mapping[str, str]
     ) -> Volume:
-        await self._change("create_volume", name.value)
+        self._change("create_volume", name.value)
         if name not in self.volumes:
             self.add_volume(name.value, driver=driver, options=dict(options), labels=dict(labels))
         return self.volumes[name]
 
-    async def remove_volume(self, name: VolumeName) -> None:
-        await self._change("remove_volume", name.value)
+    def remove_volume(self, name: VolumeName) -> None:
+        self._change("remove_volume", name.value)
         if name not in self.volumes:
             raise NotFound("no such volume")
         if self._holding(name):
@@ -138,7 +145,7 @@ class FakeEngine:
         del self.volumes[name]
         self.contents.pop(name, None)
 
-    async def archive_volume(
+    def archive_volume(
         self, volume: VolumeName, helper: Helper, max_bytes: int, take: Callable[[bytes], object]
     ) -> int:
         """A volume's content here is the pieces of its tar. The helper holds it until the end."""
@@ -155,34 +162,95 @@ class FakeEngine:
                 raise TooLarge("more than may be archived")
             take(compressor.flush())
 
-        await self._help(volume, helper, compress)
+        self._help(volume, helper, compress)
         return total
 
-    async def extract_volume(self, volume: VolumeName, helper: Helper, pieces: Iterable[bytes]) -> None:
-        await self._help(volume, helper, lambda: self.contents.update({volume: tuple(pieces)}))
+    def extract_volume(self, volume: VolumeName, helper: Helper, chunks: Iterable[bytes]) -> None:
+        self._help(volume, helper, lambda: self.contents.update({volume: tuple(chunks)}))
 
-    async def remove_helpers(self, scheme: str) -> None:
-        await self._enter("remove_helpers", scheme)
+    def remove_helpers(self, scheme: str) -> None:
+        self._enter("remove_helpers", scheme)
         self._remove_helpers(scheme)
 
-    async def volume_sizes(self) -> tuple[VolumeSize, ...]:
-        await self._enter("volume_sizes", "")
-        if event := self.stall.get("volume_sizes"):
-            await event.wait()
+    def volume_sizes(self) -> tuple[VolumeSize, ...]:
+        self._enter("volume_sizes", "")
+        self._wait("volume_sizes")
         return tuple(
             VolumeSize(one.name, one.created, sum(map(len, self.contents.get(one.name, ()))))
             for one in self.volumes.values()
         )
 
+    def containers_labelled(self, labels: Mapping[str, str]) -> tuple[Container, ...]:
+        self._enter("containers_labelled", "")
+        return tuple(listed(c) for c in tuple(self.containers.values()) if labels.items() <= c.labels.items())
+
+    def start_container(self, container: ContainerId) -> None:
+        self._change("start_container", container.value)
+        known = self._known(container)
+        if known.state not in RUNNING:
+            self._start(known)
+
+    def stop_container(self, container: ContainerId, stop_timeout: int) -> None:
+        assert stop_timeout >= 0
+        self._change("stop_container", container.value)
+        known = self._known(container)
+        if known.auto_remove:
+            del self.containers[container]
+        elif known.state in RUNNING:
+            self.update(known, state=ContainerState.EXITED, addresses={}, ports=())
+
+    def create_container(self, spec: ContainerSpec) -> ContainerId:
+        self._change("create_container", spec.name.value)
+        if spec.image not in self.images or spec.network not in self.networks:
+            raise NotFound("no such image or network")
+        if any(container.name == spec.name.value for container in tuple(self.containers.values())):
+            raise Conflict("the name is in use")
+        for mount in spec.mounts:
+            if mount.kind == "volume" and VolumeName(mount.volume) not in self.volumes:
+                self.add_volume(mount.volume)
+        created = self.add_container(
+            spec.name.value,
+            ContainerState.CREATED,
+            labels=dict(spec.labels),
+            image=spec.image,
+            image_id=self.images[spec.image].id,
+            environment=spec.environment,
+            command=spec.command,
+            mounts=spec.mounts,
+            auto_remove=spec.auto_remove,
+            exposed_ports=spec.exposed_ports,
+        )
+        return created.id
+
+    def run_in_container(self, container: ContainerId, command: tuple[str, ...], seconds: float) -> int | None:
+        assert seconds > 0
+        self._change("run_in_container", container.value)
+        if self._known(container).state is not ContainerState.RUNNING:
+            raise Conflict("container is not running")
+        self.commands.append(command)
+        return self.exit_status
+
+    def volume_names(self) -> tuple[str, ...]:
+        self._enter("volume_names", "")
+        return tuple(name.value for name in tuple(self.volumes))
+
+    def image(self, reference: str) -> Image | None:
+        self._enter("image", reference)
+        return self.images.get(reference)
+
+    def pull_image(self, reference: str) -> None:
+        self._change("pull_image", reference)
+        raise NotFound("there is no registry")
+
     # How it fails, waits and races.
 
-    async def _help(self, volume: VolumeName, helper: Helper, work: Callable[[], object]) -> None:
+    def _help(self, volume: VolumeName, helper: Helper, work: Callable[[], object]) -> None:
         self._remove_helpers(helper.scheme, volume)
         number = next(self._numbers)
         mount, labels = Mount("volume", "/home-volume", volume=volume.value), {HELPER_LABEL: helper.scheme}
         held = self.add_container(f"hubwarden-helper-{number:016x}", mounts=(mount,), labels=labels)
         try:
-            await self._change("help", volume.value)
+            self._change("help", volume.value)
             work()
         finally:
             del self.containers[held.id]
@@ -192,20 +260,16 @@ class FakeEngine:
             if one.labels.get(HELPER_LABEL) == scheme and HELPER_NAME.fullmatch(one.name):
                 del self.containers[one.id]
 
-    async def _change(self, method: str, name: str) -> None:
-        await self._enter(method, name)
+    def _change(self, method: str, name: str) -> None:
+        self._enter(method, name)
         self.calls.append((method, name))
-        if event := self.stall.get(method):
-            await event.wait()
+        self._wait(method)
 
-    async def _enter(self, method: str, name: str) -> None:
-        await asyncio.sleep(0)
-        self.enter(method, name)
+    def _wait(self, method: str) -> None:
+        if event := self.hold.get(method):
+            event.wait(PATIENCE)
 
-    # What both ways to ask have in common.
-
-    def enter(self, method: str, name: str) -> None:
-        """Somebody asks: now happens whatever a test wants to happen."""
+    def _enter(self, method: str, name: str) -> None:
         assert isinstance(name, str)
         self.questions.append(method)
         if happening := self.before.pop(method, None):
@@ -215,17 +279,17 @@ class FakeEngine:
         if error := self.fail_next.pop(method, None):
             raise error
 
-    def called(self, reference: str) -> Container | None:
+    def _called(self, reference: str) -> Container | None:
         """The container of this name or id."""
         return next((one for one in tuple(self.containers.values()) if reference in (one.name, one.id.value)), None)
 
-    def remove(self, container: ContainerId) -> None:
+    def _remove(self, container: ContainerId) -> None:
         """Remove one that does not run."""
-        if self.known(container).state in RUNNING:
+        if self._known(container).state in RUNNING:
             raise Conflict("you cannot remove a running container")
         del self.containers[container]
 
-    def known(self, container: ContainerId) -> Container:
+    def _known(self, container: ContainerId) -> Container:
         if container not in self.containers:
             raise NotFound("no such container")
         return self.containers[container]
@@ -233,7 +297,7 @@ class FakeEngine:
     def _holding(self, volume: VolumeName) -> tuple[Container, ...]:
         return tuple(c for c in self.containers.values() if any(m.volume == volume.value for m in c.mounts))
 
-    def start(self, container: Container) -> None:
+    def _start(self, container: Container) -> None:
         number = next(self._numbers)
         self.update(
             container,

@@ -66,13 +66,13 @@ class Case:
 CASES = [Case(*row) for row in itertools.product(("restart", "reset"), (True, False), S, (False, True))]
 
 
-async def ask(stage: AgentStage, case: Case, username: str) -> Reason | None:
+def ask(stage: AgentStage, case: Case, username: str) -> Reason | None:
     """Do it. Returns the reason of a refusal."""
     try:
         if case.operation == "restart":
-            await stage.restarter.restart(restart_command(username, stop_timeout=1))
+            stage.restarter.restart(restart_command(username, stop_timeout=1))
         else:
-            await stage.resetter.reset(reset_command(username))
+            stage.resetter.reset(reset_command(username))
     except Refusal as refusal:
         return refusal.reason
     return DONE

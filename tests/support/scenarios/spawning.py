@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 from docker import APIClient  # noqa: TID251 - what DockerSpawner sends goes through here
 from dockerspawner import DockerSpawner
+from hubwarden_agent.engine.docker_engine import DockerEngine
 from jupyterhub import orm
 from jupyterhub.objects import Hub
 from jupyterhub.user import User
 from support.agent.gateway import POLICY, GatewayStage, gateway
 from support.docker.private_engine import Workbench
-from support.docker.whole_engine import WholeDockerEngine
 from support.scenarios.attacks.options import named
 
 SCRIPT = ["/bin/sh", "-c", "trap 'exit 0' TERM; while :; do sleep 0.1; done"]
@@ -59,7 +59,7 @@ def record_sent(monkeypatch: pytest.MonkeyPatch, bench: Workbench) -> Sent:
 
 
 @pytest.fixture(name="spawn_stage")
-async def serve_gateway(bench: Workbench, engine: WholeDockerEngine, tmp_path: Path) -> AsyncIterator[GatewayStage]:
+async def serve_gateway(bench: Workbench, engine: DockerEngine, tmp_path: Path) -> AsyncIterator[GatewayStage]:
     """A gateway in front of the private engine."""
     policy = replace(
         POLICY, images=(bench.image, DIGEST), pull=(DIGEST,), publish="127.0.0.1", networks=("bridge", "hubwarden-test")

@@ -5,11 +5,13 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from typing import TypeVar
 
 from hubwarden_agent.errors import Reason, Refusal
 
+Value = TypeVar("Value")
 PATIENCE = 60
 """Seconds for what takes one at most."""
 
@@ -51,3 +53,17 @@ class Meeting:
         """Be there."""
         with suppress(threading.BrokenBarrierError):
             self._barrier.wait(0.2)
+
+
+def in_background(call: Callable[[], Value]) -> Future[Value]:
+    """Make a call in a daemon thread of its own: one that never ends fails its test and not the run."""
+    outcome: Future[Value] = Future()
+
+    def run() -> None:
+        try:
+            outcome.set_result(call())
+        except BaseException as error:  # noqa: BLE001 - it is the caller's
+            outcome.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    return outcome

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 from hubwarden_agent import cli
-from hubwarden_agent.audit import AuditFile
+from hubwarden_agent.audit import Audit
 from hubwarden_agent.audit_chain import Head, link
 from hubwarden_agent.audit_segments import Segments
 from hubwarden_agent.budgets import Window
+from hubwarden_agent.denials import DenialLimiter
 from hubwarden_agent.rates import parse_rate
 from hubwarden_agent.tools import audit
 from support.fakes.edges import FakeClock
@@ -193,7 +194,7 @@ class TestShow:
     def test_starts_and_ends_of_the_agent(self, command: Command, path: Path) -> None:
         """When an agent started and ended, both are shown, asked for by name and verified as part of the chain."""
         segments = Segments(path, 2**20, 9)
-        file = AuditFile(segments, FakeClock(), Window(parse_rate("1/hour"), FakeClock()))
+        file = Audit(segments, FakeClock(), DenialLimiter(Window(parse_rate("1/hour"), FakeClock())))
         file.event("agent-start")
         file.event("agent-stop")
         file.close()

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from hubwarden_agent.backup_manifest import Subject
 from hubwarden_agent.backups import Store
-from hubwarden_agent.engine.docker_archive import ARCHIVED, judge
 from hubwarden_agent.engine.helper_body import HOME, reading_body, writing_body
+from hubwarden_agent.engine.helper_container import ARCHIVED, judge
 from hubwarden_agent.engine.port import Helper
 from hubwarden_agent.names import ImageId, RequestId, Username, VolumeName
 from hypothesis import HealthCheck, given, settings

@@ -41,8 +41,9 @@ CHECK, WATCH = "grpc.health.v1.Health.Check", "grpc.health.v1.Health.Watch"
 EXPECTED = {
     **{(method, caller): NO_CONNECTION for method in (RESTART, RESET, CHECK, WATCH)
        for caller in ("plaintext", "no certificate", "wrong CA", "expired")},
-    **{(method, caller): REFUSED for method in (RESTART, RESET, CHECK, WATCH) for caller in ("no SAN", "unlisted")},
-    **{(method, "listed"): ANSWER for method in (RESTART, RESET, CHECK, WATCH)},
+    **{(method, caller): REFUSED for method in (RESTART, RESET, CHECK) for caller in ("no SAN", "unlisted")},
+    **{(method, "listed"): ANSWER for method in (RESTART, RESET, CHECK)},
+    **{(WATCH, caller): NOT_THERE for caller in ("no SAN", "unlisted", "listed")},
     (RESTART, "unix"): ANSWER,
     (RESET, "unix"): ANSWER,
     (CHECK, "unix"): NOT_THERE,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hubwarden_agent.callers import alternative_names
+from hubwarden_agent.authorization import alternative_names
 
 
 def test_names_have_their_type() -> None:

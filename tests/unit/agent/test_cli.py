@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from hubwarden_agent import cli
-from hubwarden_agent.engine.docker_calls import DockerCalls
+from hubwarden_agent.engine.docker_engine import DockerEngine
 from hubwarden_agent.engine.port import EngineUnavailable
 
 
@@ -15,13 +15,13 @@ def _no_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(cli.CONFIG_VARIABLE, raising=False)
 
 
-def _away(_: DockerCalls) -> None:
+def _away(_: DockerEngine) -> None:
     raise EngineUnavailable("no engine in these tests")
 
 
 @pytest.fixture(autouse=True)
 def _no_docker(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(DockerCalls, "runtime_version", _away)
+    monkeypatch.setattr(DockerEngine, "runtime_version", _away)
 
 
 @pytest.mark.parametrize("arguments", [[], ["frobnicate"], ["serve", "--force"], ["check-config", "extra"]])
@@ -32,7 +32,7 @@ def test_wrong_usage_is_2(arguments: list[str]) -> None:
     assert end.value.code == 2
 
 
-@pytest.mark.parametrize("command", ["serve", "check-config", "healthcheck"])
+@pytest.mark.parametrize("command", ["serve", "check-config"])
 def test_a_bad_configuration_is_2(command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Every mistake on a line of its own, on stderr, whatever was asked for."""
     file = tmp_path / "agent.toml"
@@ -62,7 +62,7 @@ def test_warnings_of_a_sound_configuration(
 ) -> None:
     """When a target may be unsafe or runc is, check-config prints a warning each and exits 0."""
     if docker != "away":
-        monkeypatch.setattr(DockerCalls, "runtime_version", lambda _: "1.1.5" if docker == "outdated" else "1.3.3")
+        monkeypatch.setattr(DockerEngine, "runtime_version", lambda _: "1.1.5" if docker == "outdated" else "1.3.3")
     file = tmp_path / "agent.toml"
     file.write_text(
         '[listen]\ngateway = "unix:///run/gateway.sock"\n'

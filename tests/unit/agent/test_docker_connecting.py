@@ -7,9 +7,10 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from hubwarden_agent.clock import SystemClock
+from hubwarden_agent.engine.docker_engine import DockerEngine
 from hubwarden_agent.engine.port import EngineUnavailable
 from hubwarden_agent.names import ContainerId
-from support.docker.whole_engine import WholeDockerEngine
 from support.waiting.conditions import until
 
 CONTAINER = ContainerId(f"{1:064x}")
@@ -51,13 +52,13 @@ async def silent(tmp_path: Path) -> AsyncIterator[Silent]:
 
 async def test_a_change_that_connects_does_not_hold_up_an_inspect(tmp_path: Path, silent: Silent) -> None:
     """Docker hangs at the first change's connect and answers whoever comes later: they do not wait for that one."""
-    engine = WholeDockerEngine(f"unix://{tmp_path}/docker.sock", timeout=600, slow_timeout=600, slow_threads=1)
-    starting = asyncio.ensure_future(engine.start_container(CONTAINER))
+    engine = DockerEngine(f"unix://{tmp_path}/docker.sock", timeout=600, change_timeout=600, clock=SystemClock())
+    starting = asyncio.ensure_future(asyncio.to_thread(engine.start_container, CONTAINER))
     await until(lambda: silent.asked)
     held, silent.answering = silent.answering, asyncio.Event()
     silent.answering.set()
     async with asyncio.timeout(BOUND):
-        assert await engine.volume_names() == ()
+        assert await asyncio.to_thread(engine.volume_names) == ()
         assert not starting.done()
         held.set()
         await starting
@@ -66,9 +67,11 @@ async def test_a_change_that_connects_does_not_hold_up_an_inspect(tmp_path: Path
 
 async def test_connecting_takes_no_longer_than_a_question(tmp_path: Path, silent: Silent) -> None:
     """Also for a change; who waits for another that connects gives up, too."""
-    engine = WholeDockerEngine(f"unix://{tmp_path}/docker.sock", timeout=1, slow_timeout=600, slow_threads=4)
+    engine = DockerEngine(f"unix://{tmp_path}/docker.sock", timeout=1, change_timeout=600, clock=SystemClock())
     async with asyncio.timeout(BOUND):
-        ended = await asyncio.gather(*(engine.start_container(CONTAINER) for _ in range(4)), return_exceptions=True)
+        ended = await asyncio.gather(
+            *(asyncio.to_thread(engine.start_container, CONTAINER) for _ in range(4)), return_exceptions=True
+        )
     assert [type(one) for one in ended] == [EngineUnavailable] * 4
     assert set(silent.asked) == {"GET /version"}
     engine.close()
@@ -76,16 +79,16 @@ async def test_connecting_takes_no_longer_than_a_question(tmp_path: Path, silent
 
 async def test_a_change_has_its_own_patience_once_connected(tmp_path: Path, silent: Silent) -> None:
     """It goes on while a question that was asked later has been given up."""
-    engine = WholeDockerEngine(f"unix://{tmp_path}/docker.sock", timeout=1, slow_timeout=600, slow_threads=1)
+    engine = DockerEngine(f"unix://{tmp_path}/docker.sock", timeout=1, change_timeout=600, clock=SystemClock())
     silent.answering.set()
-    await engine.start_container(CONTAINER)
-    await engine.volume_names()
+    await asyncio.to_thread(engine.start_container, CONTAINER)
+    await asyncio.to_thread(engine.volume_names)
     silent.answering.clear()
-    starting = asyncio.ensure_future(engine.start_container(CONTAINER))
+    starting = asyncio.ensure_future(asyncio.to_thread(engine.start_container, CONTAINER))
     await until(lambda: silent.asked[-1].startswith("POST"))
     for _ in range(2):
         with pytest.raises(EngineUnavailable):
-            await engine.volume_names()
+            await asyncio.to_thread(engine.volume_names)
     assert not starting.done()
     silent.answering.set()
     await starting
@@ -94,13 +97,13 @@ async def test_a_change_has_its_own_patience_once_connected(tmp_path: Path, sile
 
 async def test_nothing_is_asked_after_the_end(tmp_path: Path, silent: Silent) -> None:
     """When the engine is closed, a request under way ends, and each further one is refused without a connection."""
-    engine = WholeDockerEngine(f"unix://{tmp_path}/docker.sock", timeout=600, slow_timeout=600, slow_threads=1)
-    starting = asyncio.ensure_future(engine.start_container(CONTAINER))
+    engine = DockerEngine(f"unix://{tmp_path}/docker.sock", timeout=600, change_timeout=600, clock=SystemClock())
+    starting = asyncio.ensure_future(asyncio.to_thread(engine.start_container, CONTAINER))
     await until(lambda: silent.asked == ["GET /version"])
     engine.close()
     silent.answering.set()
     async with asyncio.timeout(BOUND):
         await starting
         with pytest.raises(EngineUnavailable, match="shutting down"):
-            await engine.start_container(CONTAINER)
+            await asyncio.to_thread(engine.start_container, CONTAINER)
     assert silent.asked == ["GET /version", f"POST /v1.45/containers/{CONTAINER.value}/start"]

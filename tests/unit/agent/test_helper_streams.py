@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hubwarden_agent.engine.docker_archive import (
+from hubwarden_agent.engine.docker_client import DockerClients
+from hubwarden_agent.engine.helper_container import (
     ARCHIVED,
     EXTRACTED,
     PIECE_BYTES,
@@ -17,7 +18,6 @@ from hubwarden_agent.engine.docker_archive import (
     Streams,
     judge,
 )
-from hubwarden_agent.engine.docker_client import DockerClients
 from hubwarden_agent.engine.port import HELPER_LABEL, EngineError, EngineUnavailable, TooLarge
 from hubwarden_agent.helper import OVER_LIMIT
 from hubwarden_agent.names import VolumeName

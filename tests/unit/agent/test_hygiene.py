@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import uuid
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from hubwarden.v1 import agent_pb2, agent_pb2_grpc
 from hubwarden_agent import grpc_limits
-from hubwarden_agent.server import serve_agent
+from hubwarden_agent.listeners import serve_unix
 from support.agent.client import refused as read_refusal
 from support.agent.core import AgentStage
 from support.waiting.conditions import until
@@ -39,10 +40,10 @@ async def _served(tmp_path: Path) -> AsyncIterator[Served]:
     for name in ("alice", "bob"):
         stage.engine.add_container(f"jupyterlab-{name}")
     address = f"unix://{tmp_path}/agent.sock"
-    running = await serve_agent(stage.service, [address], 0o600, None)
+    running = serve_unix(stage.service, [address], 0o600, None)
     async with grpc.aio.insecure_channel(address) as channel:
         yield Served(stage, channel)
-    await running.stop(None)
+    running.stop(None).wait()
 
 
 def restart(username: str = "alice", **fields: Any) -> agent_pb2.RestartContainerRequest:
@@ -72,7 +73,7 @@ async def test_messages_are_bounded(served: Served, size: int, code: str) -> Non
 
 async def test_more_than_may_be_in_flight_are_too_busy(served: Served) -> None:
     """With one allowed and one running, another user's is refused, with a time to try again, and works afterwards."""
-    release = served.stage.engine.stall["restart_container"] = asyncio.Event()
+    release = served.stage.engine.hold["restart_container"] = threading.Event()
     first = asyncio.ensure_future(served.stub.RestartContainer(restart(), timeout=60))
     await until(lambda: served.stage.touched)
     with pytest.raises(grpc.aio.AioRpcError) as refused:

@@ -7,13 +7,13 @@ import logging
 from typing import Any
 
 import pytest
-from hubwarden_agent import log_context
+from hubwarden_agent import logging_setup
 
 
 def _line(message: str, *arguments: object, **extra: Any) -> str:
     logger = logging.getLogger("hubwarden_agent.test")
     record = logger.makeRecord("hubwarden_agent.test", logging.INFO, __file__, 1, message, arguments, None, extra=extra)
-    return log_context.JsonFormatter().format(record)
+    return logging_setup.JsonFormatter().format(record)
 
 
 def test_a_line_is_one_object() -> None:
@@ -34,17 +34,17 @@ def test_no_text_makes_a_second_line(text: str) -> None:
 def test_the_request_id_is_in_every_line_of_its_operation() -> None:
     """Set once, it is in each line; without an operation there is none."""
     assert "request_id" not in json.loads(_line("before"))
-    token = log_context.request_id.set("the-id")
+    token = logging_setup.request_id.set("the-id")
     try:
         assert json.loads(_line("within"))["request_id"] == "the-id"
     finally:
-        log_context.request_id.reset(token)
+        logging_setup.request_id.reset(token)
 
 
 def test_an_exception_stays_in_its_line() -> None:
     """A traceback is a field of the line, not lines of its own."""
     error = RuntimeError("what docker said")
     record = logging.makeLogRecord({"msg": "failed", "exc_info": (type(error), error, None)})
-    line = log_context.JsonFormatter().format(record)
+    line = logging_setup.JsonFormatter().format(record)
     assert "\n" not in line
     assert "what docker said" in json.loads(line)["exception"]

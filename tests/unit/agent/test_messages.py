@@ -10,8 +10,8 @@ from cryptography import x509
 from google.protobuf import duration_pb2
 from grpc_health.v1 import health_pb2
 from hubwarden.v1 import agent_pb2
+from hubwarden_agent.listeners import SERVICE
 from hubwarden_agent.messages import received
-from hubwarden_agent.server import SERVICE
 from support.agent.client import channel, raw_call, refusal_of, restart_request
 from support.agent.in_process import Served
 from support.agent.tls import issued, remote_agent

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import datetime as dt
 import json
 from dataclasses import replace
@@ -12,14 +11,14 @@ import pytest
 from hubwarden_agent.audit import Entry, Past
 from hubwarden_agent.engine.port import Container, ContainerState, EngineError, EngineUnavailable, PublishedPort
 from hubwarden_agent.errors import Reason, Refusal
-from hubwarden_agent.names import Username, VolumeName
+from hubwarden_agent.names import VolumeName
 from hubwarden_agent.operations import commands, recovery
 from hubwarden_agent.operations.commands import Reset, Restart, Restarted, answer, fingerprint, from_answer
 from hubwarden_agent.operations.recovery import Recovery
 from support.agent.core import CONTAINER, HOME, AgentStage, request_id, reset_command, restart_command
 from support.fakes.edges import Line, MemoryAudit
 from support.fakes.engine import home_of
-from support.waiting.conditions import until
+from support.waiting.threads import in_background
 
 
 def _history(audit: MemoryAudit, time: dt.datetime) -> list[Past]:
@@ -44,8 +43,9 @@ def _started_again(old: AgentStage, *, lines: int | None = None, hours: float = 
     new.audit.lines.extend(old.audit.lines[:lines])
     history = _history(new.audit, new.clock.now())
     new.clock.advance(hours * 3600)
-    again = Recovery(new.engine, new.audit, new.runner, new.locks, new.clock)
+    again = Recovery(new.engine, new.audit, new.registry, new.locks, new.clock)
     again.begin(history)
+    again.close_done()
     return new, again
 
 
@@ -58,111 +58,99 @@ def stage() -> AgentStage:
     return stage
 
 
-async def _refused(stage: AgentStage, command: Restart | Reset) -> Refusal:
+def _refused(stage: AgentStage, command: Restart | Reset) -> Refusal:
     with pytest.raises(Refusal) as refused:
-        await (stage.restarter.restart(command) if isinstance(command, Restart) else stage.resetter.reset(command))
+        (stage.restarter.restart(command) if isinstance(command, Restart) else stage.resetter.reset(command))
     return refused.value
 
 
-async def _closed(stage: AgentStage, username: str = "alice") -> None:
-    """Wait until the interrupted operation has its outcome, and the user's lock is free again."""
-
-    def free() -> bool:
-        try:
-            stage.locks.check(Username(username))
-        except Refusal:
-            return False
-        return stage.audit.lines[-1].phase == "outcome"
-
-    await until(free)
-
-
 class TestFinished:
-    async def test_a_restart_answers_as_it_did(self, stage: AgentStage) -> None:
+    def test_a_restart_answers_as_it_did(self, stage: AgentStage) -> None:
         """The same answer, made of the audit alone; the engine is not asked to change anything."""
         command = restart_command()
-        before = await stage.restarter.restart(command)
+        before = stage.restarter.restart(command)
         stage.engine.calls.clear()
         new, _ = _started_again(stage)
-        assert await new.restarter.restart(command) == before
+        assert new.restarter.restart(command) == before
         assert new.touched == []
 
-    async def test_a_reset_answers_as_it_did(self, stage: AgentStage) -> None:
+    def test_a_reset_answers_as_it_did(self, stage: AgentStage) -> None:
         """Although by now there is a new home, which stays."""
         command = reset_command("bob")
-        before = await stage.resetter.reset(command)
+        before = stage.resetter.reset(command)
         stage.engine.calls.clear()
         stage.engine.add_volume("jupyterlab-bob_home")
         new, _ = _started_again(stage)
-        assert await new.resetter.reset(command) == before
+        assert new.resetter.reset(command) == before
         assert (new.touched, VolumeName("jupyterlab-bob_home") in new.engine.volumes) == ([], True)
 
-    async def test_a_failure_stays_one(self, stage: AgentStage) -> None:
+    def test_a_failure_stays_one(self, stage: AgentStage) -> None:
         """When a failed operation is repeated after a start, it fails with the same reason and object."""
         command = restart_command()
         stage.engine.fail_next["restart_container"] = EngineError("no")
         stage.engine.before["restart_container"] = stage.engine.containers.clear
-        assert (await _refused(stage, command)).reason is Reason.RESTART_FAILED
+        assert (_refused(stage, command)).reason is Reason.RESTART_FAILED
         new, _ = _started_again(stage)
-        refusal = await _refused(new, command)
+        refusal = _refused(new, command)
         assert (refusal.reason, refusal.detail.container) == (Reason.RESTART_FAILED, CONTAINER)
 
     @pytest.mark.parametrize("other", [{"stop_timeout": 11}, {"server_name": "lab"}, {"username": "bob"}])
-    async def test_with_other_parameters(self, stage: AgentStage, other: dict[str, Any]) -> None:
+    def test_with_other_parameters(self, stage: AgentStage, other: dict[str, Any]) -> None:
         """When a known id comes with other parameters after a start, it is INVALID_REQUEST."""
         identifier = request_id()
-        await stage.restarter.restart(restart_command(identifier=identifier))
+        stage.restarter.restart(restart_command(identifier=identifier))
         new, _ = _started_again(stage)
-        assert (await _refused(new, restart_command(identifier=identifier, **other))).reason is Reason.INVALID_REQUEST
+        assert (_refused(new, restart_command(identifier=identifier, **other))).reason is Reason.INVALID_REQUEST
 
-    async def test_a_start_with_a_wrong_clock_hides_nothing(self, stage: AgentStage) -> None:
+    def test_a_start_with_a_wrong_clock_hides_nothing(self, stage: AgentStage) -> None:
         """When the agent's start was recorded before the machine's clock was set, earlier answers are still known."""
         command = restart_command()
-        before = await stage.restarter.restart(command)
+        before = stage.restarter.restart(command)
         new = AgentStage(engine=stage.engine)
         start = Past(dt.datetime(1970, 1, 1, tzinfo=dt.UTC), "event", Entry("agent-start", "", "", "", "", "", "", ""))
         lines = _history(stage.audit, new.clock.now())
         history = [replace(lines[0], phase="denied"), start, *lines]
-        Recovery(new.engine, new.audit, new.runner, new.locks, new.clock).begin(history)
-        assert await new.restarter.restart(command) == before
+        Recovery(new.engine, new.audit, new.registry, new.locks, new.clock).begin(history)
+        assert new.restarter.restart(command) == before
 
-    async def test_a_refusal_is_not_remembered(self, stage: AgentStage) -> None:
+    def test_a_refusal_is_not_remembered(self, stage: AgentStage) -> None:
         """When a request was refused, its id may be used again."""
         command = reset_command("alice")
-        assert (await _refused(stage, command)).reason is Reason.VOLUME_NOT_FOUND
+        assert (_refused(stage, command)).reason is Reason.VOLUME_NOT_FOUND
         stage.engine.add_volume(HOME)
         new, _ = _started_again(stage)
-        assert (await new.resetter.reset(command)).volume == HOME
+        assert (new.resetter.reset(command)).volume == HOME
 
     @pytest.mark.parametrize("changed", [{"reason": "OF_ANOTHER_VERSION"}, {"answer": {"shape": 9}}])
-    async def test_another_versions_answer(self, stage: AgentStage, changed: dict[str, Any]) -> None:
+    def test_another_versions_answer(self, stage: AgentStage, changed: dict[str, Any]) -> None:
         """It cannot be given, and the agent starts; the id still never acts again."""
         command = restart_command()
-        await stage.restarter.restart(command)
+        stage.restarter.restart(command)
         stage.engine.calls.clear()
         new = AgentStage()
         outcome, intent = _history(stage.audit, new.clock.now())
-        Recovery(stage.engine, new.audit, new.runner, new.locks, new.clock).begin([replace(outcome, **changed), intent])
-        assert (await _refused(new, command)).reason is Reason.INTERRUPTED
+        again = Recovery(stage.engine, new.audit, new.registry, new.locks, new.clock)
+        again.begin([replace(outcome, **changed), intent])
+        assert (_refused(new, command)).reason is Reason.INTERRUPTED
         assert new.touched == []
 
     @pytest.mark.parametrize(("hours", "known"), [(23.9, True), (24.1, False)])
-    async def test_for_a_day(self, stage: AgentStage, hours: float, known: bool) -> None:  # noqa: FBT001 - a parameter
+    def test_for_a_day(self, stage: AgentStage, hours: float, known: bool) -> None:  # noqa: FBT001 - a parameter
         """From the operation on, not from the start on."""
         command = restart_command()
-        await stage.restarter.restart(command)
+        stage.restarter.restart(command)
         stage.engine.calls.clear()
         new, _ = _started_again(stage, hours=hours)
-        await new.restarter.restart(command)
+        new.restarter.restart(command)
         assert (new.touched == []) is known
 
-    async def test_a_clock_that_was_set_back_forgets_nothing(self, stage: AgentStage) -> None:
+    def test_a_clock_that_was_set_back_forgets_nothing(self, stage: AgentStage) -> None:
         """Lines of tomorrow are remembered, for a day from now on."""
         command = restart_command()
-        await stage.restarter.restart(command)
+        stage.restarter.restart(command)
         stage.engine.calls.clear()
         new, _ = _started_again(stage, hours=-48)
-        await new.restarter.restart(command)
+        new.restarter.restart(command)
         assert new.touched == []
 
 
@@ -175,10 +163,10 @@ class TestInterrupted:
             (None, "The server does not run."),
         ],
     )
-    async def test_a_restart(self, stage: AgentStage, state: ContainerState | None, says: str) -> None:
+    def test_a_restart(self, stage: AgentStage, state: ContainerState | None, says: str) -> None:
         """Closed with the container's state, or that it is gone; answered so; not carried on."""
         command = restart_command()
-        await stage.restarter.restart(command)
+        stage.restarter.restart(command)
         container = next(iter(stage.engine.containers.values()))
         stage.engine.calls.clear()
         if state:
@@ -186,7 +174,7 @@ class TestInterrupted:
         else:
             stage.engine.containers.clear()
         new, _ = _started_again(stage, lines=1)
-        refusal = await _refused(new, command)
+        refusal = _refused(new, command)
         assert (refusal.reason, refusal.message.endswith(says)) == (Reason.INTERRUPTED, True)
         last = new.audit.lines[-1]
         assert (last.phase, last.reason) == ("outcome", Reason.INTERRUPTED)
@@ -197,12 +185,12 @@ class TestInterrupted:
         ("home", "says"),
         [("present", "is still there."), ("gone", "is gone."), ("replaced", "is gone, and there is a new one.")],
     )
-    async def test_a_reset(self, home: str, says: str) -> None:
+    def test_a_reset(self, home: str, says: str) -> None:
         """Closed with every object; another volume of the same name is told by its creation; not carried on."""
         old, command = AgentStage(), reset_command()
         volume = old.engine.add_volume(HOME)
         kept = old.engine.add_container(CONTAINER, ContainerState.EXITED, mounts=(home_of("alice"),))
-        await old.resetter.reset(command)
+        old.resetter.reset(command)
         old.engine.calls.clear()
         if home == "present":
             old.engine.volumes[volume.name] = volume
@@ -210,88 +198,76 @@ class TestInterrupted:
         elif home == "replaced":
             old.engine.add_volume(HOME)
         new, _ = _started_again(old, lines=1)
-        refusal = await _refused(new, command)
+        refusal = _refused(new, command)
         assert (refusal.reason, refusal.message.endswith(says)) == (Reason.INTERRUPTED, True)
         assert refusal.detail.volume == HOME
         assert new.audit.lines[-1].answer == {HOME: home, CONTAINER: "exited" if home == "present" else "gone"}
         assert new.touched == []
 
-    async def test_the_next_start_finds_it_closed(self, stage: AgentStage) -> None:
+    def test_the_next_start_finds_it_closed(self, stage: AgentStage) -> None:
         """It is closed once, and says the same a start later, whatever became of the server since."""
         command = restart_command()
-        await stage.restarter.restart(command)
+        stage.restarter.restart(command)
         new, _ = _started_again(stage, lines=1)
-        first = await _refused(new, command)
+        first = _refused(new, command)
         new.engine.containers.clear()
         newer, _ = _started_again(new)
-        assert (await _refused(newer, command)).message == first.message
+        assert (_refused(newer, command)).message == first.message
         assert [line.phase for line in newer.audit.lines] == ["intent", "outcome"]
 
-    async def test_of_a_week_ago(self, stage: AgentStage) -> None:
+    def test_of_a_week_ago(self, stage: AgentStage) -> None:
         """An agent that was down for long still closes what it left; its id is forgotten."""
-        await stage.restarter.restart(restart_command())
+        stage.restarter.restart(restart_command())
         new, _ = _started_again(stage, lines=1, hours=7 * 24)
-        await until(lambda: len(new.audit.lines) == 2)
         assert new.audit.lines[-1].reason is Reason.INTERRUPTED
 
-    async def test_docker_is_away(self, stage: AgentStage, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Closed when it answers again; whoever asks waits for that. Giving up leaves it to the next start."""
-        monkeypatch.setattr(recovery, "DOCKER_INTERVAL", 0)
+    def test_docker_is_away(self, stage: AgentStage) -> None:
+        """When Docker does not answer, a repetition waits, and gets its answer once Docker is back."""
         command = restart_command()
-        await stage.restarter.restart(command)
+        stage.restarter.restart(command)
         stage.engine.available = False
-        waiting, left = _started_again(stage, lines=1)
-        await left.stop()
-        assert [line.phase for line in waiting.audit.lines] == ["intent"]
-        new, _ = _started_again(stage, lines=1)
-        asking = asyncio.create_task(new.restarter.restart(command))
-        for _ in range(9):  # more turns than a look takes
-            await asyncio.sleep(0)
+        new, again = _started_again(stage, lines=1)
+        asking = in_background(lambda: new.restarter.restart(command))
+        assert not again.close_done()
         assert [line.phase for line in new.audit.lines] == ["intent"]
-        assert await new.runner.drain(0), "what is only waited for holds up no end"
+        assert new.registry.drain(0), "a repetition that only waits must not hold up a shutdown"
+        assert not asking.done()
         stage.engine.available = True
+        assert again.close_done()
         with pytest.raises(Refusal, match="INTERRUPTED"):
-            await asking
+            asking.result(30)
         assert new.audit.lines[-1].answer == {CONTAINER: "running"}
 
-    async def test_docker_does_not_say(self, stage: AgentStage) -> None:
+    def test_docker_does_not_say(self, stage: AgentStage) -> None:
         """When Docker fails at the start, the open intent is closed without a response."""
-        await stage.restarter.restart(restart_command())
+        stage.restarter.restart(restart_command())
         stage.engine.fail_next["container"] = EngineError("no")
         new, _ = _started_again(stage, lines=1)
-        await until(lambda: len(new.audit.lines) == 2)
         assert new.audit.lines[-1].answer == {}
 
     @pytest.mark.parametrize(("username", "found"), [("alice", {CONTAINER: "running"}), ("", {})])
-    async def test_the_gateways(self, stage: AgentStage, username: str, found: dict[str, str]) -> None:
+    def test_the_gateways(self, stage: AgentStage, username: str, found: dict[str, str]) -> None:
         """A create is closed by the container's name; the fetching of an image has nothing to look at."""
         entry = Entry("create", username, "", "gateway", "", "an-id", CONTAINER, "")
-        await stage.audit.intent(entry)
+        stage.audit.intent(entry)
         new, _ = _started_again(stage)
-        await until(lambda: len(new.audit.lines) == 2)
         assert new.audit.lines[-1].answer == found
 
-    async def test_the_removal_of_a_backup(self, stage: AgentStage) -> None:
+    def test_the_removal_of_a_backup(self, stage: AgentStage) -> None:
         """Of which the engine knows nothing; the reset that it came after keeps its own answer."""
         command = reset_command("bob")
-        before = await stage.resetter.reset(command)
-        await stage.audit.intent(Entry("prune", "bob", "", "unix", "user:bob", "an-id", "jupyterlab-bob_home", ""))
+        before = stage.resetter.reset(command)
+        stage.audit.intent(Entry("prune", "bob", "", "unix", "user:bob", "an-id", "jupyterlab-bob_home", ""))
         new, _ = _started_again(stage)
-        await until(lambda: len(new.audit.lines) == 4)
-        await _closed(new, "bob")
         last = new.audit.lines[-1]
         assert (last.phase, last.entry.request_id, last.reason) == ("outcome", "an-id", Reason.INTERRUPTED)
         assert last.answer == {}
-        assert await new.resetter.reset(command) == before
+        assert new.resetter.reset(command) == before
         new.locks.check(command.username)
 
 
 class TestDockerIsStillAtIt:
     """Docker goes on with a restart whose agent was killed: for half a second, a running server looks stopped."""
-
-    @pytest.fixture(autouse=True)
-    def _at_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(recovery, "DOCKER_INTERVAL", 0)
 
     @pytest.fixture
     def stopped(self, stage: AgentStage) -> Container:
@@ -301,60 +277,59 @@ class TestDockerIsStillAtIt:
         changed: Container = stage.engine.update(container, state=ContainerState.EXITED, mounts=(home_of("alice"),))
         return changed
 
-    async def _cut_off(self, stage: AgentStage, stopped: Container, operation: str = "restart") -> AgentStage:
+    def _cut_off(
+        self, stage: AgentStage, stopped: Container, operation: str = "restart"
+    ) -> tuple[AgentStage, Recovery]:
         entry = replace(commands.entry(restart_command(), CONTAINER), object_id=stopped.id.value, operation=operation)
-        await stage.audit.intent(entry)
-        new, _ = _started_again(stage, hours=0)
-        return new
+        stage.audit.intent(entry)
+        return _started_again(stage, hours=0)
 
     @pytest.mark.parametrize("operation", ["restart", "start"])
     @pytest.mark.parametrize("validate_only", [False, True])
-    async def test_nobody_resets_meanwhile(
+    def test_nobody_resets_meanwhile(
         self, stage: AgentStage, stopped: Container, operation: str, *, validate_only: bool
     ) -> None:
         """OPERATION_IN_PROGRESS until the container was started, and then SERVER_RUNNING: the home stays."""
-        new = await self._cut_off(stage, stopped, operation)
-        await asyncio.sleep(0)
+        new, again = self._cut_off(stage, stopped, operation)
         reset = reset_command(validate_only=validate_only)
-        assert (await _refused(new, reset)).reason is Reason.OPERATION_IN_PROGRESS
+        assert (_refused(new, reset)).reason is Reason.OPERATION_IN_PROGRESS
         assert [line.phase for line in new.audit.lines if line.phase != "denied"] == ["intent"]
         started = new.clock.now() + dt.timedelta(milliseconds=1)
         new.engine.update(stopped, state=ContainerState.RUNNING, started=started)
-        await _closed(new)
+        assert again.close_done()
         assert new.audit.lines[-1].answer == {CONTAINER: "running"}
-        assert (await _refused(new, reset_command(validate_only=validate_only))).reason is Reason.SERVER_RUNNING
+        assert (_refused(new, reset_command(validate_only=validate_only))).reason is Reason.SERVER_RUNNING
         assert new.touched == []
 
-    async def test_others_are_not_kept_waiting(self, stage: AgentStage, stopped: Container) -> None:
+    def test_others_are_not_kept_waiting(self, stage: AgentStage, stopped: Container) -> None:
         """When one user's intent is being closed, another user's operation runs."""
-        new = await self._cut_off(stage, stopped)
-        assert (await new.resetter.reset(reset_command("bob"))).volume == "jupyterlab-bob_home"
+        new, _ = self._cut_off(stage, stopped)
+        assert (new.resetter.reset(reset_command("bob"))).volume == "jupyterlab-bob_home"
 
-    async def test_a_container_that_was_never_started(self, stage: AgentStage, stopped: Container) -> None:
+    def test_a_container_that_was_never_started(self, stage: AgentStage, stopped: Container) -> None:
         """Whether Docker was asked nobody knows: once it would have been done, the container's state is what counts."""
-        new = await self._cut_off(stage, stopped)
-        await asyncio.sleep(0)
+        new, again = self._cut_off(stage, stopped)
         new.clock.advance(10 + recovery.START_SECONDS - 1)
-        assert (await _refused(new, reset_command())).reason is Reason.OPERATION_IN_PROGRESS
+        assert (_refused(new, reset_command())).reason is Reason.OPERATION_IN_PROGRESS
         new.clock.advance(1)
-        await _closed(new)
+        assert again.close_done()
         assert new.audit.lines[-1].answer == {CONTAINER: "exited"}
-        assert (await new.resetter.reset(reset_command())).removed_containers == (CONTAINER,)
+        assert (new.resetter.reset(reset_command())).removed_containers == (CONTAINER,)
 
     @pytest.mark.parametrize("error", [EngineError("no"), EngineUnavailable("no")])
-    async def test_docker_does_not_say(self, stage: AgentStage, stopped: Container, error: EngineError) -> None:
+    def test_docker_does_not_say(self, stage: AgentStage, stopped: Container, error: EngineError) -> None:
         """When Docker fails at the start, the user of an open intent is OPERATION_IN_PROGRESS."""
         stage.engine.fail_next["container"] = error
-        new = await self._cut_off(stage, stopped)
-        await until(lambda: not stage.engine.fail_next)
-        assert (await _refused(new, reset_command())).reason is Reason.OPERATION_IN_PROGRESS
+        new, again = self._cut_off(stage, stopped)
+        assert not again.close_done()
+        assert (_refused(new, reset_command())).reason is Reason.OPERATION_IN_PROGRESS
 
-    async def test_a_container_that_is_gone(self, stage: AgentStage, stopped: Container) -> None:
+    def test_a_container_that_is_gone(self, stage: AgentStage, stopped: Container) -> None:
         """When the container of an interrupted restart is gone, the user's lock is released and a reset succeeds."""
         stage.engine.containers.clear()
-        new = await self._cut_off(stage, stopped)
-        await _closed(new)
-        assert (await new.resetter.reset(reset_command())).volume == HOME
+        new, again = self._cut_off(stage, stopped)
+        assert again.close_done()
+        assert (new.resetter.reset(reset_command())).volume == HOME
 
 
 def test_an_answer_comes_back_whole() -> None:

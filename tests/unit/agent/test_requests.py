@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from hubwarden_agent import ownership
 from hubwarden_agent.engine.port import Container, ContainerState, Mount
 from hubwarden_agent.errors import Refusal
@@ -49,20 +47,20 @@ def _may_touch(username: Username, container: Container, stage: AgentStage) -> b
     return container.name in {stage.names.container(username, ServerName(server)).value for server in servers}
 
 
-async def _ask(stage: AgentStage, kind: str, user: str, server: str, *, validate_only: bool) -> None:
+def _ask(stage: AgentStage, kind: str, user: str, server: str, *, validate_only: bool) -> None:
     try:
         if kind == "restart":
-            await stage.restarter.restart(restart_command(user, server, validate_only=validate_only))
+            stage.restarter.restart(restart_command(user, server, validate_only=validate_only))
         else:
-            await stage.resetter.reset(reset_command(user, validate_only=validate_only))
+            stage.resetter.reset(reset_command(user, validate_only=validate_only))
     except Refusal:
         pass
 
 
-async def _check(stage: AgentStage, kind: str, user: str, server: str, *, validate_only: bool) -> None:
+def _check(stage: AgentStage, kind: str, user: str, server: str, *, validate_only: bool) -> None:
     before = {container.id.value: container for container in stage.engine.containers.values()}
     stage.engine.calls.clear()
-    await _ask(stage, kind, user, server, validate_only=validate_only)
+    _ask(stage, kind, user, server, validate_only=validate_only)
     username = Username(user)
     if validate_only:
         assert stage.touched == []
@@ -80,15 +78,11 @@ def test_no_call_names_what_is_not_that_users(
     rows: list[Row], homes: set[str], requests: list[tuple[str, str, str, bool]]
 ) -> None:
     """Restarts and resets in any order over any containers, labelled rightly or wrongly, mounting anybody's home."""
-
-    async def run() -> None:
-        stage = AgentStage(restarts="1000/hour", resets="1000/hour", resets_total="1000/hour")
-        for user in homes:
-            stage.engine.add_volume(stage.names.home_volume(Username(user)).value)
-        for row in rows:
-            _add(stage, row)
-        stage.clock.advance(3600)
-        for kind, user, server, validate_only in requests:
-            await _check(stage, kind, user, server, validate_only=validate_only)
-
-    asyncio.run(run())
+    stage = AgentStage(restarts="1000/hour", resets="1000/hour", resets_total="1000/hour")
+    for user in homes:
+        stage.engine.add_volume(stage.names.home_volume(Username(user)).value)
+    for row in rows:
+        _add(stage, row)
+    stage.clock.advance(3600)
+    for kind, user, server, validate_only in requests:
+        _check(stage, kind, user, server, validate_only=validate_only)

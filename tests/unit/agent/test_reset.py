@@ -28,9 +28,9 @@ def _holder(stage: AgentStage, name: str, state: ContainerState = ContainerState
     return holder
 
 
-async def _refused(stage: AgentStage, command: Reset) -> Refusal:
+def _refused(stage: AgentStage, command: Reset) -> Refusal:
     with pytest.raises(Refusal) as refused:
-        await stage.resetter.reset(command)
+        stage.resetter.reset(command)
     assert SECRET not in str(refused.value)
     return refused.value
 
@@ -41,7 +41,7 @@ class TestDenials:
     @pytest.mark.parametrize("validate_only", [False, True])
     @pytest.mark.parametrize("own", ["by name", "by label", "foreign", "another's label"])
     @pytest.mark.parametrize("state", sorted(set(ContainerState) - {ContainerState.REMOVING}))
-    async def test_every_state_and_every_owner(
+    def test_every_state_and_every_owner(
         self, stage: AgentStage, state: ContainerState, own: str, *, validate_only: bool
     ) -> None:
         """Own and stopped: removed with the volume. Own and running: SERVER_RUNNING. Not own: VOLUME_IN_USE."""
@@ -52,23 +52,23 @@ class TestDenials:
         command = reset_command(validate_only=validate_only)
         mine = own.startswith("by ")
         if mine and state in {ContainerState.EXITED, ContainerState.DEAD, ContainerState.CREATED}:
-            assert (await stage.resetter.reset(command)).removed_containers == (CONTAINER,)
+            assert (stage.resetter.reset(command)).removed_containers == (CONTAINER,)
             assert (VOLUME in stage.engine.volumes) is validate_only
             return
-        refusal = await _refused(stage, command)
+        refusal = _refused(stage, command)
         assert refusal.reason is (Reason.SERVER_RUNNING if mine else Reason.VOLUME_IN_USE)
         assert refusal.detail.holders == (name,)
         assert stage.touched == []
         assert [phase for phase, _ in stage.audit.phases()] == ([] if validate_only else ["denied"])
 
-    async def test_no_volume(self) -> None:
+    def test_no_volume(self) -> None:
         """When the user has no home volume, the refusal is VOLUME_NOT_FOUND and names it."""
-        refusal = await _refused(AgentStage(), reset_command())
+        refusal = _refused(AgentStage(), reset_command())
         assert (refusal.reason, refusal.detail.volume) == (Reason.VOLUME_NOT_FOUND, HOME)
 
-    async def test_hub_and_agent_disagree(self, stage: AgentStage) -> None:
+    def test_hub_and_agent_disagree(self, stage: AgentStage) -> None:
         """NAME_MISMATCH, without Docker being asked or the Hub's belief repeated."""
-        refusal = await _refused(stage, reset_command(expected_volume="jupyterlab-alice_workspace"))
+        refusal = _refused(stage, reset_command(expected_volume="jupyterlab-alice_workspace"))
         assert refusal.reason is Reason.NAME_MISMATCH
         assert "workspace" not in str(refusal.detail)
         assert stage.touched == []
@@ -84,36 +84,36 @@ class TestDenials:
             {"options": {"O": "bind"}},
         ],
     )
-    async def test_a_volume_that_is_not_local(self, stage: AgentStage, fields: dict[str, object]) -> None:
+    def test_a_volume_that_is_not_local(self, stage: AgentStage, fields: dict[str, object]) -> None:
         """Removing it would not erase what the user sees: VOLUME_NOT_LOCAL, unless the operator allows it."""
         stage.engine.add_volume(HOME, **fields)
-        assert (await _refused(stage, reset_command())).reason is Reason.VOLUME_NOT_LOCAL
+        assert (_refused(stage, reset_command())).reason is Reason.VOLUME_NOT_LOCAL
         assert stage.touched == []
         allowed = AgentStage(policy=ResetPolicy(allow_non_local=True))
         allowed.engine.add_volume(HOME, **fields)
-        await allowed.resetter.reset(reset_command(validate_only=True))
+        allowed.resetter.reset(reset_command(validate_only=True))
 
-    async def test_policy_keeps_stopped_containers(self) -> None:
+    def test_policy_keeps_stopped_containers(self) -> None:
         """`stopped_container = "refuse"`: CONTAINER_KEPT with its name."""
         stage = AgentStage(policy=ResetPolicy(stopped_container="refuse"))
         stage.engine.add_volume(HOME)
         _holder(stage, CONTAINER)
-        refusal = await _refused(stage, reset_command())
+        refusal = _refused(stage, reset_command())
         assert (refusal.reason, refusal.detail.holders) == (Reason.CONTAINER_KEPT, (CONTAINER,))
         assert stage.touched == []
 
-    async def test_a_spawn_that_is_under_way(self, stage: AgentStage) -> None:
+    def test_a_spawn_that_is_under_way(self, stage: AgentStage) -> None:
         """A container created just now is about to be started: OPERATION_IN_PROGRESS."""
         _holder(stage, CONTAINER, ContainerState.CREATED, created=stage.clock.now())
-        assert (await _refused(stage, reset_command())).reason is Reason.OPERATION_IN_PROGRESS
+        assert (_refused(stage, reset_command())).reason is Reason.OPERATION_IN_PROGRESS
         stage.clock.advance(61)
-        await stage.resetter.reset(reset_command())
+        stage.resetter.reset(reset_command())
 
-    async def test_no_intent_no_action(self, stage: AgentStage) -> None:
+    def test_no_intent_no_action(self, stage: AgentStage) -> None:
         """With an audit that cannot be written nothing is removed, and neither budget is spent."""
         _holder(stage, CONTAINER)
         stage.audit.broken = True
-        assert (await _refused(stage, reset_command())).reason is Reason.AUDIT_UNAVAILABLE
+        assert (_refused(stage, reset_command())).reason is Reason.AUDIT_UNAVAILABLE
         assert stage.touched == []
         assert (stage.user_budget.left("alice"), stage.total_budget.left("")) == (3, 60)
 
@@ -121,80 +121,80 @@ class TestDenials:
         ("limits", "reason"),
         [({"resets": "1/hour"}, Reason.RATE_LIMITED), ({"resets_total": "1/hour"}, Reason.RESET_BUDGET_SPENT)],
     )
-    async def test_either_budget(self, limits: dict[str, str], reason: Reason) -> None:
+    def test_either_budget(self, limits: dict[str, str], reason: Reason) -> None:
         """The user's budget or the agent's: refused with the time to wait, nothing removed, by validate_only too."""
         stage = AgentStage(**limits)  # type: ignore[arg-type] # names of text fields
         stage.engine.add_volume(HOME)
-        await stage.resetter.reset(reset_command())
+        stage.resetter.reset(reset_command())
         stage.engine.add_volume(HOME)
         for validate_only in (False, True):
-            refusal = await _refused(stage, reset_command(validate_only=validate_only))
+            refusal = _refused(stage, reset_command(validate_only=validate_only))
             assert (refusal.reason, refusal.retry_after) == (reason, 3600)
         assert VOLUME in stage.engine.volumes
 
-    async def test_the_total_is_for_all_users(self) -> None:
+    def test_the_total_is_for_all_users(self) -> None:
         """A stolen Hub cannot wipe one home after the other."""
         stage = AgentStage(resets_total="2/hour")
         for user in ("alice", "bob", "carol"):
             stage.engine.add_volume(f"jupyterlab-{user}_home")
-        await stage.resetter.reset(reset_command("alice"))
-        await stage.resetter.reset(reset_command("bob"))
-        assert (await _refused(stage, reset_command("carol"))).reason is Reason.RESET_BUDGET_SPENT
+        stage.resetter.reset(reset_command("alice"))
+        stage.resetter.reset(reset_command("bob"))
+        assert (_refused(stage, reset_command("carol"))).reason is Reason.RESET_BUDGET_SPENT
 
-    async def test_refusals_and_validations_cost_nothing(self) -> None:
+    def test_refusals_and_validations_cost_nothing(self) -> None:
         """After a refusal, a validation and a replay what is left of the budget is what it was."""
         stage = AgentStage(resets="2/hour", resets_total="2/hour")
-        await _refused(stage, reset_command())
+        _refused(stage, reset_command())
         command = reset_command()
         stage.engine.add_volume(HOME)
-        await stage.resetter.reset(reset_command(validate_only=True))
+        stage.resetter.reset(reset_command(validate_only=True))
         for _ in range(3):
-            await stage.resetter.reset(command)
+            stage.resetter.reset(command)
         stage.engine.add_volume(HOME)
-        await stage.resetter.reset(reset_command())
+        stage.resetter.reset(reset_command())
 
 
 class TestValidateOnly:
-    async def test_it_changes_takes_spends_and_writes_nothing(self, stage: AgentStage) -> None:
+    def test_it_changes_takes_spends_and_writes_nothing(self, stage: AgentStage) -> None:
         """When a reset is `validate_only`, the response names what would be removed, and nothing changes."""
         _holder(stage, CONTAINER)
         for _ in range(10):
-            answer = await stage.resetter.reset(reset_command(validate_only=True))
+            answer = stage.resetter.reset(reset_command(validate_only=True))
             assert (answer.volume, answer.removed_containers) == (HOME, (CONTAINER,))
         assert (stage.touched, stage.audit.lines) == ([], [])
 
-    async def test_it_reports_a_held_lock(self, stage: AgentStage) -> None:
+    def test_it_reports_a_held_lock(self, stage: AgentStage) -> None:
         """When the user's lock is held, `validate_only` is OPERATION_IN_PROGRESS."""
         with stage.locks.hold(ALICE):
-            refusal = await _refused(stage, reset_command(validate_only=True))
+            refusal = _refused(stage, reset_command(validate_only=True))
         assert refusal.reason is Reason.OPERATION_IN_PROGRESS
 
-    async def test_it_does_not_wait_for_a_removal(self, stage: AgentStage) -> None:
+    def test_it_does_not_wait_for_a_removal(self, stage: AgentStage) -> None:
         """An own container on its way out: OPERATION_IN_PROGRESS at once."""
         _holder(stage, CONTAINER, ContainerState.REMOVING)
-        refusal = await _refused(stage, reset_command(validate_only=True))
+        refusal = _refused(stage, reset_command(validate_only=True))
         assert refusal.reason is Reason.OPERATION_IN_PROGRESS
 
 
 class TestHolders:
     """Which questions to Docker it takes to know whose the holders of a home are."""
 
-    async def test_labelled_holders_are_not_inspected(self, stage: AgentStage) -> None:
+    def test_labelled_holders_are_not_inspected(self, stage: AgentStage) -> None:
         """When labels say whose the holders are, the list is all that is asked for."""
         labels = ownership.labels(ALICE, ServerName(""), stage.names)
         _holder(stage, CONTAINER, labels=labels)
-        await stage.resetter.reset(reset_command(validate_only=True))
+        stage.resetter.reset(reset_command(validate_only=True))
         assert stage.engine.questions == ["volume", "containers_holding"]
 
-    async def test_a_named_server_without_labels(self, stage: AgentStage) -> None:
+    def test_a_named_server_without_labels(self, stage: AgentStage) -> None:
         """When a container has no labels, its environment says that it is the user's named server."""
         name = f"{CONTAINER}--lab"
         _holder(stage, name, environment=("JUPYTERHUB_SERVER_NAME=lab",))
-        answer = await stage.resetter.reset(reset_command(validate_only=True))
+        answer = stage.resetter.reset(reset_command(validate_only=True))
         assert answer.removed_containers == (name,)
 
-    async def test_a_holder_that_goes_away_meanwhile(self, stage: AgentStage) -> None:
+    def test_a_holder_that_goes_away_meanwhile(self, stage: AgentStage) -> None:
         """When a container is gone before it is inspected, it holds nothing."""
         gone = _holder(stage, "backup-job")
         stage.engine.before["container"] = lambda: stage.engine.containers.pop(gone.id)
-        assert (await stage.resetter.reset(reset_command(validate_only=True))).removed_containers == ()
+        assert (stage.resetter.reset(reset_command(validate_only=True))).removed_containers == ()

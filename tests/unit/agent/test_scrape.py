@@ -11,7 +11,7 @@ from hubwarden_agent import config, scrape
 from hubwarden_agent.clock import SystemClock
 from hubwarden_agent.gateway import http_request
 from hubwarden_agent.metrics import Metrics
-from hubwarden_agent.scrape import serve_metrics
+from hubwarden_agent.metrics_server import serve_metrics
 from support.fakes.edges import FakeClock
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import logging
+import threading
 import uuid
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ class TestRefusals:
         """Code, sentence, domain, reason, request id, and a RetryInfo where waiting helps."""
 
         class Refuses:
-            async def restart(self, command: Restart) -> Any:
+            def restart(self, command: Restart) -> Any:
                 raise Refusal(reason, detail=Detail(container=str(command.username)), retry_after=1.2) from None
 
         stage = AgentStage()
@@ -133,9 +134,9 @@ class TestAnswers:
         timeouts: list[int] = []
         restart = served.stage.engine.restart_container
 
-        async def spy(container: Any, stop_timeout: int) -> None:
+        def spy(container: Any, stop_timeout: int) -> None:
             timeouts.append(stop_timeout)
-            await restart(container, stop_timeout)
+            restart(container, stop_timeout)
 
         served.stage.engine.restart_container = spy  # looks on, does the same
         await (served.restart() if seconds is None else served.restart(stop_timeout=seconds))
@@ -156,9 +157,9 @@ class TestClientsThatGoAway:
     async def test_at_the_deadline(self, served: Served) -> None:
         """The client gets DEADLINE_EXCEEDED, the restart goes on, and its id tells what came of it."""
         served.stage.engine.add_container(CONTAINER)
-        released = served.stage.engine.stall["restart_container"] = asyncio.Event()
+        released = served.stage.engine.hold["restart_container"] = threading.Event()
         request = restart_request()
-        refusal = await refusal_of(served.stub.RestartContainer(request, timeout=0.2))
+        refusal = await refusal_of(served.stub.RestartContainer(request, timeout=0.7))
         assert refusal.code is grpc.StatusCode.DEADLINE_EXCEEDED
         assert (await refusal_of(served.restart())).reason == "OPERATION_IN_PROGRESS"
         released.set()
@@ -170,7 +171,7 @@ class TestClientsThatGoAway:
     async def test_in_the_middle(self, served: Served) -> None:
         """A call that is cancelled after Docker was asked: the operation ends on the record."""
         served.stage.engine.add_volume(HOME)
-        released = served.stage.engine.stall["remove_volume"] = asyncio.Event()
+        released = served.stage.engine.hold["remove_volume"] = threading.Event()
         call = served.reset()
         await until(lambda: served.stage.touched)
         call.cancel()

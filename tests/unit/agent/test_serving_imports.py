@@ -14,7 +14,7 @@ from support.fakes.edges import FakeClock
 
 def test_no_tool_is_imported_by_what_serves() -> None:
     """A tool is loaded when its command is asked for, and never before."""
-    served = "hubwarden_agent.cli, hubwarden_agent.serving, hubwarden_agent.gateway.app, hubwarden_agent.scrape"
+    served = "hubwarden_agent.cli, hubwarden_agent.serving, hubwarden_agent.gateway.app, hubwarden_agent.metrics_server"
     script = f"import sys, {served}; print([name for name in sys.modules if '_agent.tools' in name])"
     result = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
     assert result.stdout == "[]\n"
@@ -24,7 +24,7 @@ def test_what_is_turned_off_is_not_loaded() -> None:
     """When gateway, metrics and backups are off, their code is not loaded; what only tests use never is."""
     unused = {
         "hubwarden_agent.gateway",
-        "hubwarden_agent.scrape",
+        "hubwarden_agent.metrics_server",
         "prometheus_client",
         "wsgiref",
         "http.server",

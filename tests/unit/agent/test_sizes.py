@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+import threading
 
 import pytest
 from hubwarden_agent.config import ResetPolicy
@@ -10,7 +10,8 @@ from hubwarden_agent.engine.port import EngineError
 from hubwarden_agent.names import VolumeName
 from hubwarden_agent.operations import sizes
 from support.agent.core import HOME, AgentStage, reset_command
-from support.waiting.conditions import until
+from support.waiting.conditions import wait_for
+from support.waiting.threads import in_background
 
 VOLUME = VolumeName(HOME)
 INTERVAL = 60
@@ -25,82 +26,82 @@ def stage() -> AgentStage:
     return stage
 
 
-async def told(stage: AgentStage) -> int:
+def told(stage: AgentStage) -> int:
     """What validating a reset says."""
-    return (await stage.resetter.reset(reset_command(validate_only=True))).size_bytes
+    return (stage.resetter.reset(reset_command(validate_only=True))).size_bytes
 
 
-async def count_once(stage: AgentStage) -> None:
-    """Let it count, as many times as it does without its pause."""
-    counting = asyncio.ensure_future(stage.sizes.follow())
-    for _ in range(10):
-        await asyncio.sleep(0)
-    counting.cancel()
+class AtTheFirstPause(threading.Event):
+    """Set as soon as somebody waits for it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pauses: list[float | None] = []
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self.pauses.append(timeout)
+        self.set()
+        return True
 
 
-async def test_unknown_at_first_and_then_told(stage: AgentStage) -> None:
+def count_once(stage: AgentStage) -> list[float | None]:
+    """Let it count until it pauses. Returns the pauses in seconds."""
+    stopping = AtTheFirstPause()
+    stage.sizes.run(stopping)
+    return stopping.pauses
+
+
+def test_unknown_at_first_and_then_told(stage: AgentStage) -> None:
     """-1 until it was counted; a reset without a backup tells it, too."""
-    assert await told(stage) == -1
-    await count_once(stage)
-    assert await told(stage) == 9
-    assert (await stage.resetter.reset(reset_command())).size_bytes == 9
+    assert told(stage) == -1
+    count_once(stage)
+    assert told(stage) == 9
+    assert (stage.resetter.reset(reset_command())).size_bytes == 9
 
 
-async def test_off_counts_nothing() -> None:
+def test_off_counts_nothing() -> None:
     """When sizes are off, which is the default, nothing is counted."""
     stage = AgentStage()
     stage.engine.add_volume(HOME)
-    await stage.sizes.follow()
-    assert await told(stage) == -1
+    assert count_once(stage) == []
+    assert told(stage) == -1
 
 
-async def test_a_size_belongs_to_one_volume(stage: AgentStage) -> None:
+def test_a_size_belongs_to_one_volume(stage: AgentStage) -> None:
     """When a volume is replaced by one of the same name, the old size is not reported for it."""
-    await count_once(stage)
+    count_once(stage)
     stage.engine.add_volume(HOME)
-    assert await told(stage) == -1
+    assert told(stage) == -1
 
 
-async def test_an_old_size_is_not_told(stage: AgentStage) -> None:
+def test_an_old_size_is_not_told(stage: AgentStage) -> None:
     """When a size is older than three intervals, it is not reported."""
-    await count_once(stage)
+    count_once(stage)
     stage.clock.advance(sizes.OLD * INTERVAL - 1)
-    assert await told(stage) == 9
+    assert told(stage) == 9
     stage.clock.advance(1)
-    assert await told(stage) == -1
+    assert told(stage) == -1
 
 
-async def test_nobody_waits(stage: AgentStage) -> None:
+def test_nobody_waits(stage: AgentStage) -> None:
     """While Docker counts, for however long, validating answers."""
-    stage.engine.stall["volume_sizes"] = asyncio.Event()
-    began = list[bool]()
-    stage.engine.before["volume_sizes"] = lambda: began.append(True)
-    counting = asyncio.ensure_future(stage.sizes.follow())
-    await until(lambda: began)
-    assert await told(stage) == -1
-    counting.cancel()
+    release = stage.engine.hold["volume_sizes"] = threading.Event()
+    counting = in_background(lambda: count_once(stage))
+    wait_for(lambda: "volume_sizes" in stage.engine.questions, "the count")
+    assert told(stage) == -1
+    release.set()
+    counting.result(30)
 
 
-async def test_a_slow_count_is_seldom(stage: AgentStage, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One that took a minute is followed by twenty without."""
-    pauses, sleep = list[float](), asyncio.sleep
-
-    async def pause(seconds: float) -> None:
-        await sleep(0)
-        if seconds:
-            pauses.append(seconds)
-            raise asyncio.CancelledError
-
+def test_a_slow_count_is_seldom(stage: AgentStage) -> None:
+    """When a count took a minute, the next one comes twenty minutes later."""
     stage.engine.before["volume_sizes"] = lambda: stage.clock.advance(60)
-    monkeypatch.setattr(asyncio, "sleep", pause)
-    with pytest.raises(asyncio.CancelledError):
-        await stage.sizes.follow()
-    assert pauses == [1200]
+    assert count_once(stage) == [1200]
 
 
-async def test_a_count_that_fails_is_tried_again(stage: AgentStage) -> None:
+def test_a_count_that_fails_is_tried_again(stage: AgentStage) -> None:
     """And what was counted before stays until it is old."""
-    await count_once(stage)
+    count_once(stage)
     stage.engine.fail_next["volume_sizes"] = EngineError("a disk usage operation is already running")
-    await count_once(stage)
-    assert await told(stage) == 9
+    count_once(stage)
+    assert told(stage) == 9

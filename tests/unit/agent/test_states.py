@@ -14,7 +14,7 @@ from support.scenarios.container_states import CASES, Case, ask
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
-async def test_every_state(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_state(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     """The table's answer; and what was refused is as it was."""
     monkeypatch.setattr(reset, "REMOVING_INTERVAL", 0)
     stage = AgentStage(clock=TickingClock())
@@ -27,7 +27,7 @@ async def test_every_state(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
         mounts=(home_of("alice"),),
         created=stage.clock.now() - dt.timedelta(seconds=1),
     )
-    assert await ask(stage, case, "alice") is case.answer
+    assert ask(stage, case, "alice") is case.answer
     if case.answer:
         assert stage.touched == []
         assert stage.engine.containers == {container.id: container}

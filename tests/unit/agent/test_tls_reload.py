@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 import uuid
 from collections.abc import AsyncIterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
 from hubwarden.v1 import agent_pb2
+from hubwarden_agent import tls_listener
 from hubwarden_agent.config import ConfigurationError
-from hubwarden_agent.remote import Keyring
+from hubwarden_agent.tls_listener import CertificateStore
 from support.agent.tls import LOOPBACK, NOW, SERVER, YEAR, RemoteStage, authority, issued, remote_agent
 from support.waiting.conditions import until
+from support.waiting.threads import in_background
 
 
 @pytest.fixture
@@ -39,17 +41,17 @@ async def _code(stub: Any) -> str:
 async def test_everything_is_renewed_and_a_running_operation_is_not_dropped(stage: RemoteStage) -> None:
     """With a new CA, certificate and key, new connections use them only, and an operation under way gets its answer."""
     old = stage.stub(issued(stage.ca))
-    stage.engine.stall["restart_container"] = asyncio.Event()
+    stage.engine.hold["restart_container"] = threading.Event()
     request = agent_pb2.RestartContainerRequest(username="alice", actor="user:alice", request_id=str(uuid.uuid4()))
     running = asyncio.ensure_future(old.RestartContainer(request, timeout=20))
     await until(lambda: stage.engine.calls)
     new_ca = authority("The next CA")
     stage.files.write(issued(new_ca, LOOPBACK, purpose=SERVER), new_ca)
-    stage.keyring.look()
+    stage.certificates.reload()
     assert await _code(stage.stub(issued(new_ca), new_ca)) == "OK"
     assert await _code(stage.stub(issued(stage.ca), new_ca)) == "UNAVAILABLE"
     assert await _code(stage.stub(issued(stage.ca))) == "UNAVAILABLE"
-    stage.engine.stall["restart_container"].set()
+    stage.engine.hold["restart_container"].set()
     assert (await running).container == "jupyterlab-alice"
 
 
@@ -58,10 +60,10 @@ async def test_a_client_taken_off_the_list_is_out_at_once(stage: RemoteStage) ->
     stub = stage.stub(issued(stage.ca))
     assert await _code(stub) == "OK"
     stage.files.clients = ("dns:another.example.org",)
-    stage.keyring.look()
+    stage.certificates.reload()
     assert await _code(stub) == "PERMISSION_DENIED"
     stage.files.clients = ("dns:another.example.org", "dns:hub.example.org")
-    stage.keyring.look()
+    stage.certificates.reload()
     assert await _code(stub) == "OK"
 
 
@@ -69,30 +71,30 @@ async def test_a_client_taken_off_the_list_is_out_at_once(stage: RemoteStage) ->
 async def test_a_broken_file_keeps_what_was_served(
     stage: RemoteStage, name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The log says once which file it is, `problem` says so while it lasts, and repairing it ends it."""
+    """The log says once which file it is, `last_error` says so while it lasts, and repairing it ends it."""
     path = stage.files.directory / name
-    good, before = path.read_bytes(), stage.keyring.current
+    good, before = path.read_bytes(), stage.certificates.current
     path.write_bytes(b"half a fi")
-    with caplog.at_level(logging.INFO, "hubwarden_agent.remote"):
-        stage.keyring.look()
-        stage.keyring.look()
-    assert stage.keyring.current is before
-    assert str(path) in stage.keyring.problem
-    said = [record.getMessage() for record in caplog.records if record.name == "hubwarden_agent.remote"]
+    with caplog.at_level(logging.INFO, "hubwarden_agent.tls_listener"):
+        stage.certificates.reload()
+        stage.certificates.reload()
+    assert stage.certificates.current is before
+    assert str(path) in stage.certificates.last_error
+    said = [record.getMessage() for record in caplog.records if record.name == "hubwarden_agent.tls_listener"]
     assert [str(path) in message for message in said] == [True]
     assert await _code(stage.stub(issued(stage.ca))) == "OK"
     path.write_bytes(good)
-    stage.keyring.look()
-    assert stage.keyring.problem == ""
+    stage.certificates.reload()
+    assert stage.certificates.last_error == ""
 
 
 async def test_an_expired_renewal_is_not_served(stage: RemoteStage) -> None:
     """What replaces a valid certificate has to be valid."""
-    before = stage.keyring.current
+    before = stage.certificates.current
     stage.files.write(issued(stage.ca, LOOPBACK, purpose=SERVER, start=NOW - 2 * YEAR), stage.ca)
-    stage.keyring.look()
-    assert stage.keyring.current is before
-    assert "expired on" in stage.keyring.problem
+    stage.certificates.reload()
+    assert stage.certificates.current is before
+    assert "expired on" in stage.certificates.last_error
 
 
 async def test_half_of_a_renewal_is_not_served(stage: RemoteStage) -> None:
@@ -101,23 +103,24 @@ async def test_half_of_a_renewal_is_not_served(stage: RemoteStage) -> None:
     stage.files.write(issued(stage.ca, LOOPBACK, purpose=SERVER), stage.ca)
     new_key = (stage.files.directory / "agent.key").read_bytes()
     (stage.files.directory / "agent.key").write_bytes(key)
-    before = stage.keyring.current
-    stage.keyring.look()
-    assert stage.keyring.current is before
+    before = stage.certificates.current
+    stage.certificates.reload()
+    assert stage.certificates.current is before
     (stage.files.directory / "agent.key").write_bytes(new_key)
-    stage.keyring.look()
-    assert stage.keyring.current.key == new_key
+    stage.certificates.reload()
+    assert stage.certificates.current.key == new_key
 
 
-async def test_files_are_looked_at_while_it_serves(stage: RemoteStage) -> None:
-    """Nobody has to tell the agent: `follow` looks."""
-    following = asyncio.create_task(stage.keyring.follow(interval=0))
+async def test_files_are_reloaded_while_it_serves(stage: RemoteStage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When files change, the agent reloads them without being told."""
+    monkeypatch.setattr(tls_listener, "RELOAD_INTERVAL", 0.01)
+    stopping = threading.Event()
+    reloading = in_background(lambda: stage.certificates.run(stopping))
     stage.files.write(issued(stage.ca, LOOPBACK, purpose=SERVER), stage.ca)
     certificate = (stage.files.directory / "agent.crt").read_bytes()
-    await until(lambda: stage.keyring.current.certificate == certificate)
-    following.cancel()
-    with suppress(asyncio.CancelledError):
-        await following
+    await until(lambda: stage.certificates.current.certificate == certificate)
+    stopping.set()
+    await asyncio.wrap_future(reloading)
 
 
 async def test_there_is_no_first_material_to_keep(tmp_path: Path) -> None:
@@ -125,4 +128,4 @@ async def test_there_is_no_first_material_to_keep(tmp_path: Path) -> None:
     async with remote_agent(tmp_path) as stage:
         (tmp_path / "ca.crt").unlink()
         with pytest.raises(ConfigurationError):
-            Keyring(stage.files.read)
+            CertificateStore(stage.files.read)

@@ -17,35 +17,35 @@ def _announced(stage: AgentStage) -> int:
     return sum(line.phase == "denied" and not line.entry.username for line in stage.audit.lines)
 
 
-async def test_its_end_is_said_once_each_time(caplog: pytest.LogCaptureFixture) -> None:
+def test_its_end_is_said_once_each_time(caplog: pytest.LogCaptureFixture) -> None:
     """The last of the total is said in log and audit, without the user's name in the latter; refusals say no more."""
     stage = AgentStage(resets_total="2/hour")
     caplog.set_level(logging.WARNING)
     for name in ("alice", "bob", "carol", "dave"):
         stage.engine.add_volume(f"jupyterlab-{name}_home")
-    await stage.resetter.reset(reset_command("alice"))
+    stage.resetter.reset(reset_command("alice"))
     assert (_say(caplog), _announced(stage)) == (0, 0)
-    await stage.resetter.reset(reset_command("bob"))
+    stage.resetter.reset(reset_command("bob"))
     for _ in range(3):
         with pytest.raises(Refusal) as refused:
-            await stage.resetter.reset(reset_command("carol"))
+            stage.resetter.reset(reset_command("carol"))
         assert (refused.value.reason, refused.value.retry_after) == (Reason.RESET_BUDGET_SPENT, 3600)
     assert (_say(caplog), _announced(stage)) == (1, 1)
     stage.clock.advance(3600)
-    await stage.resetter.reset(reset_command("carol"))
-    await stage.resetter.reset(reset_command("dave"))
+    stage.resetter.reset(reset_command("carol"))
+    stage.resetter.reset(reset_command("dave"))
     assert (_say(caplog), _announced(stage)) == (2, 2)
 
 
-async def test_what_costs_nothing_does_not_end_it(caplog: pytest.LogCaptureFixture) -> None:
+def test_what_costs_nothing_does_not_end_it(caplog: pytest.LogCaptureFixture) -> None:
     """Validating, being refused and repeating a request id spend nothing."""
     stage = AgentStage(resets_total="2/hour")
     stage.engine.add_volume("jupyterlab-alice_home")
     command = reset_command("alice")
-    await stage.resetter.reset(reset_command("alice", validate_only=True))
+    stage.resetter.reset(reset_command("alice", validate_only=True))
     with pytest.raises(Refusal):
-        await stage.resetter.reset(reset_command("nobody"))
-    await stage.resetter.reset(command)
-    await stage.resetter.reset(command)
+        stage.resetter.reset(reset_command("nobody"))
+    stage.resetter.reset(command)
+    stage.resetter.reset(command)
     assert stage.total_budget.left("") == 1
     assert _say(caplog) == 0

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 from hubwarden_agent.errors import Reason, Refusal
-from hubwarden_agent.gateway.deeds import Deed
 from hubwarden_agent.gateway.refusals import STATUS, status_and_message
+from hubwarden_agent.gateway.request_context import RequestContext
 from hubwarden_agent.gateway.routes import ROUTES, Call, Operation
 from support.agent.gateway import GatewayStage, spawner_body
 from support.fakes.engine import FakeEngine
@@ -35,7 +35,7 @@ def test_every_reason_has_a_status(reason: Reason, *, reading: bool) -> None:
 
 def test_a_deed_says_what_is_known() -> None:
     """An entry of the audit trail holds what was found out by then, and that it came through the gateway."""
-    entry = Deed("the-id").entry()
+    entry = RequestContext("the-id").entry()
     assert (entry.operation, entry.client, entry.actor, entry.request_id) == ("unknown", "gateway", "", "the-id")
 
 

@@ -12,7 +12,7 @@ import pytest
 from hubwarden_agent.denials import MAX_SHOWN
 from hubwarden_agent.engine.port import EngineError
 from hubwarden_agent.errors import Reason
-from hubwarden_agent.gateway import app, http_request
+from hubwarden_agent.gateway import app, request_reader
 from support.agent.gateway import IMAGE, GatewayStage, spawner_body
 from support.fakes.engine import FakeEngine
 
@@ -98,14 +98,14 @@ async def test_refusals_are_on_the_record(stage: GatewayStage) -> None:
 
 async def test_a_body_that_does_not_arrive(stage: GatewayStage, monkeypatch: pytest.MonkeyPatch) -> None:
     """A client that sends half a body gets a 408 in time."""
-    monkeypatch.setattr(http_request, "BODY_SECONDS", 0.05)
+    monkeypatch.setattr(request_reader, "BODY_SECONDS", 0.05)
     head = f"POST {CREATE} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 10\r\n\r\n{{"
     assert (await stage.raw(head.encode())).status == 408
 
 
 async def test_a_header_that_does_not_arrive(stage: GatewayStage, monkeypatch: pytest.MonkeyPatch) -> None:
     """A client that sends half a header, or nothing, is cut off in time."""
-    monkeypatch.setattr(http_request, "HEAD_SECONDS", 0.05)
+    monkeypatch.setattr(request_reader, "HEAD_SECONDS", 0.05)
     for start in (b"", b"GET /version HTTP/1.1\r\nHost"):
         reader, writer = await asyncio.open_unix_connection(str(stage.path))
         writer.write(start)

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 from hubwarden_agent.clock import SystemClock
-from hubwarden_agent.gateway import http_request
 from hubwarden_agent.gateway import listener as listening
-from hubwarden_agent.gateway.deeds import Answer
-from hubwarden_agent.gateway.http_request import Gone, Incoming
+from hubwarden_agent.gateway import request_reader
 from hubwarden_agent.gateway.listener import Listener
+from hubwarden_agent.gateway.request_context import Response
+from hubwarden_agent.gateway.request_reader import ClientDisconnected, RequestReader
 
 PATIENCE = 30
 """Seconds for what takes none."""
@@ -30,12 +30,12 @@ class Slow:
         self.begun = threading.Semaphore(0)
         self.may_end = threading.Event()
 
-    def answer(self, incoming: Incoming) -> Answer:
+    def answer(self, reader: RequestReader) -> Response:
         """As a handler does."""
-        incoming.head()
+        reader.head()
         self.begun.release()
         assert self.may_end.wait(PATIENCE)
-        return Answer(200, "done", "text/plain")
+        return Response(200, "done", "text/plain")
 
 
 @pytest.fixture
@@ -69,9 +69,9 @@ def rest(connection: socket.socket) -> bytes:
         return stream.read()
 
 
-def listener(slow: Slow, threads: int = 2, drain_seconds: float = PATIENCE) -> Listener:
+def listener(slow: Slow, workers: int = 2) -> Listener:
     """One that answers so."""
-    return Listener(slow.answer, SystemClock(), threads, drain_seconds)
+    return Listener(slow.answer, SystemClock(), workers)
 
 
 def test_a_running_request_is_finished(bound: socket.socket, slow: Slow) -> None:
@@ -81,7 +81,7 @@ def test_a_running_request_is_finished(bound: socket.socket, slow: Slow) -> None
     asking = client(bound, REQUEST)
     assert slow.begun.acquire(timeout=PATIENCE)
     with ThreadPoolExecutor(1) as threads:
-        stopping = threads.submit(serving.stop)
+        stopping = threads.submit(serving.stop, PATIENCE)
         refused = 0
         for _ in range(3000):  # until it no longer listens
             with socket.socket(socket.AF_UNIX) as late:
@@ -94,27 +94,27 @@ def test_a_running_request_is_finished(bound: socket.socket, slow: Slow) -> None
         slow.may_end.set()
         assert rest(asking).endswith(b"done")
         assert stopping.result(PATIENCE) is True
-        assert serving.stop() is True  # once more changes nothing
+        assert serving.stop(PATIENCE) is True  # once more changes nothing
 
 
 def test_a_request_that_does_not_end_is_given_up(bound: socket.socket, slow: Slow) -> None:
     """When a request does not end in time, its connection is closed."""
-    serving = listener(slow, drain_seconds=0.1)
+    serving = listener(slow)
     serving.start(bound)
     with client(bound, REQUEST):
         assert slow.begun.acquire(timeout=PATIENCE)
-        assert serving.stop() is False
+        assert serving.stop(0.1) is False
         assert not slow.may_end.is_set()
 
 
 @pytest.mark.parametrize("sent", [b"", REQUEST[:10]])
 def test_whoever_has_not_asked_by_then_is_not_waited_for(bound: socket.socket, slow: Slow, sent: bytes) -> None:
     """A connection without a request ends with the listener, and not when it would have been let go of."""
-    serving = listener(slow, threads=1, drain_seconds=http_request.HEAD_SECONDS / 2)
+    serving = listener(slow, workers=1)
     serving.start(bound)
     with client(bound, sent) as idle:
         until_taken(serving)
-        assert serving.stop() is True
+        assert serving.stop(request_reader.HEAD_SECONDS / 2) is True
         assert idle.recv(1) == b""
 
 
@@ -129,12 +129,12 @@ def until_taken(serving: Listener) -> None:
 
 def test_a_listener_that_never_started_can_be_stopped(slow: Slow) -> None:
     """When a listener was never started, stopping it does nothing."""
-    assert listener(slow).stop() is True
+    assert listener(slow).stop(0) is True
 
 
 def test_there_are_never_more_at_once_than_threads(bound: socket.socket, slow: Slow) -> None:
     """The third waits in the queue, and is served when one of the first two is done."""
-    serving = listener(slow, threads=2)
+    serving = listener(slow, workers=2)
     serving.start(bound)
     asking = [client(bound, REQUEST) for _ in range(3)]
     for _ in range(2):
@@ -143,28 +143,28 @@ def test_there_are_never_more_at_once_than_threads(bound: socket.socket, slow: S
     assert len(serving._connections) == 2  # noqa: SLF001 - the state of its connections shows nowhere else
     slow.may_end.set()
     assert all(rest(one).endswith(b"done") for one in asking)
-    serving.stop()
+    serving.stop(PATIENCE)
 
 
-@pytest.mark.parametrize("failure", [Gone(), OSError(errno.EIO, "x"), RuntimeError("x"), MemoryError()])
+@pytest.mark.parametrize("failure", [ClientDisconnected(), OSError(errno.EIO, "x"), RuntimeError("x"), MemoryError()])
 def test_whatever_happens_a_thread_serves_the_next(
     bound: socket.socket, failure: Exception, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The connection is closed without an answer; what nobody foresaw is in the log."""
     failures = [failure]
 
-    def answer(incoming: Incoming) -> Answer:
-        incoming.head()
+    def answer(reader: RequestReader) -> Response:
+        reader.head()
         if failures:
             raise failures.pop()
-        return Answer(200, "done")
+        return Response(200, "done")
 
-    serving = Listener(answer, SystemClock(), 1, PATIENCE)
+    serving = Listener(answer, SystemClock(), 1)
     serving.start(bound)
     assert rest(client(bound, REQUEST)) == b""
     assert rest(client(bound, REQUEST)).endswith(b"done")
-    serving.stop()
-    assert ("unforeseen" in caplog.text) == (not isinstance(failure, Gone | OSError))
+    serving.stop(PATIENCE)
+    assert ("unexpectedly" in caplog.text) == (not isinstance(failure, ClientDisconnected | OSError))
 
 
 def test_no_descriptor_to_be_had(
@@ -190,26 +190,26 @@ def test_no_descriptor_to_be_had(
             return super().wait(timeout)
 
     slow.may_end.set()
-    serving = listener(slow, threads=1)
+    serving = listener(slow, workers=1)
     serving._stopping = Counted()  # noqa: SLF001 - the state of its connections shows nowhere else
     serving.start(Scarce(fileno=bound.detach()))
     asking = socket.socket(socket.AF_UNIX)
-    asking.connect(serving._bound.getsockname() if serving._bound else "")  # noqa: SLF001 - the state of its connections shows nowhere else
+    asking.connect(serving._socket.getsockname() if serving._socket else "")  # noqa: SLF001 - the state of its connections shows nowhere else
     asking.sendall(REQUEST)
     assert rest(asking).endswith(b"done")
-    serving.stop()
-    assert (caplog.text.count("cannot take a connection"), Counted.waits) == (3, 3)
+    serving.stop(PATIENCE)
+    assert (caplog.text.count("cannot accept a connection"), Counted.waits) == (3, 3)
 
 
 def test_a_client_that_never_takes_its_answer(bound: socket.socket, monkeypatch: pytest.MonkeyPatch) -> None:
     """When a client never reads its response, its connection is closed after the send timeout."""
     monkeypatch.setattr(listening, "SEND_SECONDS", 0.1)
 
-    def answer(incoming: Incoming) -> Answer:
-        incoming.head()
-        return Answer(200, "x" * 10_000_000)
+    def answer(reader: RequestReader) -> Response:
+        reader.head()
+        return Response(200, "x" * 10_000_000)
 
-    serving = Listener(answer, SystemClock(), 1, PATIENCE)
+    serving = Listener(answer, SystemClock(), 1)
     serving.start(bound)
     with client(bound, REQUEST):
         until_taken(serving)
@@ -218,75 +218,20 @@ def test_a_client_that_never_takes_its_answer(bound: socket.socket, monkeypatch:
                 break
             time.sleep(0.01)
         assert not serving._connections  # noqa: SLF001 - the state of its connections shows nowhere else
-    serving.stop()
+    serving.stop(PATIENCE)
 
 
 def test_whoever_waits_in_the_queue_at_the_end_is_told_at_once(bound: socket.socket, slow: Slow) -> None:
     """When the listener stops, queued connections are closed before running requests end."""
-    serving = listener(slow, threads=1)
+    serving = listener(slow, workers=1)
     serving.start(bound)
     first, queued = client(bound, REQUEST), client(bound, REQUEST)
     assert slow.begun.acquire(timeout=PATIENCE)
     with ThreadPoolExecutor(1) as threads:
-        stopping = threads.submit(serving.stop)
+        stopping = threads.submit(serving.stop, PATIENCE)
         with queued, pytest.raises(ConnectionResetError):
             queued.recv(1)
         assert not stopping.done()
         slow.may_end.set()
         assert rest(first).endswith(b"done")
         assert stopping.result(PATIENCE)
-
-
-def test_no_thread_to_be_had(bound: socket.socket, slow: Slow, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The start fails, and those that were started end with the listener."""
-    started, start = list[threading.Thread](), threading.Thread.start
-
-    def refuse(thread: threading.Thread) -> None:
-        if len(started) == 2:
-            raise RuntimeError("can't start new thread")
-        started.append(thread)
-        start(thread)
-
-    serving = listener(slow, threads=3)
-    with monkeypatch.context() as patched:
-        patched.setattr(threading.Thread, "start", refuse)
-        with pytest.raises(OSError, match="2 of 3"):
-            serving.start(bound)
-    assert serving.stop() is True
-    assert not any(thread.is_alive() for thread in started)
-
-
-def test_whatever_follows_an_answer_a_thread_serves_the_next(
-    bound: socket.socket, slow: Slow, caplog: pytest.LogCaptureFixture
-) -> None:
-    """Also when that fails in a way that nobody foresaw."""
-
-    def fail() -> None:
-        raise MemoryError
-
-    slow.may_end.set()
-    serving = Listener(slow.answer, SystemClock(), 1, PATIENCE, fail)
-    serving.start(bound)
-    for _ in range(3):
-        assert rest(client(bound, REQUEST)).endswith(b"done")
-    serving.stop()
-    assert caplog.text.count("unforeseen") == 3
-
-
-def test_what_follows_an_answer_follows_it_always(bound: socket.socket) -> None:
-    """Also when nobody is there to take it, or it could not be made."""
-    answered = list[int]()
-
-    def answer(incoming: Incoming) -> Answer:
-        if incoming.head().target == "/fail":
-            raise RuntimeError
-        return Answer(204)
-
-    serving = Listener(answer, SystemClock(), 1, PATIENCE, lambda: answered.append(1))
-    serving.start(bound)
-    rest(client(bound, REQUEST))
-    rest(client(bound, REQUEST.replace(b"/ ", b"/fail ")))
-    with client(bound, b"GET"):
-        until_taken(serving)
-    serving.stop()
-    assert len(answered) == 3

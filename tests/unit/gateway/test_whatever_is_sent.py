@@ -18,8 +18,8 @@ from hubwarden_agent.engine.options import DeviceRequest, HealthCheck, LogConfig
 from hubwarden_agent.engine.port import ContainerSpec
 from hubwarden_agent.errors import Refusal
 from hubwarden_agent.gateway import create_body, strict_json
-from hubwarden_agent.gateway.deeds import Deed
 from hubwarden_agent.gateway.gateway import Gateway
+from hubwarden_agent.gateway.request_context import RequestContext
 from hubwarden_agent.gateway.routes import Call, Operation
 from hubwarden_agent.host_paths import HostPath
 from hubwarden_agent.locks import UserLocks
@@ -29,7 +29,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.agent.gateway import IMAGE, POLICY, result_or_refusal, spawner_body
 from support.fakes.blocking_engine import FakeBlockingEngine
-from support.fakes.edges import BlockingMemoryAudit, FakeClock, MemoryAudit
+from support.fakes.edges import FakeClock, MemoryAudit
 from support.fakes.engine import FakeEngine
 
 USERS = ("alice", "bob")
@@ -197,13 +197,13 @@ def _sent(document: object, user: str) -> Recording:
         names=Names(Templates()),
         spawn=SPAWN,
         locks=UserLocks(),
-        audit=BlockingMemoryAudit(MemoryAudit()),
+        audit=MemoryAudit(),
         clock=FakeClock(),
         logged=DenialLimiter(Window(parse_rate(DENIALS_LOGGED), FakeClock())),
     )
     call = Call(Operation.CREATE, query={"name": f"jupyterlab-{user}"})
     try:
-        gateway.answer(call, Deed("id"), json.dumps(document).encode())
+        gateway.answer(call, RequestContext("id"), json.dumps(document).encode())
     except Refusal:
         assert engine.specs == [] or len(engine.specs) == 1
     return engine

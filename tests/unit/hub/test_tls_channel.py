@@ -78,7 +78,7 @@ async def test_an_agent_of_another_ca_is_not_asked(stage: RemoteStage, tmp_path:
 async def test_an_agent_of_another_name_is_not_asked(stage: RemoteStage, tmp_path: Path) -> None:
     """The agent's certificate has to be for the host of the address."""
     stage.files.write(issued(stage.ca, x509.DNSName("another.example.org"), purpose=SERVER), stage.ca)
-    stage.keyring.look()
+    stage.certificates.look()
     with pytest.raises(AgentError) as refused:
         await _client(stage, _write(tmp_path, stage)).check_reset(QUESTION)
     assert refused.value.reason is Reason.AGENT_UNREACHABLE
@@ -93,7 +93,7 @@ async def test_renewed_files_are_used_and_a_running_call_is_not_dropped(stage: R
     await until(lambda: stage.engine.calls)
     stage.ca = authority("The next CA")
     stage.files.write(issued(stage.ca, LOOPBACK, purpose=SERVER), stage.ca)
-    stage.keyring.look()
+    stage.certificates.look()
     _write(tmp_path, stage)
     assert (await client.check_reset(QUESTION)).volume == "jupyterlab-bob_home"
     stage.engine.stall["restart_container"].set()

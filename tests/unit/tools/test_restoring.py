@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hubwarden_agent import unfinished
+from hubwarden_agent import pending_restores
 from hubwarden_agent.backup_manifest import BadBackup, Manifest, Subject
 from hubwarden_agent.backups import Store
 from hubwarden_agent.config import ResetPolicy
@@ -55,7 +55,7 @@ class Stage:
         """What reads and writes volumes."""
         return Helper(ImageId("sha256:" + "a" * 64), "jupyterlab-{username}")
 
-    async def restore(
+    def restore(
         self, backup: Manifest | None = None, user: str = "alice", volume: VolumeName = HOME, *, aside: bool = False
     ) -> Any:
         """One run of the tool."""
@@ -70,7 +70,7 @@ class Stage:
         )
         order = Order(RequestId(str(uuid.uuid4())), Username("root"), Username(user), volume, aside)
         with self.store.open((backup or self.backup).backup_id) as reader:
-            return await restorer.restore(order, reader)
+            return restorer.restore(order, reader)
 
     def fill(self, content: tuple[bytes, ...] = OTHER) -> Volume:
         """A home with something in it."""
@@ -84,7 +84,7 @@ class Stage:
         content = b"".join(self.engine.contents[HOME])
         return (
             (volume.labels, volume.options, content) == (LABELS, OPTIONS, b"".join(THESIS))
-            and unfinished.of(self.state, HOME) is None
+            and pending_restores.of(self.state, HOME) is None
             and not self.engine.containers
         )
 
@@ -103,44 +103,44 @@ class TestRefused:
         yield
         assert [call for call in stage.engine.calls if call[0] != "help"] == []
         assert stage.audit.phases() == []
-        assert list(unfinished.users(stage.state, Names(Templates()))) == []
+        assert list(pending_restores.users(stage.state, Names(Templates()))) == []
         assert stage.store.verify(stage.backup.backup_id) == stage.backup
 
-    async def test_another_users_backup(self, stage: Stage) -> None:
+    def test_another_users_backup(self, stage: Stage) -> None:
         """A wrong id does not hand alice's files to bob."""
         with pytest.raises(NotRestored, match="a backup of alice, not of bob"):
-            await stage.restore(user="bob", volume=VolumeName("jupyterlab-bob_home"))
+            stage.restore(user="bob", volume=VolumeName("jupyterlab-bob_home"))
 
     @pytest.mark.parametrize("aside", [False, True])
-    async def test_into_another_users_home(self, stage: Stage, *, aside: bool) -> None:
+    def test_into_another_users_home(self, stage: Stage, *, aside: bool) -> None:
         """Bob's files would become a backup of alice, and nothing would keep bob out of half a home."""
         with pytest.raises(NotRestored, match="another user's home"):
-            await stage.restore(volume=VolumeName("jupyterlab-bob_home"), aside=aside)
+            stage.restore(volume=VolumeName("jupyterlab-bob_home"), aside=aside)
 
-    async def test_a_volume_that_cannot_be_read(self, stage: Stage) -> None:
+    def test_a_volume_that_cannot_be_read(self, stage: Stage) -> None:
         """What comes is no tar: said as the engine's failure, with the volume's name for the operator."""
         stage.fill((b"no tar" * 1000,))
         with pytest.raises(Refusal) as refused:
-            await stage.restore()
+            stage.restore()
         assert refused.value.reason is Reason.DOCKER_ERROR
         assert HOME.value in str(refused.value.__cause__)
 
-    async def test_a_home_with_something_in_it(self, stage: Stage) -> None:
+    def test_a_home_with_something_in_it(self, stage: Stage) -> None:
         """Refused, however much it is, with the option that would do."""
         for content in (OTHER, (EMPTY_TAR[:512], *THESIS[1:], b"x" * 2**20)):
             stage.fill(content)
             with pytest.raises(NotRestored, match="not empty: restore with --aside"):
-                await stage.restore()
+                stage.restore()
 
-    async def test_a_small_home_with_one_file(self, stage: Stage) -> None:
+    def test_a_small_home_with_one_file(self, stage: Stage) -> None:
         """When the home already holds one empty file, the restore is refused."""
         file = EMPTY_TAR[:512].replace(b".", b"a", 1)
         stage.fill((EMPTY_TAR[:512] + _checked(file) + bytes(1024),))
         with pytest.raises(NotRestored, match="not empty"):
-            await stage.restore()
+            stage.restore()
 
     @pytest.mark.parametrize("damage", ["flipped", "cut", "edited", "swapped", "of the future", "no tar"])
-    async def test_a_backup_that_is_not_whole(self, stage: Stage, damage: str) -> None:
+    def test_a_backup_that_is_not_whole(self, stage: Stage, damage: str) -> None:
         """When a backup or its manifest is damaged or missing, nothing is restored."""
         volume, other = stage.fill(), stage.put(OTHER)
         tar, line = (stage.store.directory / f"{stage.backup.backup_id}{suffix}" for suffix in (".tar.zst", ".json"))
@@ -159,7 +159,7 @@ class TestRefused:
             case "no tar":
                 tar.unlink()
         with pytest.raises(BadBackup):
-            await stage.restore(aside=True)
+            stage.restore(aside=True)
         assert stage.engine.volumes == {HOME: volume}
         tar.write_bytes(whole[0])
         line.write_bytes(whole[1])
@@ -173,34 +173,34 @@ class TestRefused:
             (ContainerState.REMOVING, Reason.OPERATION_IN_PROGRESS),
         ],
     )
-    async def test_a_server_that_runs(self, stage: Stage, state: ContainerState, reason: Reason) -> None:
+    def test_a_server_that_runs(self, stage: Stage, state: ContainerState, reason: Reason) -> None:
         """When the user's server runs, the restore is refused, also with `--aside`."""
         stage.fill()
         stage.engine.add_container("jupyterlab-alice", state, mounts=(home_of("alice"),))
         with pytest.raises(Refusal) as refused:
-            await stage.restore(aside=True)
+            stage.restore(aside=True)
         assert refused.value.reason is reason
 
     @pytest.mark.parametrize("state", list(ContainerState))
-    async def test_somebody_elses_container(self, stage: Stage, state: ContainerState) -> None:
+    def test_somebody_elses_container(self, stage: Stage, state: ContainerState) -> None:
         """When another user's container holds the volume in any state, the restore is refused."""
         stage.fill()
         stage.engine.add_container("somebody", state, mounts=(home_of("alice"),))
         with pytest.raises(Refusal) as refused:
-            await stage.restore(aside=True)
+            stage.restore(aside=True)
         assert refused.value.reason is Reason.VOLUME_IN_USE
 
-    async def test_a_stopped_server_that_policy_keeps(self, stage: Stage) -> None:
+    def test_a_stopped_server_that_policy_keeps(self, stage: Stage) -> None:
         """`stopped_container = "refuse"` counts here, too."""
         stage.policy = replace(stage.policy, stopped_container="refuse")
         stage.fill()
         stage.engine.add_container("jupyterlab-alice", ContainerState.EXITED, mounts=(home_of("alice"),))
         with pytest.raises(Refusal) as refused:
-            await stage.restore(aside=True)
+            stage.restore(aside=True)
         assert refused.value.reason is Reason.CONTAINER_KEPT
 
     @pytest.mark.parametrize("allowed", [False, True])
-    async def test_a_volume_that_points_elsewhere(self, stage: Stage, *, allowed: bool) -> None:
+    def test_a_volume_that_points_elsewhere(self, stage: Stage, *, allowed: bool) -> None:
         """What is there, or what the backup would make, whatever policy lets a reset do.
 
         Removing it would erase nothing, so that files would be mixed, and nothing could be undone.
@@ -208,27 +208,27 @@ class TestRefused:
         stage.policy = replace(stage.policy, allow_non_local=allowed)
         bind = {"type": "none", "o": "bind", "device": "/etc"}
         with pytest.raises(NotRestored, match="point to files elsewhere"):
-            await stage.restore(stage.put(THESIS, options=bind))
+            stage.restore(stage.put(THESIS, options=bind))
         stage.engine.add_volume(HOME.value, options=bind)
         with pytest.raises(Refusal) as refused:
-            await stage.restore(aside=True)
+            stage.restore(aside=True)
         assert refused.value.reason is Reason.VOLUME_NOT_LOCAL
 
-    async def test_an_engine_that_is_away(self, stage: Stage) -> None:
+    def test_an_engine_that_is_away(self, stage: Stage) -> None:
         """When Docker is unavailable, the tool's message names Docker."""
         stage.engine.available = False
         with pytest.raises(Refusal) as refused:
-            await stage.restore()
+            stage.restore()
         assert refused.value.reason is Reason.DOCKER_UNAVAILABLE
 
 
 class TestDone:
     @pytest.mark.parametrize("found", ["missing", "empty", "full"])
-    async def test_the_home_is_as_it_was(self, stage: Stage, found: str) -> None:
+    def test_the_home_is_as_it_was(self, stage: Stage, found: str) -> None:
         """Content, driver, options and labels; recorded with the backup's id; the backup stays."""
         if found != "missing":
             stage.fill((EMPTY_TAR,) if found == "empty" else OTHER)
-        answer = await stage.restore(aside=found == "full")
+        answer = stage.restore(aside=found == "full")
         assert stage.restored()
         assert stage.audit.phases() == [("intent", None), ("outcome", None)]
         entry = stage.audit.lines[0].entry
@@ -238,30 +238,30 @@ class TestDone:
         assert stage.store.verify(stage.backup.backup_id) == stage.backup
         assert len(stage.store.all()) == (2 if found == "full" else 1)
 
-    async def test_what_was_set_aside_can_be_restored(self, stage: Stage) -> None:
+    def test_what_was_set_aside_can_be_restored(self, stage: Stage) -> None:
         """With the labels that it had, in place of what was restored."""
         stage.fill()
-        first = await stage.restore(aside=True)
+        first = stage.restore(aside=True)
         [aside] = [one for one in stage.store.all() if one != stage.backup]
         assert first["set_aside"] == aside.backup_id.value
-        await stage.restore(aside, aside=True)
+        stage.restore(aside, aside=True)
         assert (stage.engine.contents[HOME], stage.engine.volumes[HOME].labels) != (OTHER, LABELS)
         assert b"".join(stage.engine.contents[HOME]) == b"".join(OTHER)
 
-    async def test_a_stopped_server_goes(self, stage: Stage) -> None:
+    def test_a_stopped_server_goes(self, stage: Stage) -> None:
         """It holds the old volume, as in a reset; it is said, and recorded by id."""
         stage.fill()
         server = stage.engine.add_container("jupyterlab-alice", ContainerState.EXITED, mounts=(home_of("alice"),))
-        await stage.restore(aside=True)
+        stage.restore(aside=True)
         assert stage.restored()
         assert server.id.value in stage.audit.lines[0].entry.object_id
         assert "removed the stopped container jupyterlab-alice" in stage.said
 
-    async def test_into_another_volume(self, stage: Stage) -> None:
+    def test_into_another_volume(self, stage: Stage) -> None:
         """When a backup is restored into another volume, the home stays as it is."""
         stage.fill()
         beside = VolumeName("beside")
-        await stage.restore(volume=beside)
+        stage.restore(volume=beside)
         assert b"".join(stage.engine.contents[beside]) == b"".join(THESIS)
         assert stage.engine.contents[HOME] == OTHER
 
@@ -269,10 +269,10 @@ class TestDone:
 class TestFailed:
     @pytest.mark.parametrize("found", ["missing", "empty", "full"])
     @pytest.mark.parametrize("number", range(11))
-    async def test_every_failure_is_undone(self, stage: Stage, found: str, number: int) -> None:
+    def test_every_failure_is_undone(self, stage: Stage, found: str, number: int) -> None:
         """Whichever question to the engine fails: the volume is whole or empty, what it held is in the store."""
         before = stage.fill((EMPTY_TAR,) if found == "empty" else OTHER) if found != "missing" else None
-        if not await self.fails_at(stage, number, aside=found == "full"):
+        if not self.fails_at(stage, number, aside=found == "full"):
             assert stage.restored()
             assert number >= {"missing": 4, "empty": 8, "full": 9}[found]
             return
@@ -283,23 +283,23 @@ class TestFailed:
         assert volume is None or before is None or volume.labels == before.labels
         if found == "full" and content != b"".join(OTHER):
             assert any(one.tar_bytes == len(b"".join(OTHER)) for one in stage.store.all())
-        assert unfinished.of(stage.state, HOME) is None
+        assert pending_restores.of(stage.state, HOME) is None
         assert [phase for phase, _ in stage.audit.phases()] in ([], ["intent", "outcome"])
-        await stage.restore(aside=True)
+        stage.restore(aside=True)
         assert stage.restored()
 
-    async def fails_at(self, stage: Stage, number: int, *, aside: bool) -> bool:
+    def fails_at(self, stage: Stage, number: int, *, aside: bool) -> bool:
         """Restore, with the question of this number to the engine failing. Whether there were so many."""
         counter, enter = itertools.count(), stage.engine._enter  # noqa: SLF001 - a step of the restore alone
 
-        async def failing(method: str, name: str) -> None:
-            await enter(method, name)
+        def failing(method: str, name: str) -> None:
+            enter(method, name)
             if next(counter) == number:
                 raise EngineError("SECRET-FROM-DOCKER")
 
         stage.engine._enter = failing  # type: ignore[method-assign]  # noqa: SLF001 - a step of the restore alone; every question passes here
         try:
-            await stage.restore(aside=aside)
+            stage.restore(aside=aside)
         except (Refusal, NotRestored):
             return True
         else:
@@ -307,108 +307,108 @@ class TestFailed:
         finally:
             stage.engine._enter = enter  # type: ignore[method-assign]  # noqa: SLF001 - a step of the restore alone; as above
 
-    async def test_no_backup_of_what_is_there_no_restore(self, stage: Stage) -> None:
+    def test_no_backup_of_what_is_there_no_restore(self, stage: Stage) -> None:
         """A store that cannot take it leaves everything as it is."""
         volume = stage.fill()
         stage.policy = replace(stage.policy, max_bytes=len(OTHER[0]))
         with pytest.raises(Refusal) as refused:
-            await stage.restore(aside=True)
+            stage.restore(aside=True)
         assert refused.value.reason is Reason.BACKUP_FAILED
         assert stage.engine.volumes[HOME] is volume
         assert stage.audit.phases()[-1] == ("outcome", Reason.BACKUP_FAILED)
 
-    async def test_no_record_no_restore(self, stage: Stage) -> None:
+    def test_no_record_no_restore(self, stage: Stage) -> None:
         """An audit that cannot be written stops it before the first change."""
         volume = stage.fill()
         stage.audit.broken = True
         with pytest.raises(Refusal) as refused:
-            await stage.restore(aside=True)
+            stage.restore(aside=True)
         assert refused.value.reason is Reason.AUDIT_UNAVAILABLE
         assert stage.engine.volumes[HOME] is volume
 
-    async def test_somebody_who_was_quicker(self, stage: Stage) -> None:
+    def test_somebody_who_was_quicker(self, stage: Stage) -> None:
         """A volume that appears meanwhile is not written into, nor removed."""
         stage.engine.before["volume"] = lambda: stage.engine.before.update(
             volume=lambda: stage.engine.add_volume(HOME.value, labels={"somebody": "else"})
         )
         with pytest.raises(Refusal, match="Somebody else created"):
-            await stage.restore()
+            stage.restore()
         assert stage.engine.volumes[HOME].labels == {"somebody": "else"}
         assert HOME not in stage.engine.contents
 
-    async def test_an_operator_who_gives_up(self, stage: Stage) -> None:
+    def test_an_operator_who_gives_up(self, stage: Stage) -> None:
         """Interrupted while the volume is filled: undone."""
         stage.fill((EMPTY_TAR,))
         task = asyncio.create_task(stage.restore())
         fills = asyncio.Event()
         stage.engine.before["create_volume"] = lambda: stage.engine.stall.update(help=fills)
-        await until(lambda: ("help", HOME.value) in stage.engine.calls[1:])  # the first looks whether it is empty
+        until(lambda: ("help", HOME.value) in stage.engine.calls[1:])  # the first looks whether it is empty
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
-            await task
+            task
         assert HOME not in stage.engine.contents
-        assert unfinished.of(stage.state, HOME) is None
+        assert pending_restores.of(stage.state, HOME) is None
 
 
 class TestKilled:
-    async def test_a_half_filled_home_is_begun_anew(self, stage: Stage) -> None:
+    def test_a_half_filled_home_is_begun_anew(self, stage: Stage) -> None:
         """Said, and without --aside: it is noted that what is there is ours."""
         stage.engine.before["create_volume"] = lambda: stage.engine.before.update(help=_half(stage))
         with pytest.raises(_Killed):
-            await self.without_undo(stage)
-        assert list(unfinished.users(stage.state, Names(Templates()))) == [Username("alice")]
+            self.without_undo(stage)
+        assert list(pending_restores.users(stage.state, Names(Templates()))) == [Username("alice")]
         assert stage.engine.contents[HOME] == (b"half",)
-        await stage.restore()
+        stage.restore()
         assert stage.restored()
         assert any("was interrupted: beginning anew" in text for text in stage.said)
 
     @pytest.mark.parametrize("method", ["remove_volume", "create_volume"])
-    async def test_it_is_noted_before_anything_is_changed(self, stage: Stage, method: str) -> None:
+    def test_it_is_noted_before_anything_is_changed(self, stage: Stage, method: str) -> None:
         """So that nobody is given a new, empty home meanwhile."""
         stage.fill((EMPTY_TAR,))
         stage.engine.before[method] = _die
         with pytest.raises(_Killed):
-            await self.without_undo(stage)
-        assert list(unfinished.users(stage.state, Names(Templates()))) == [Username("alice")]
-        await stage.restore()
+            self.without_undo(stage)
+        assert list(pending_restores.users(stage.state, Names(Templates()))) == [Username("alice")]
+        stage.restore()
         assert stage.restored()
 
-    async def test_killed_again_and_again(self, stage: Stage) -> None:
+    def test_killed_again_and_again(self, stage: Stage) -> None:
         """What was noted first is not lost when the next run is killed, too, before it removed anything."""
         stage.engine.before["create_volume"] = lambda: stage.engine.before.update(help=_half(stage))
         with pytest.raises(_Killed):
-            await self.without_undo(stage)
+            self.without_undo(stage)
         stage.engine.before["remove_volume"] = _die
         with pytest.raises(_Killed):
-            await self.without_undo(stage)
+            self.without_undo(stage)
         assert stage.engine.contents[HOME] == (b"half",)
         stage.engine.fail_next["remove_volume"] = EngineUnavailable("gone")
         with pytest.raises(Refusal):
-            await stage.restore()
-        assert list(unfinished.users(stage.state, Names(Templates()))) == [Username("alice")]
-        await stage.restore()
+            stage.restore()
+        assert list(pending_restores.users(stage.state, Names(Templates()))) == [Username("alice")]
+        stage.restore()
         assert stage.restored()
 
-    async def test_what_somebody_put_there_since_is_not_ours(self, stage: Stage) -> None:
+    def test_what_somebody_put_there_since_is_not_ours(self, stage: Stage) -> None:
         """Another volume of that name, with something in it, is only replaced when told to."""
         stage.engine.before["create_volume"] = lambda: stage.engine.before.update(help=_half(stage))
         with pytest.raises(_Killed):
-            await self.without_undo(stage)
+            self.without_undo(stage)
         del stage.engine.volumes[HOME]
         stage.fill()
         with pytest.raises(NotRestored, match="not empty"):
-            await stage.restore()
-        assert list(unfinished.users(stage.state, Names(Templates()))) == [Username("alice")]
-        await stage.restore(aside=True)
+            stage.restore()
+        assert list(pending_restores.users(stage.state, Names(Templates()))) == [Username("alice")]
+        stage.restore(aside=True)
         assert stage.restored()
-        assert list(unfinished.users(stage.state, Names(Templates()))) == []
+        assert list(pending_restores.users(stage.state, Names(Templates()))) == []
 
-    async def without_undo(self, stage: Stage) -> None:
+    def without_undo(self, stage: Stage) -> None:
         """A run that nobody cleans up after."""
         undo = Restorer._undo  # noqa: SLF001 - a step of the restore alone
         Restorer._undo = _nothing  # type: ignore[assignment]  # noqa: SLF001 - a step of the restore alone; nobody is there any more
         try:
-            await stage.restore()
+            stage.restore()
         finally:
             Restorer._undo = undo  # type: ignore[method-assign]  # noqa: SLF001 - a step of the restore alone; as above
 
@@ -429,7 +429,7 @@ def _half(stage: Stage) -> Callable[[], None]:
     return die
 
 
-async def _nothing(*_: object) -> None:
+def _nothing(*_: object) -> None:
     pass
 
 

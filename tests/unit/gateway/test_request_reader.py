@@ -9,9 +9,9 @@ from collections.abc import Iterator
 import pytest
 from hubwarden_agent.clock import SystemClock
 from hubwarden_agent.errors import Refusal
-from hubwarden_agent.gateway import http_request
-from hubwarden_agent.gateway.http_request import Gone, Incoming, parse
+from hubwarden_agent.gateway import request_reader
 from hubwarden_agent.gateway.refusals import GatewayRefusal
+from hubwarden_agent.gateway.request_reader import ClientDisconnected, RequestReader, parse
 from hypothesis import given
 from hypothesis import strategies as st
 from support.agent.gateway import result_or_refusal
@@ -94,8 +94,8 @@ def test_headers_that_are_none(header: bytes) -> None:
 
 def test_too_many_headers() -> None:
     """When there is one header more than allowed, the request is refused."""
-    most = b"\r\n".join([LINE, *[b"X: y"] * http_request.HEADERS])
-    assert parse(most).headers == {"x": ("y",) * http_request.HEADERS}
+    most = b"\r\n".join([LINE, *[b"X: y"] * request_reader.HEADERS])
+    assert parse(most).headers == {"x": ("y",) * request_reader.HEADERS}
     with pytest.raises(GatewayRefusal):
         parse(most + b"\r\nX: y")
 
@@ -113,7 +113,7 @@ def test_a_head() -> None:
 @pytest.mark.parametrize("length", ["", "-1", "+1", "01", "1 ", "1,1", "0x1", "1e1", "1" * 19, "\u0661"])
 def test_lengths_that_are_none(length: str) -> None:
     """When Content-Length is not the plain spelling of a number, the request is refused."""
-    head = http_request.Head("POST", "/", {"content-length": (length,)})
+    head = request_reader.Head("POST", "/", {"content-length": (length,)})
     with pytest.raises(GatewayRefusal):
         head.length()
 
@@ -135,7 +135,7 @@ def test_whatever_is_sent_is_refused_or_read_back_the_same(sent: bytes) -> None:
 def test_in_pieces(ends: Ends) -> None:
     """A byte at a time is as good as at once; what comes behind the body stays where it is."""
     client, ours = ends
-    incoming = Incoming(ours, SystemClock())
+    reader = RequestReader(ours, SystemClock())
 
     def send() -> None:
         for byte in b"POST /x HTTP/1.1\r\nContent-Length: 3\r\n\r\nabcGET /":
@@ -143,10 +143,10 @@ def test_in_pieces(ends: Ends) -> None:
 
     sending = threading.Thread(target=send)
     sending.start()
-    head = incoming.head()
-    assert (head.target, incoming.method, incoming.unread) == ("/x", "POST", True)
-    assert incoming.body(head.length()) == b"abc"
-    assert incoming.unread is False
+    head = reader.head()
+    assert (head.target, reader.method, reader.body_pending) == ("/x", "POST", True)
+    assert reader.body(head.length()) == b"abc"
+    assert reader.body_pending is False
     sending.join()
 
 
@@ -156,8 +156,8 @@ def test_a_client_that_leaves_early(ends: Ends, sent: bytes) -> None:
     client, ours = ends
     client.sendall(sent)
     client.close()
-    with pytest.raises(Gone):
-        Incoming(ours, SystemClock()).head()
+    with pytest.raises(ClientDisconnected):
+        RequestReader(ours, SystemClock()).head()
 
 
 def test_a_client_that_leaves_within_its_body(ends: Ends) -> None:
@@ -165,10 +165,10 @@ def test_a_client_that_leaves_within_its_body(ends: Ends) -> None:
     client, ours = ends
     client.sendall(b"POST /x HTTP/1.1\r\nContent-Length: 3\r\n\r\nab")
     client.shutdown(socket.SHUT_WR)
-    incoming = Incoming(ours, SystemClock())
-    head = incoming.head()
+    reader = RequestReader(ours, SystemClock())
+    head = reader.head()
     with pytest.raises(GatewayRefusal) as refused:
-        incoming.body(head.length())
+        reader.body(head.length())
     assert refused.value.status == 408
 
 
@@ -185,22 +185,24 @@ def test_pieces_do_not_put_off_the_deadline() -> None:
             self.sent += 1
             return b"X"
 
-    incoming = Incoming(trickling := Trickling(), TickingClock())  # type: ignore[arg-type] # all that is asked of it
-    with pytest.raises(Gone):
-        incoming.head()
-    assert trickling.sent == int(http_request.HEAD_SECONDS) - 1
+    reader = RequestReader(trickling := Trickling(), TickingClock())  # type: ignore[arg-type] # all that is asked of it
+    with pytest.raises(ClientDisconnected):
+        reader.head()
+    assert trickling.sent == int(request_reader.HEAD_SECONDS) - 1
     with pytest.raises(GatewayRefusal):
-        incoming.body(1000)
-    assert trickling.sent == int(http_request.HEAD_SECONDS + http_request.BODY_SECONDS) - 2
+        reader.body(1000)
+    assert trickling.sent == int(request_reader.HEAD_SECONDS + request_reader.BODY_SECONDS) - 2
 
 
 def test_a_head_that_does_not_end(ends: Ends) -> None:
     """Is refused once it is too long, however fast it comes."""
     client, ours = ends
-    sending = threading.Thread(target=_send, args=(client, b"X" * (http_request.HEAD_BYTES + http_request.PIECE_BYTES)))
+    sending = threading.Thread(
+        target=_send, args=(client, b"X" * (request_reader.HEAD_BYTES + request_reader.CHUNK_BYTES))
+    )
     sending.start()
     with pytest.raises(GatewayRefusal, match="too long"):
-        Incoming(ours, SystemClock()).head()
+        RequestReader(ours, SystemClock()).head()
     ours.close()
     sending.join()
 
@@ -208,7 +210,7 @@ def test_a_head_that_does_not_end(ends: Ends) -> None:
 @pytest.mark.parametrize("pieces", [1, 3])
 def test_a_head_is_too_long_however_it_comes(pieces: int) -> None:
     """At once or in pieces: the bound is the same, and what fits it is read."""
-    for size, fits in ((http_request.HEAD_BYTES, True), (http_request.HEAD_BYTES + 1, False)):
+    for size, fits in ((request_reader.HEAD_BYTES, True), (request_reader.HEAD_BYTES + 1, False)):
         client, ours = socket.socketpair()
         with client, ours:
             lines = [LINE, *[b"X: " + b"y" * 5000] * 6]
@@ -218,18 +220,18 @@ def test_a_head_is_too_long_however_it_comes(pieces: int) -> None:
             for start in range(0, len(data), -(-len(data) // pieces)):
                 client.sendall(data[start : start + -(-len(data) // pieces)])
             if fits:
-                assert len(Incoming(ours, SystemClock()).head().headers["x"]) == 7
+                assert len(RequestReader(ours, SystemClock()).head().headers["x"]) == 7
             else:
                 with pytest.raises(GatewayRefusal, match="too long"):
-                    Incoming(ours, SystemClock()).head()
+                    RequestReader(ours, SystemClock()).head()
 
 
 def test_what_is_not_read_is_bounded(ends: Ends) -> None:
     """A client that never stops sending is let go of after so many bytes."""
     client, ours = ends
-    sending = threading.Thread(target=_send, args=(client, bytes(3 * http_request.UNREAD_BYTES)))
+    sending = threading.Thread(target=_send, args=(client, bytes(3 * request_reader.DRAIN_BYTES)))
     sending.start()
-    Incoming(ours, FakeClock()).read_out()  # a clock that stands still: it is not the time that ends it
+    RequestReader(ours, FakeClock()).drain()  # a clock that stands still: it is not the time that ends it
     assert sending.is_alive()
     ours.close()
     sending.join()

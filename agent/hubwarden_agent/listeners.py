@@ -1,23 +1,24 @@
-"""Listeners: the service and the gateway on their sockets, health on one of its own, and an end that loses nothing.
+"""Listeners: unix sockets, the gRPC servers on them, and the health service.
 
-What holds here: a socket is never open wider than the policy says, not even for a moment, and nobody but this process
-serves it while the state directory is locked. Health is served on a private socket in the state directory (and by
-`remote` over TLS), and says SERVING only while Docker answers. This file decides nothing about requests.
+Invariants:
+- A socket is never open wider than the policy says, not even for a moment.
+- Health says SERVING only while Docker answers. It has a private socket, a thread and an executor of its own.
+
+Must not: decide about requests.
 """
 
 from __future__ import annotations
 
-import asyncio
-import fcntl
 import grp
 import logging
 import os
 import socket
 import stat
+import threading
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -26,39 +27,16 @@ from hubwarden.v1 import agent_pb2
 from hubwarden_agent import grpc_limits
 from hubwarden_agent.config import HEALTH_SOCKET
 from hubwarden_agent.engine.port import Engine, EngineError
+from hubwarden_agent.grpc_limits import ListenerLimits
 from hubwarden_agent.messages import add_service
 from hubwarden_agent.service import AgentService
 
 HEALTH_INTERVAL = 5.0
-"""Seconds between two looks at Docker."""
+"""Seconds between two checks of Docker."""
 AGENT_SERVICE = agent_pb2.DESCRIPTOR.services_by_name["DockerAgentService"]
 SERVICE = AGENT_SERVICE.full_name
 
 _log = logging.getLogger(__name__)
-
-
-class AlreadyRunning(Exception):  # noqa: N818 - that is what it says
-    """Another process holds the state directory."""
-
-
-@contextmanager
-def locked(directory: Path) -> Iterator[None]:
-    """Hold the state directory for the body.
-
-    Raises:
-        AlreadyRunning: another process holds it.
-        OSError: it is not there, or not ours to write.
-    """
-    with (directory / "lock").open("w") as file:
-        _lock(file, directory)
-        yield
-
-
-def _lock(file: IO[str], directory: Path) -> None:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise AlreadyRunning(f"another agent or tool is using {directory}") from error
 
 
 @contextmanager
@@ -124,19 +102,30 @@ def group_id(name: str) -> int | None:
     return int(name) if name.isdecimal() else grp.getgrnam(name).gr_gid
 
 
-async def serve_agent(service: AgentService, addresses: Sequence[str], mode: int, group: int | None) -> grpc.aio.Server:
-    """Start serving the two methods, and nothing else.
+def limited_server(limits: ListenerLimits, name: str) -> grpc.Server:
+    """A server with a thread for each call that the limits allow at once."""
+    workers = ThreadPoolExecutor(limits.calls, name)
+    return grpc.server(workers, options=limits.options, maximum_concurrent_rpcs=limits.calls)
+
+
+def agent_server(service: AgentService, limits: ListenerLimits) -> grpc.Server:
+    """A server of the two methods and of nothing else, with threads of its own: other listeners are not affected."""
+    server = limited_server(limits, "grpc")
+    add_service(server, AGENT_SERVICE, service)
+    return server
+
+
+def serve_unix(service: AgentService, addresses: Sequence[str], mode: int, group: int | None) -> grpc.Server:
+    """Serve on unix sockets.
 
     Raises:
         OSError: a socket cannot be made.
     """
-    limits = grpc_limits.UNIX
-    server = grpc.aio.server(options=limits.options, maximum_concurrent_rpcs=limits.calls)
-    add_service(server, AGENT_SERVICE, service)
+    server = agent_server(service, grpc_limits.UNIX)
     for address in addresses:
         with listening(address), socket_place(Path(address.removeprefix("unix://")), mode, group):
             server.add_insecure_port(address)
-    await server.start()
+    server.start()
     return server
 
 
@@ -157,56 +146,60 @@ class Health:
     """The standard health service on a private socket, following whether Docker answers.
 
     Attributes:
-        servicer: the service, for whoever else serves it.
+        servicer: the service, for the TLS listener.
     """
 
     def __init__(self, engine: Engine, directory: Path) -> None:
         self._engine = engine
         self._socket = directory / HEALTH_SOCKET
-        self.servicer = health.aio.HealthServicer()  # type: ignore[attr-defined] # the stubs leave it out
-        limits = grpc_limits.HEALTH
-        self._server = grpc.aio.server(options=limits.options, maximum_concurrent_rpcs=limits.calls)
+        self.servicer = health.HealthServicer()
+        self._server = limited_server(grpc_limits.HEALTH, "health")
         self._docker_answers: bool | None = None
 
-    async def start(self) -> None:
-        """Serve. Says NOT_SERVING until `follow` has seen Docker answer."""
+    def start(self) -> None:
+        """Serve. Says NOT_SERVING until `run` has seen Docker answer.
+
+        Raises:
+            OSError: the socket cannot be made.
+        """
         health_pb2_grpc.add_HealthServicer_to_server(self.servicer, self._server)
-        await self._set(health_pb2.HealthCheckResponse.NOT_SERVING)
+        self._set(health_pb2.HealthCheckResponse.NOT_SERVING)
         with listening(str(self._socket)), socket_place(self._socket, 0o600, None):
             self._server.add_insecure_port(f"unix://{self._socket}")
-        await self._server.start()
+        self._server.start()
 
-    async def follow(self) -> None:
-        """Look at Docker, now and from then on, until cancelled."""
-        while True:
-            await self._look()
-            await asyncio.sleep(HEALTH_INTERVAL)
+    def run(self, stopping: threading.Event) -> None:
+        """Check Docker, now and from then on, until `stopping`."""
+        while not stopping.is_set():
+            self.check()
+            stopping.wait(HEALTH_INTERVAL)
 
-    async def leave(self) -> None:
+    def set_not_serving(self) -> None:
         """Say NOT_SERVING from here on."""
-        await self.servicer.enter_graceful_shutdown()
+        self.servicer.enter_graceful_shutdown()
 
-    async def stop(self) -> None:
+    def stop(self) -> None:
         """Stop serving."""
-        await self._server.stop(None)
+        self._server.stop(None)
 
-    async def _look(self) -> None:
+    def check(self) -> None:
+        """Ask Docker once, and set the status."""
         answers = True
         try:
-            await self._engine.ping()
+            self._engine.ping()
         except EngineError as error:
             answers = False
             if self._docker_answers is not False:
                 _log.warning("Docker does not answer", extra={"cause": str(error)})
-        except Exception:  # noqa: BLE001 - whatever it is, an agent that stopped looking must not say SERVING
+        except Exception:  # noqa: BLE001 - an agent that no longer checks must not say SERVING
             answers = False
-            _log.exception("looking at Docker failed unforeseen")
+            _log.exception("checking Docker failed unexpectedly")
         if answers and self._docker_answers is False:
             _log.info("Docker answers again")
         self._docker_answers = answers
         serving = health_pb2.HealthCheckResponse.SERVING
-        await self._set(serving if answers else health_pb2.HealthCheckResponse.NOT_SERVING)
+        self._set(serving if answers else health_pb2.HealthCheckResponse.NOT_SERVING)
 
-    async def _set(self, status: health_pb2.HealthCheckResponse.ServingStatus) -> None:
+    def _set(self, status: health_pb2.HealthCheckResponse.ServingStatus) -> None:
         for service in ("", SERVICE):
-            await self.servicer.set(service, status)
+            self.servicer.set(service, status)

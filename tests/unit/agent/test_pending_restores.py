@@ -7,16 +7,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hubwarden_agent import cli, config, unfinished
-from hubwarden_agent.assembly import assemble
+from hubwarden_agent import cli, config, pending_restores
+from hubwarden_agent.app import build
 from hubwarden_agent.audit import Entry
 from hubwarden_agent.engine.port import ContainerState
 from hubwarden_agent.errors import Reason, Refusal
 from hubwarden_agent.metrics import Metrics
 from hubwarden_agent.names import BackupId, Names, RequestId, Templates, Username, VolumeName
 from hubwarden_agent.operations.recovery import look
-from hubwarden_agent.unfinished import Unfinished
-from support.fakes.blocking_engine import FakeBlockingEngine
+from hubwarden_agent.pending_restores import Unfinished
 from support.fakes.edges import FakeClock
 from support.fakes.engine import FakeEngine
 
@@ -33,28 +32,27 @@ def restore() -> Unfinished:
 
 def test_what_is_noted_is_found(tmp_path: Path, restore: Unfinished) -> None:
     """By volume, the newest note only, until it is forgotten, which may be said twice."""
-    assert unfinished.of(tmp_path, HOME) is None
-    unfinished.note(tmp_path, restore)
+    assert pending_restores.of(tmp_path, HOME) is None
+    pending_restores.note(tmp_path, restore)
     filled = replace(restore, created="2026-11-24T08:00:00Z")
-    unfinished.note(tmp_path, filled)
-    assert unfinished.of(tmp_path, HOME) == filled
-    assert unfinished.of(tmp_path, VolumeName("another")) is None
-    assert list(unfinished.users(tmp_path, NAMES)) == [Username("älice")]
-    unfinished.forget(tmp_path, HOME)
-    unfinished.forget(tmp_path, HOME)
+    pending_restores.note(tmp_path, filled)
+    assert pending_restores.of(tmp_path, HOME) == filled
+    assert pending_restores.of(tmp_path, VolumeName("another")) is None
+    assert list(pending_restores.users(tmp_path, NAMES)) == [Username("älice")]
+    pending_restores.forget(tmp_path, HOME)
+    pending_restores.forget(tmp_path, HOME)
     assert list(tmp_path.iterdir()) == []
 
 
-async def test_the_agent_does_nothing_for_that_user(tmp_path: Path, restore: Unfinished) -> None:
+def test_the_agent_does_nothing_for_that_user(tmp_path: Path, restore: Unfinished) -> None:
     """Restart, reset, create and start all take the user's lock, and it is held; everybody else's is free.
 
     So is that of a user whose home is untouched, because what was restored went into another volume.
     """
-    unfinished.note(tmp_path, restore)
-    unfinished.note(tmp_path, replace(restore, username=Username("bob"), volume=VolumeName("bob-rescue")))
+    pending_restores.note(tmp_path, restore)
+    pending_restores.note(tmp_path, replace(restore, username=Username("bob"), volume=VolumeName("bob-rescue")))
     settings, clock = config.parse(f'[state]\ndirectory = "{tmp_path}"'), FakeClock()
-    engine = FakeEngine()
-    agent = assemble(settings, engine, FakeBlockingEngine(engine), clock, Metrics(clock))
+    agent = build(settings, FakeEngine(), clock, Metrics(clock), None)
     with pytest.raises(Refusal) as refused:
         agent.recovery.locks.check(Username("älice"))
     assert refused.value.reason is Reason.OPERATION_IN_PROGRESS
@@ -73,10 +71,10 @@ def test_a_note_that_cannot_be_read_stops_the_agent(tmp_path: Path, text: str) -
 
 
 @pytest.mark.parametrize(("operation", "found"), [("restore", {HOME.value: "gone", "server": "exited"}), ("prune", {})])
-async def test_a_killed_tool_is_closed_with_what_is_there(operation: str, found: dict[str, str]) -> None:
+def test_a_killed_tool_is_closed_with_what_is_there(operation: str, found: dict[str, str]) -> None:
     """A restore's objects are a volume and containers, a backup's removal has none on the engine."""
     engine = FakeEngine()
     server = engine.add_container("server", ContainerState.EXITED)
     names, ids = (HOME.value, "") if operation == "prune" else (f"{HOME} server", f"then {server.id}")
     entry = Entry(operation, "alice", "", "tool", "operator:me", str(uuid.uuid4()), names, ids)
-    assert await look(entry, engine) == found
+    assert look(entry, engine) == found

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 from hubwarden_agent.engine.port import EngineError, Helper
+from hubwarden_agent.helper_image import helper, own_container
 from hubwarden_agent.names import ContainerId, ImageId, Names, Templates
-from hubwarden_agent.own_image import helper, own_container
 from support.fakes.engine import FakeEngine
 
 NAMES = Names(Templates())
@@ -53,24 +53,24 @@ class TestOwnContainer:
 
 
 class TestHelper:
-    async def test_nothing_to_make_it_of(self) -> None:
+    def test_nothing_to_make_it_of(self) -> None:
         """Neither found nor configured; an id that this engine does not have is not found."""
         for own in (None, ContainerId(A)):
             with pytest.raises(EngineError):
-                await helper(FakeEngine(), NAMES, "", own)
+                helper(FakeEngine(), NAMES, "", own)
 
-    async def test_another_image_than_our_own(self) -> None:
+    def test_another_image_than_our_own(self) -> None:
         """What is configured cannot contradict what is found."""
         engine = FakeEngine()
         own = engine.add_container("agent", image_id=IMAGE).id
         with pytest.raises(EngineError):
-            await helper(engine, NAMES, OTHER, own)
+            helper(engine, NAMES, OTHER, own)
 
-    async def test_our_own(self) -> None:
+    def test_our_own(self) -> None:
         """As found, as configured where nothing is found, or both the same."""
         engine = FakeEngine()
         own = engine.add_container("agent", image_id=IMAGE).id
         wanted = Helper(ImageId(IMAGE), NAMES.scheme)
-        assert await helper(engine, NAMES, "", own) == wanted
-        assert await helper(engine, NAMES, IMAGE, own) == wanted
-        assert await helper(engine, NAMES, IMAGE, None) == wanted
+        assert helper(engine, NAMES, "", own) == wanted
+        assert helper(engine, NAMES, IMAGE, own) == wanted
+        assert helper(engine, NAMES, IMAGE, None) == wanted

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import os
 import socket
-from collections.abc import AsyncIterator
+import threading
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from hubwarden_agent import server
+from hubwarden_agent import listeners
 from hubwarden_agent.config import HEALTH_SOCKET
-from hubwarden_agent.server import AlreadyRunning, Health, bound_socket, group_id, locked, serve_agent, socket_place
+from hubwarden_agent.listeners import Health, bound_socket, group_id, serve_unix, socket_place
+from hubwarden_agent.state_lock import AlreadyRunning, locked
 from support.agent.client import channel, raw_call, restart_request
 from support.agent.core import AgentStage
 from support.fakes.engine import FakeEngine
-from support.waiting.conditions import until
+from support.waiting.conditions import wait_for
+from support.waiting.threads import in_background
 
 SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
 
@@ -71,10 +73,10 @@ class TestSockets:
             bound_socket(f"unix://{path}", 0o600, None)
         assert path.read_text(encoding="utf-8") == "precious"
 
-    async def test_an_address_that_cannot_be_bound(self, tmp_path: Path) -> None:
+    def test_an_address_that_cannot_be_bound(self, tmp_path: Path) -> None:
         """OSError, as every other trouble with a socket."""
         with pytest.raises(OSError, match="cannot listen"):
-            await serve_agent(AgentStage().service, [f"unix://{tmp_path}/missing/a.sock"], 0o600, None)
+            serve_unix(AgentStage().service, [f"unix://{tmp_path}/missing/a.sock"], 0o600, None)
 
     def test_groups(self) -> None:
         """By name or number; none is the process's own; one that does not exist is an error."""
@@ -100,12 +102,12 @@ class TestLocked:
 
 class TestWhatIsServed:
     @pytest.fixture
-    async def path(self, tmp_path: Path) -> AsyncIterator[Path]:
+    def path(self, tmp_path: Path) -> Iterator[Path]:
         """The public socket of a service that runs."""
         path = tmp_path / "a.sock"
-        serving = await serve_agent(AgentStage().service, [f"unix://{path}"], 0o600, None)
+        serving = serve_unix(AgentStage().service, [f"unix://{path}"], 0o600, None)
         yield path
-        await serving.stop(None)
+        serving.stop(None).wait()
 
     @pytest.mark.parametrize(
         "method",
@@ -131,7 +133,7 @@ class TestWhatIsServed:
         request = restart_request(username="a" * size)
         async with channel(path) as opened:
             with pytest.raises(grpc.aio.AioRpcError) as caught:
-                await raw_call(opened, f"/{server.SERVICE}/RestartContainer", request.SerializeToString())
+                await raw_call(opened, f"/{listeners.SERVICE}/RestartContainer", request.SerializeToString())
         assert caught.value.code().name == code
 
 
@@ -142,12 +144,12 @@ class TestHealth:
         return FakeEngine()
 
     @pytest.fixture
-    async def health(self, engine: FakeEngine, tmp_path: Path) -> AsyncIterator[Health]:
+    def health(self, engine: FakeEngine, tmp_path: Path) -> Iterator[Health]:
         """Health, served."""
         health = Health(engine, tmp_path)
-        await health.start()
+        health.start()
         yield health
-        await health.stop()
+        health.stop()
 
     @pytest.fixture
     async def stub(self, health: Health, tmp_path: Path) -> AsyncIterator[health_pb2_grpc.HealthStub]:
@@ -156,7 +158,7 @@ class TestHealth:
         async with channel(tmp_path / HEALTH_SOCKET) as opened:
             yield health_pb2_grpc.HealthStub(opened)
 
-    async def _says(self, stub: health_pb2_grpc.HealthStub, service: str = server.SERVICE) -> int:
+    async def _says(self, stub: health_pb2_grpc.HealthStub, service: str = listeners.SERVICE) -> int:
         answer = await stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=10)
         return int(answer.status)
 
@@ -176,40 +178,43 @@ class TestHealth:
         caplog.set_level("INFO")
         for available, expected in ((True, SERVING), (False, NOT_SERVING), (False, NOT_SERVING), (True, SERVING)):
             engine.available = available
-            await health._look()  # noqa: SLF001 - one health check, without its interval
+            health.check()
             assert await self._says(stub) == await self._says(stub, "") == expected
         said = [record.message for record in caplog.records if "Docker" in record.message]
         assert said == ["Docker does not answer", "Docker answers again"]
 
-    async def test_a_bug_in_looking_is_not_health(
-        self, health: Health, stub: health_pb2_grpc.HealthStub, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+    async def test_a_bug_in_checking_is_not_health(
+        self, health: Health, stub: health_pb2_grpc.HealthStub, engine: FakeEngine
     ) -> None:
-        """Whatever goes wrong while looking: NOT_SERVING, and it looks again."""
-        monkeypatch.setattr(server, "HEALTH_INTERVAL", 0)
-        await health._look()  # noqa: SLF001 - one health check, without its interval
-        looks: list[int] = []
+        """When checking Docker fails in a way that nobody expected, the agent says NOT_SERVING, and checks again."""
+        health.check()
 
         def bug() -> None:
-            looks.append(1)
             raise RuntimeError("a bug")
 
         engine.before["ping"] = bug
-        following = asyncio.create_task(health.follow())
-        await until(lambda: looks)
-        engine.available = False
-        await asyncio.sleep(0)
-        assert not following.done()
+        health.check()
         assert await self._says(stub) == NOT_SERVING
-        following.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await following
+        health.check()
+        assert await self._says(stub) == SERVING
+
+    def test_it_checks_until_it_is_stopped(
+        self, health: Health, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """When the agent runs, Docker is checked again and again, until the agent stops."""
+        monkeypatch.setattr(listeners, "HEALTH_INTERVAL", 0.01)
+        stopping = threading.Event()
+        checking = in_background(lambda: health.run(stopping))
+        wait_for(lambda: engine.questions.count("ping") > 1, "a second check")
+        stopping.set()
+        checking.result(30)
 
     async def test_leaving_is_for_good(
         self, health: Health, stub: health_pb2_grpc.HealthStub, engine: FakeEngine
     ) -> None:
         """Once the agent stops, a Docker that answers does not make it SERVING again."""
-        await health._look()  # noqa: SLF001 - one health check, without its interval
-        await health.leave()
+        health.check()
+        health.set_not_serving()
         assert engine.available
-        await health._look()  # noqa: SLF001 - one health check, without its interval
+        health.check()
         assert await self._says(stub) == NOT_SERVING

@@ -18,7 +18,7 @@ MOUNTS = Path("/proc/self/mountinfo")
 _OWN = re.compile(r"^\S+ \S+ \S+ \S*/containers/([0-9a-f]{64})/\S+ /etc/(?:hostname|hosts|resolv\.conf) ", re.MULTILINE)
 
 
-async def helper(engine: Engine, names: Names, configured: str, own: ContainerId | None) -> Helper:
+def helper(engine: Engine, names: Names, configured: str, own: ContainerId | None) -> Helper:
     """What helpers are made of.
 
     Args:
@@ -30,7 +30,7 @@ async def helper(engine: Engine, names: Names, configured: str, own: ContainerId
     Raises:
         EngineError: there is no image that may be used.
     """
-    container = await engine.container(own) if own else None
+    container = engine.container(own) if own else None
     found = container.image_id if container else ""
     if configured and found not in ("", configured):
         raise EngineError("reset.helper_image is not the image that the agent runs from")

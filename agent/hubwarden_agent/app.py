@@ -1,0 +1,264 @@
+"""The agent put together from its configuration, and its life from start to exit.
+
+Invariants:
+- One engine, one table of locks and one audit serve all listeners. Each part is made once.
+- What takes HTTP requests is imported only where it is turned on.
+- After SIGTERM, the process exits within `DRAIN_SECONDS` and a few seconds more, whatever Docker does: nothing joins a
+  thread that may wait for Docker, and the audit is closed before the exit.
+
+Must not: decide about requests.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from hubwarden_agent import grpc_limits, logging_setup, pending_restores, tls
+from hubwarden_agent.audit import Audit
+from hubwarden_agent.audit_segments import Segments
+from hubwarden_agent.authorization import SocketAuthorizer, TlsAuthorizer
+from hubwarden_agent.budgets import Window
+from hubwarden_agent.clock import Clock, SystemClock
+from hubwarden_agent.config import Config, ConfigurationError, Tls
+from hubwarden_agent.denials import DenialLimiter
+from hubwarden_agent.engine.docker_engine import DockerEngine
+from hubwarden_agent.engine.port import Container, Engine
+from hubwarden_agent.errors import Reason
+from hubwarden_agent.listeners import Health, bound_socket, group_id, serve_unix
+from hubwarden_agent.locks import UserLocks
+from hubwarden_agent.metrics import Metrics
+from hubwarden_agent.names import Names, Username
+from hubwarden_agent.operations.backup import Backups
+from hubwarden_agent.operations.charges import charges, restore_budgets
+from hubwarden_agent.operations.operation_registry import OperationRegistry
+from hubwarden_agent.operations.recovery import Recovery
+from hubwarden_agent.operations.reset import Resetter
+from hubwarden_agent.operations.restart import Restarter
+from hubwarden_agent.operations.sizes import Sizes
+from hubwarden_agent.rates import parse_rate
+from hubwarden_agent.runtime_check import RuntimeCheck
+from hubwarden_agent.service import AgentService, Bounds
+from hubwarden_agent.state_lock import AlreadyRunning, locked
+from hubwarden_agent.tls_listener import AuthorizedHealth, CertificateStore, TlsListener
+
+if TYPE_CHECKING:
+    from hubwarden_agent.gateway.listener import Listener
+
+DRAIN_SECONDS = 90.0
+"""How long running operations get after SIGTERM. compose.yml's stop_grace_period is longer."""
+DENIALS_RECORDED = "60/minute"
+"""How many refusals the audit records, over all callers."""
+DENIALS_LOGGED = "60/minute"
+"""How many refusals of one listener are logged, and as many failures beside them."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Agent:
+    """Each part of a running agent."""
+
+    settings: Config
+    clock: Clock
+    health: Health
+    audit: Audit
+    registry: OperationRegistry
+    recovery: Recovery
+    backups: Backups
+    sizes: Sizes
+    runtime: RuntimeCheck
+    service: AgentService
+    metrics: Metrics
+    gateway: Listener | None
+    tls: TlsListener | None
+
+    def serve(self, stopping: threading.Event) -> None:
+        """Serve until `stopping`, then finish what is under way.
+
+        Raises:
+            OSError: a socket cannot be made, or required backups have no place.
+            KeyError: the sockets' group does not exist.
+        """
+        listen = self.settings.listen
+        group = group_id(listen.socket_group)
+        self.backups.sweep()
+        self.recovery.begin(self.audit.history())
+        self.audit.event("agent-start")
+        with ExitStack() as stack:
+            self.health.start()
+            stack.callback(self.health.stop)
+            servers = [serve_unix(self.service, listen.unix, listen.socket_mode, group)]
+            if self.gateway is not None:
+                self.gateway.start(bound_socket(listen.gateway, listen.socket_mode, group))
+            if listen.metrics:
+                self._serve_metrics(group)
+            background: list[Callable[[threading.Event], None]] = [
+                self.health.run,
+                self.sizes.run,
+                self.runtime.run,
+                self.recovery.run,
+            ]
+            if self.tls is not None:
+                servers.append(self.tls.serve())
+                background.append(self.tls.certificates.run)
+            for run in background:
+                threading.Thread(target=run, args=(stopping,), name=run.__qualname__, daemon=True).start()
+            for warning in self.settings.warnings:
+                _log.warning(warning)
+            self.metrics.warning("mount_target", standing=bool(self.settings.warnings))
+            _log.info("serving", extra={"listen": listen.grpc, "gateway": listen.gateway})
+            stopping.wait()
+            _log.info("stopping: finishing what is under way")
+            self.health.set_not_serving()
+            self.backups.stop()
+            drained = self._drain([server.stop(DRAIN_SECONDS) for server in servers])
+        if drained:
+            self.audit.event("agent-stop")
+        else:
+            _log.error("some operations did not end in time")
+
+    def _serve_metrics(self, group: int | None) -> None:
+        from hubwarden_agent.metrics_server import serve_metrics  # noqa: PLC0415 - see the top
+
+        listen = self.settings.listen
+        serve_metrics(self.metrics.registry, listen.metrics, listen.socket_mode, group)
+
+    def _drain(self, stopped: list[threading.Event]) -> bool:
+        """Accept nothing new, and finish what is under way, also what lost its client. Whether all of it ended."""
+        give_up_at = self.clock.monotonic() + DRAIN_SECONDS
+        gateway_drained = self.gateway is None or self.gateway.stop(DRAIN_SECONDS)
+        for event in stopped:
+            event.wait(max(0.0, give_up_at - self.clock.monotonic()))
+        return self.registry.drain(max(0.0, give_up_at - self.clock.monotonic())) and gateway_drained
+
+
+def build(
+    settings: Config, engine: Engine, clock: Clock, metrics: Metrics, certificates: CertificateStore | None
+) -> Agent:
+    """Put an agent together; without certificates, nothing listens on TCP.
+
+    Raises:
+        OSError: the audit, or what the state directory says of unfinished restores, cannot be read.
+    """
+    limits, names = settings.limits, Names(settings.names)
+    segments = Segments(settings.state_directory / settings.audit.file, settings.audit.max_bytes, settings.audit.keep)
+    audit = Audit(segments, clock, _limiter(DENIALS_RECORDED, clock))
+    locks = UserLocks(pending_restores.users(settings.state_directory, names))
+    registry = OperationRegistry(locks, clock, limits.max_concurrent)
+    backups = Backups(engine, names, settings.reset, clock)
+    sizes = Sizes(engine, clock, settings.reset.sizes_interval)
+    restarts = Window(limits.restarts_per_user, clock)
+    resets = Window(limits.resets_per_user, clock)
+    resets_total = Window(limits.resets_total, clock, Reason.RESET_BUDGET_SPENT)
+    longest = max(limits.restarts_per_user.seconds, limits.resets_per_user.seconds, limits.resets_total.seconds)
+    restore_budgets(charges(audit.history(), clock.now(), longest), restarts, resets, resets_total)
+    metrics.state(resets_left=lambda: resets_total.left(""), audit_sequence=lambda: segments.head.sequence)
+    service = partial(
+        AgentService,
+        Restarter(engine, names, registry, locks, audit, restarts, clock, _mount_check(settings, names)),
+        Resetter(engine, names, registry, locks, audit, resets, resets_total, settings.reset, clock, backups, sizes),
+        Bounds(limits.max_stop_timeout, limits.max_deadline),
+        metrics,
+        workers=ThreadPoolExecutor(grpc_limits.UNIX.calls + grpc_limits.TCP.calls, "operation"),
+    )
+    health = Health(engine, settings.state_directory)
+    return Agent(
+        settings=settings,
+        clock=clock,
+        health=health,
+        audit=audit,
+        registry=registry,
+        recovery=Recovery(engine, audit, registry, locks, clock),
+        backups=backups,
+        sizes=sizes,
+        runtime=RuntimeCheck(engine, metrics),
+        service=service(SocketAuthorizer(), _limiter(DENIALS_LOGGED, clock)),
+        metrics=metrics,
+        gateway=_gateway(settings, engine, names, locks, audit, clock, metrics) if settings.listen.gateway else None,
+        tls=_tls_listener(settings, certificates, audit, clock, service, health, metrics) if certificates else None,
+    )
+
+
+def _tls_listener(
+    settings: Config,
+    certificates: CertificateStore,
+    audit: Audit,
+    clock: Clock,
+    service: Callable[..., AgentService],
+    health: Health,
+    metrics: Metrics,
+) -> TlsListener:
+    authorizer = TlsAuthorizer(lambda: certificates.current.clients, audit)
+    metrics.certificates(lambda: certificates.current.not_after, lambda: bool(certificates.last_error))
+    return TlsListener(
+        settings.listen.tcp,
+        certificates,
+        service(authorizer, _limiter(DENIALS_LOGGED, clock)),
+        AuthorizedHealth(health.servicer, authorizer),
+    )
+
+
+def _gateway(
+    settings: Config, engine: Engine, names: Names, locks: UserLocks, audit: Audit, clock: Clock, metrics: Metrics
+) -> Listener:
+    from hubwarden_agent.gateway.app import build_listener  # noqa: PLC0415 - see the top
+    from hubwarden_agent.gateway.gateway import Gateway  # noqa: PLC0415 - as above
+
+    logged = _limiter(DENIALS_LOGGED, clock)
+    gateway = Gateway(
+        engine=engine, names=names, spawn=settings.spawn, locks=locks, audit=audit, clock=clock, logged=logged
+    )
+    return build_listener(gateway, clock, metrics, logged)
+
+
+def _mount_check(settings: Config, names: Names) -> Callable[[Username, Container], None] | None:
+    """The check that holds a restart to the policy's mounts, as the gateway holds a start; None without a gateway."""
+    if not settings.listen.gateway:
+        return None
+    from hubwarden_agent.gateway import mounts  # noqa: PLC0415 - see the top
+
+    def check(username: Username, container: Container) -> None:
+        mounts.check_held(container.mounts, mounts.offered(settings.spawn, names, username))
+
+    return check
+
+
+def _limiter(rate: str, clock: Clock) -> DenialLimiter:
+    return DenialLimiter(Window(parse_rate(rate), clock))
+
+
+def serve(settings: Config, read_tls: Callable[[], Tls]) -> int:
+    """Serve until SIGTERM. Returns the exit status; the caller exits without joining threads.
+
+    Args:
+        settings: the configuration.
+        read_tls: reads `[tls]` again; the rest of the configuration is for the next start.
+    """
+    logging_setup.configure()
+    clock, stopping = SystemClock(), threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopping.set())
+    try:
+        with locked(settings.state_directory):
+            certificates = CertificateStore(lambda: tls.read(read_tls(), clock.now())) if settings.listen.tcp else None
+            metrics = Metrics(clock)
+            docker = settings.docker
+            engine = DockerEngine(docker.host, docker.timeout, settings.limits.max_deadline, clock, metrics.docker)
+            agent = build(settings, engine, clock, metrics, certificates)
+            try:
+                agent.serve(stopping)
+            finally:
+                agent.audit.close()
+                engine.close()
+    except (AlreadyRunning, ConfigurationError, OSError, KeyError, RuntimeError) as error:
+        _log.critical("cannot serve: %s", error)
+        return 1
+    return 0
