@@ -5,16 +5,23 @@ Invariants: off unless `listen.metrics` says where, and never on an address that
 
 from __future__ import annotations
 
+import logging
 import socket
 import threading
+from contextlib import suppress
 from socketserver import TCPServer, ThreadingMixIn
+from typing import Any
 
 from prometheus_client import CollectorRegistry, MetricsHandler
 
 from hubwarden_agent.listeners import bound_socket
 
-CLIENT_SECONDS = 2
-"""For which a client may be silent. Prometheus sends its request at once, and by default waits 10 s for the answer."""
+SCRAPES = 8
+"""At once; a further connection waits. Each has a thread, and another one that ends it."""
+CLIENT_SECONDS = 5.0
+"""A connection's whole time. Prometheus sends its request at once, and by default waits 10 s for the answer."""
+
+_log = logging.getLogger(__name__)
 
 
 class _Server(ThreadingMixIn, TCPServer):
@@ -23,11 +30,40 @@ class _Server(ThreadingMixIn, TCPServer):
     daemon_threads = True
 
     def __init__(self, bound: socket.socket, registry: CollectorRegistry) -> None:
-        handler = type("Handler", (MetricsHandler,), {"registry": registry, "timeout": CLIENT_SECONDS})
-        super().__init__(("", 0), handler, bind_and_activate=False)
+        super().__init__(("", 0), MetricsHandler.factory(registry), bind_and_activate=False)
         self.socket.close()
         self.socket = bound
         self.server_activate()
+        self._slots = threading.BoundedSemaphore(SCRAPES)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """See `ThreadingMixIn`."""
+        self._slots.acquire()
+        try:
+            super().process_request(request, client_address)
+        except RuntimeError:  # there is no thread for it
+            self._slots.release()
+            raise
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """See `ThreadingMixIn`."""
+        end = threading.Timer(CLIENT_SECONDS, _disconnect, (request,))
+        end.daemon = True
+        try:
+            end.start()
+            super().process_request_thread(request, client_address)
+        finally:
+            end.cancel()
+            self._slots.release()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002 - as the library calls it
+        """See `TCPServer`."""
+        _log.info("a scrape failed", exc_info=True)
+
+
+def _disconnect(connection: socket.socket) -> None:
+    with suppress(OSError):
+        connection.shutdown(socket.SHUT_RDWR)
 
 
 def serve_metrics(registry: CollectorRegistry, address: str, mode: int, group: int | None) -> _Server:

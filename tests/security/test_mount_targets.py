@@ -7,9 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hubwarden_agent.engine.docker_engine import DockerEngine
 from support.agent.gateway import POLICY, GatewayStage, gateway, spawner_body
 from support.docker.private_engine import Workbench
-from hubwarden_agent.engine.docker_engine import DockerEngine
 
 KERNEL_FILE = "/proc/irq/default_smp_affinity"
 REPORT = f"grep ' /dev ' /proc/self/mountinfo >@/mounts; head -c 20 <&1 >@/stdout; test -s {KERNEL_FILE}"

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hubwarden_agent.engine.docker_engine import DockerEngine
 from hubwarden_agent.spawn_policy import SpawnPolicy
 from support.agent.gateway import POLICY, GatewayStage, Reply, gateway, spawner_body
 from support.docker import registry as registries
 from support.docker.private_engine import Workbench
 from support.docker.registry import Registry
-from hubwarden_agent.engine.docker_engine import DockerEngine
 
 LABELS = {"maintainer": "somebody", "org.opencontainers.image.version": "7", "team": "physics"}
 """What the policy accepts of an image: two that only describe it, and one that it lists."""

@@ -42,7 +42,7 @@ def test_no_state_is_left_out() -> None:
 @pytest.mark.parametrize("auto_remove", [False, True])
 @pytest.mark.parametrize("policy", ["remove", "refuse"])
 @pytest.mark.parametrize("row", _rows(), ids=str)
-async def test_what_a_reset_answers(
+def test_what_a_reset_answers(
     row: tuple[bool, ContainerState, bool, str, str],
     policy: str,
     monkeypatch: pytest.MonkeyPatch,
@@ -59,7 +59,7 @@ async def test_what_a_reset_answers(
     name, created = CONTAINER if own else "somebody", stage.clock.now() - age
     stage.engine.add_container(name, state, mounts=(home_of("alice"),), auto_remove=auto_remove, created=created)
     try:
-        await stage.resetter.reset(reset_command())
+        stage.resetter.reset(reset_command())
         answer = "removed"
     except Refusal as refusal:
         answer = str(refusal.reason)

@@ -36,7 +36,8 @@ CHUNK_BYTES = 64 * 1024
 _HEAD_END = b"\r\n\r\n"
 _TARGET = re.compile(rb"[!-~]{1,4096}")
 _METHOD = re.compile(rb"[A-Z]{1,16}")
-_VALUE = re.compile(rb"[\t -~]*")
+_VALUE = re.compile(rb"[\t -~]{0,8192}")
+_TOO_LONG, _UNKNOWN_CODING = 431, 501
 _LENGTH = re.compile(r"0|[1-9][0-9]{0,17}")
 
 
@@ -116,10 +117,11 @@ class RequestReader:
         except OSError as error:
             raise ClientDisconnected from error
         except h11.RemoteProtocolError as error:
-            raise _malformed("is not HTTP/1.1, or its head is too long") from error
+            raise _refusal(error) from error
         if not isinstance(event, h11.Request):
             raise ClientDisconnected
-        head = _head(event, bytes(self._received.partition(_HEAD_END)[0]), ends=_HEAD_END in self._received)
+        lines, end, _ = self._received.partition(_HEAD_END)
+        head = _head(event, bytes(lines), ends=bool(end))
         self._received.clear()
         self.method = head.method
         self.body_pending = head.has_body
@@ -167,6 +169,8 @@ class RequestReader:
 
 def _head(request: h11.Request, raw: bytes, *, ends: bool) -> Head:
     """A head as h11 read it, unless h11 had to be lenient to read it so."""
+    if len(raw) > HEAD_BYTES:  # in one piece with its end, h11 takes it
+        raise _malformed("has a head that is too long")
     folded = b"\r\n " in raw or b"\r\n\t" in raw
     if not ends or raw.startswith(b"\r\n") or raw.count(b"\n") != raw.count(b"\r\n") or folded:
         raise _malformed("has a header that is malformed")
@@ -185,6 +189,15 @@ def _headers(pairs: Sequence[tuple[bytes, bytes]]) -> Mapping[str, tuple[str, ..
         key = name.decode("ascii")
         headers[key] = (*headers.get(key, ()), value.decode("ascii"))
     return MappingProxyType(headers)
+
+
+def _refusal(error: h11.RemoteProtocolError) -> GatewayRefusal:
+    """In the gateway's words: h11's own quote what the client sent."""
+    if error.error_status_hint == _TOO_LONG:
+        return _malformed("has a head that is too long")
+    if error.error_status_hint == _UNKNOWN_CODING:
+        return _malformed("has a Transfer-Encoding, which is not supported")
+    return _malformed("is not HTTP/1.1")
 
 
 def _malformed(why: str) -> GatewayRefusal:

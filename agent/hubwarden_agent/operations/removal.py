@@ -62,7 +62,7 @@ class Removal:
         holding = self.engine.containers_holding(name)
         # Under the user's lock, a helper is what a crash left behind; the next one of the volume takes it away.
         containers = [container for container in holding if not is_helper(container, self.names)]
-        holders = [holder for container in containers if (holder := await self._holder(username, container))]
+        holders = [holder for container in containers if (holder := self._holder(username, container))]
         return Target(volume, removable(name.value, holders, self.clock.now(), self.policy))
 
     def _holder(self, username: Username, listed: Container) -> Holder | None:

@@ -13,7 +13,7 @@ import pytest
 from hubwarden_agent.backup_manifest import Subject
 from hubwarden_agent.backups import Store
 from hubwarden_agent.engine.helper_body import HOME, reading_body, writing_body
-from hubwarden_agent.engine.helper_container import ARCHIVED, judge
+from hubwarden_agent.engine.helper_container import ARCHIVED, verify_totals
 from hubwarden_agent.engine.port import Helper
 from hubwarden_agent.names import ImageId, RequestId, Username, VolumeName
 from hypothesis import HealthCheck, given, settings
@@ -46,7 +46,7 @@ def through_the_store(tree: Folder, directory: Path) -> tuple[object, object]:
     writer = store.begin(subject, FakeClock())
     tar = subprocess.run(command(home, writes=False), capture_output=True, check=True)
     writer.write(tar.stdout)
-    manifest = writer.commit(judge(0, tar.stderr, len(tar.stdout), ARCHIVED))
+    manifest = writer.commit(verify_totals(0, tar.stderr, len(tar.stdout), ARCHIVED))
     with store.open(manifest.backup_id) as reader:
         reader.verify()
         subprocess.run(command(other, writes=True), input=b"".join(reader.chunks()), check=True)

@@ -442,7 +442,7 @@ class TestSweeping:
         (store.directory / f"{uuid.uuid4()}.json.part").touch()
         assert len(store.sweep()) == 3
         assert names(store) == sorted(keep)
-        pending_restores.abort()
+        unfinished.abort()
 
     def test_a_broken_backup_is_not_swept(self, store: Store, clock: Now) -> None:
         """Its manifest stays, so that it is listed and somebody looks."""

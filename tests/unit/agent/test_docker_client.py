@@ -150,7 +150,7 @@ class TestFence:
             engine.stop_container(CONTAINER, 7)
             engine.restart_container(CONTAINER, 8)
             engine.pull_image("lab:1")
-        assert given == {"version": 10, "stop": 107, "restart": 108, "create": 100}
+        assert given == {"version": 5, "stop": 107, "restart": 108, "create": 100}
         assert [line.rpartition("?")[2] for line in docker.lines[:2]] == ["t=7", "t=8"]
 
 

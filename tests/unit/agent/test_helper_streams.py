@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import threading
 from collections.abc import Iterator
@@ -11,16 +12,16 @@ import pytest
 from hubwarden_agent.engine.docker_client import DockerClients
 from hubwarden_agent.engine.helper_container import (
     ARCHIVED,
+    CHUNK_BYTES,
     EXTRACTED,
-    PIECE_BYTES,
     STDERR_BYTES,
-    HelperRun,
     Streams,
-    judge,
+    extract,
+    verify_totals,
 )
-from hubwarden_agent.engine.port import HELPER_LABEL, EngineError, EngineUnavailable, TooLarge
+from hubwarden_agent.engine.port import EngineError, EngineUnavailable, Helper, TooLarge
 from hubwarden_agent.helper import OVER_LIMIT
-from hubwarden_agent.names import VolumeName
+from hubwarden_agent.names import ImageId, VolumeName
 from support.fakes.scripted_docker import ScriptedDocker, answer, scripted
 
 TOTAL = b"Total bytes written: 65536 (64KiB, 1.2MiB/s)\nCompressed: 65536 bytes to 7000\n"
@@ -74,7 +75,7 @@ class TestArchive:
         assert streams.archive(taken.append) == 40 * 32768
         sender.join()
         assert b"".join(taken) == b"".join(content)
-        assert max(map(len, taken)) < PIECE_BYTES + 32768
+        assert max(map(len, taken)) < CHUNK_BYTES + 32768
         assert len(streams.stderr) == STDERR_BYTES
         assert streams.stderr.endswith(TOTAL)
 
@@ -99,27 +100,26 @@ class TestExtract:
         assert streams.stderr.endswith(TOTAL)
 
 
-def test_a_helper_that_is_ended_early_is_not_waited_for(tmp_path: Path) -> None:
-    """Of a large home, tar never ends by itself once nobody reads; it is removed at once."""
-    image, containers = "image", "/v1.45/containers"
+def test_a_transfer_that_fails_removes_the_helper_at_once(tmp_path: Path) -> None:
+    """When the transfer fails or is interrupted, the helper is removed without waiting for its tar to end."""
+    helper, containers = Helper(ImageId("sha256:" + "a" * 64), "scheme"), "/v1.45/containers"
     docker = ScriptedDocker(
         {
             f"GET {containers}/json": answer(b"[]"),
             f"POST {containers}/create": answer(b'{"Id": "made"}', 201),
-            f"GET {containers}/made/json": answer(b'{"Image": "image"}'),
+            f"GET {containers}/made/json": answer(json.dumps({"Image": helper.image.value}).encode()),
             f"POST {containers}/made/attach": answer(status=101),
             f"POST {containers}/made/start": answer(status=204),
             f"DELETE {containers}/made": answer(status=204),
         }
     )
-    run = HelperRun(DockerClients(str(tmp_path / "docker.sock"), 30, 30))
 
-    def work(_: Streams) -> int:
-        run.end_early()
-        return 0
+    def chunks() -> Iterator[bytes]:
+        raise KeyboardInterrupt
+        yield b""
 
-    with scripted(docker, tmp_path / "docker.sock"), pytest.raises(EngineError, match="ended early"):
-        run.run({"Image": image, "Labels": {HELPER_LABEL: "scheme"}}, VolumeName("home"), work, ARCHIVED)
+    with scripted(docker, tmp_path / "docker.sock"), pytest.raises(KeyboardInterrupt):
+        extract(DockerClients(str(tmp_path / "docker.sock"), 30, 30), VolumeName("home"), helper, chunks())
     assert docker.lines[-2:] == [
         f"POST {containers}/made/start",
         f"DELETE {containers}/made?v=True&link=False&force=True",
@@ -158,24 +158,24 @@ def test_a_helper_that_is_ended_early_is_not_waited_for(tmp_path: Path) -> None:
 def test_not_the_end_of_a_whole_tar(status: int, stderr: bytes, passed: int) -> None:
     """An engine that lets go of a stream in the middle lets tar end well: the bytes have to add up."""
     with pytest.raises(EngineError):
-        judge(status, stderr, passed, ARCHIVED)
+        verify_totals(status, stderr, passed, ARCHIVED)
 
 
 def test_a_tar_that_is_too_long() -> None:
     """The helper's own exit status for it, whatever it said."""
     with pytest.raises(TooLarge):
-        judge(OVER_LIMIT, TOTAL, 7000, ARCHIVED)
+        verify_totals(OVER_LIMIT, TOTAL, 7000, ARCHIVED)
 
 
 @pytest.mark.parametrize("before", [b"", b"tar: ./socket: socket ignored\n"])
 def test_the_end_of_a_whole_tar(before: bytes) -> None:
     """When tar ends with a remark after a whole archive, the archive is taken."""
-    assert judge(0, before + TOTAL, 7000, ARCHIVED) == 65536
-    assert judge(0, before + b"Total bytes read: 65536 (64KiB, 1.2MiB/s)\n", 65536, EXTRACTED) == 65536
+    assert verify_totals(0, before + TOTAL, 7000, ARCHIVED) == 65536
+    assert verify_totals(0, before + b"Total bytes read: 65536 (64KiB, 1.2MiB/s)\n", 65536, EXTRACTED) == 65536
 
 
 @pytest.mark.parametrize(("stderr", "passed"), [(b"Total bytes read: 10240 (10KiB, 1MiB/s)\n", 9), (TOTAL, 7000)])
 def test_not_all_of_a_tar_was_read(stderr: bytes, passed: int) -> None:
     """Another number, or what only an archive says."""
     with pytest.raises(EngineError):
-        judge(0, stderr, passed, EXTRACTED)
+        verify_totals(0, stderr, passed, EXTRACTED)

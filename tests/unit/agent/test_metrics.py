@@ -13,8 +13,7 @@ import pytest
 from hubwarden_agent.engine.port import EngineError, EngineUnavailable
 from hubwarden_agent.errors import Reason, Refusal
 from hubwarden_agent.gateway.routes import Operation
-from hubwarden_agent.measuring import Warned
-from hubwarden_agent.metrics import Metrics
+from hubwarden_agent.metrics import Metrics, Warned
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 from support.agent.core import AgentStage, reset_command, restart_command

@@ -8,7 +8,7 @@ import pytest
 from hubwarden_agent.engine import docker_json
 from hubwarden_agent.metrics import Metrics
 from hubwarden_agent.runtime_check import RuntimeCheck, problem
-from support.fakes.blocking_engine import FakeBlockingEngine
+from prometheus_client import generate_latest
 from support.fakes.edges import FakeClock
 from support.fakes.engine import FakeEngine
 
@@ -52,12 +52,12 @@ def test_each_change_is_logged_once_and_shown(caplog: pytest.LogCaptureFixture) 
     """When the version changes, the log and the metric follow; when Docker is away, the last answer stays."""
     caplog.set_level(logging.WARNING)
     fake, metrics = FakeEngine(), Metrics(FakeClock())
-    check = RuntimeCheck(FakeBlockingEngine(fake), metrics)
+    check = RuntimeCheck(fake, metrics)
 
     def shown(version: str | None) -> tuple[int, dict[str, bool]]:
         fake.runtime = version
         check.check()
-        text = metrics.text().decode()
+        text = generate_latest(metrics.registry).decode()
         return len(caplog.records), {kind: f'{{warning="{kind}"}} 1.0' in text for kind in (OLD, UNKNOWN)}
 
     assert shown("1.3.3") == (0, {OLD: False, UNKNOWN: False})

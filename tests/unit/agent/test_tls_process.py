@@ -128,7 +128,7 @@ def test_the_command_line_checks_without_grpc() -> None:
 def test_nothing_that_serves_imports_a_tool() -> None:
     """When the agent serves, neither the tools nor their dependencies are imported."""
     code = (
-        "import sys, hubwarden_agent.serving;"
+        "import sys, hubwarden_agent.app;"
         "sys.exit(any(name.startswith(('cryptography', 'hubwarden_agent.tools')) for name in sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

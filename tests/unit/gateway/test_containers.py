@@ -80,7 +80,7 @@ async def test_the_beginning_of_an_id_is_no_reference(stage: GatewayStage, fake:
     container = fake.add_container("jupyterlab-alice", labels=labels())
     short = container.id.value[:12]
 
-    async def resolve(_: object) -> Container:
+    def resolve(_: object) -> Container:
         return container
 
     fake.container = resolve  # type: ignore[method-assign, assignment] # as Docker does it

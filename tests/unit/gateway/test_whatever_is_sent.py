@@ -28,7 +28,6 @@ from hubwarden_agent.rates import parse_rate
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.agent.gateway import IMAGE, POLICY, result_or_refusal, spawner_body
-from support.fakes.blocking_engine import FakeBlockingEngine
 from support.fakes.edges import FakeClock, MemoryAudit
 from support.fakes.engine import FakeEngine
 
@@ -126,13 +125,12 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
     return body
 
 
-class Recording(FakeBlockingEngine):
+class Recording(FakeEngine):
     """Keeps what it was asked to create."""
 
     def __init__(self) -> None:
-        self.fake = FakeEngine()
-        self.fake.add_image(IMAGE)
-        super().__init__(self.fake)
+        super().__init__()
+        self.add_image(IMAGE)
         self.specs: list[ContainerSpec] = []
 
     def create_container(self, spec: ContainerSpec) -> ContainerId:
@@ -169,7 +167,7 @@ def test_what_reaches_the_engine_is_what_the_policy_allows() -> None:
         seen[bool(engine.specs)] += 1
         for spec in engine.specs:
             _assert_allowed(spec, user)
-        assert {call for call, _ in engine.fake.calls} <= {"create_container"}
+        assert {call for call, _ in engine.calls} <= {"create_container"}
 
     send()
     assert min(seen[True], seen[False]) > 20

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -78,7 +79,7 @@ async def test_an_agent_of_another_ca_is_not_asked(stage: RemoteStage, tmp_path:
 async def test_an_agent_of_another_name_is_not_asked(stage: RemoteStage, tmp_path: Path) -> None:
     """The agent's certificate has to be for the host of the address."""
     stage.files.write(issued(stage.ca, x509.DNSName("another.example.org"), purpose=SERVER), stage.ca)
-    stage.certificates.look()
+    stage.certificates.reload()
     with pytest.raises(AgentError) as refused:
         await _client(stage, _write(tmp_path, stage)).check_reset(QUESTION)
     assert refused.value.reason is Reason.AGENT_UNREACHABLE
@@ -88,15 +89,15 @@ async def test_renewed_files_are_used_and_a_running_call_is_not_dropped(stage: R
     """After both sides moved to a new CA the next call gets through, and so does the one that was under way."""
     files = _write(tmp_path, stage)
     client = _client(stage, files)
-    stage.engine.stall["restart_container"] = asyncio.Event()
+    stage.engine.hold["restart_container"] = threading.Event()
     running = asyncio.ensure_future(client.restart(RESTART))
     await until(lambda: stage.engine.calls)
     stage.ca = authority("The next CA")
     stage.files.write(issued(stage.ca, LOOPBACK, purpose=SERVER), stage.ca)
-    stage.certificates.look()
+    stage.certificates.reload()
     _write(tmp_path, stage)
     assert (await client.check_reset(QUESTION)).volume == "jupyterlab-bob_home"
-    stage.engine.stall["restart_container"].set()
+    stage.engine.hold["restart_container"].set()
     assert (await running).container == "jupyterlab-alice"
 
 

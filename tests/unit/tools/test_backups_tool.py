@@ -13,8 +13,8 @@ import pytest
 from hubwarden_agent import cli
 from hubwarden_agent.backup_manifest import Manifest, Subject
 from hubwarden_agent.backups import Store
-from hubwarden_agent.listeners import locked
 from hubwarden_agent.names import RequestId, Username, VolumeName
+from hubwarden_agent.state_lock import locked
 from support.fakes.edges import FakeClock
 from support.scenarios.zstd_tar import compressed
 

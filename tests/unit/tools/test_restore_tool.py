@@ -11,8 +11,8 @@ from hubwarden_agent import cli
 from hubwarden_agent.backup_manifest import Subject
 from hubwarden_agent.backups import Store
 from hubwarden_agent.engine.port import EngineError
-from hubwarden_agent.listeners import locked
 from hubwarden_agent.names import RequestId, Username, VolumeName
+from hubwarden_agent.state_lock import locked
 from hubwarden_agent.tools import restore
 from support.fakes.edges import FakeClock
 from support.fakes.engine import FakeEngine

@@ -1,15 +1,14 @@
-"""Where Prometheus looks: a unix socket with its mode, or a port of a named address; nothing but `/metrics`."""
+"""Where Prometheus looks: a unix socket with its mode, or a port of a named address."""
 
 from __future__ import annotations
 
 import socket
 import stat
 from pathlib import Path
+from socketserver import TCPServer
 
 import pytest
-from hubwarden_agent import config, scrape
-from hubwarden_agent.clock import SystemClock
-from hubwarden_agent.gateway import http_request
+from hubwarden_agent import config, metrics_server
 from hubwarden_agent.metrics import Metrics
 from hubwarden_agent.metrics_server import serve_metrics
 from support.fakes.edges import FakeClock
@@ -28,47 +27,50 @@ def _unix(path: Path) -> socket.socket:
     return connection
 
 
+def _closed(server: TCPServer) -> None:
+    server.shutdown()
+    server.server_close()
+
+
 def test_over_a_unix_socket(tmp_path: Path) -> None:
-    """The text is there, the socket has its mode, and there is nothing else, whatever is sent."""
+    """When the address is a unix socket, it has its mode, and a GET is answered with the metrics."""
     path = tmp_path / "metrics.sock"
-    listener = serve_metrics(Metrics(FakeClock()), SystemClock(), f"unix://{path}", 0o660, None)
+    server = serve_metrics(Metrics(FakeClock()).registry, f"unix://{path}", 0o660, None)
     try:
         assert stat.S_IMODE(path.stat().st_mode) == 0o660
         status, text = _asked(_unix(path), "/metrics")
         assert (status, "hubwarden_docker_up" in text) == (200, True)
-        assert _asked(_unix(path), "/metrics?module=x")[0] == 200
-        assert _asked(_unix(path), "/") == (404, "")
-        assert _asked(_unix(path), "/metrics", method="POST") == (404, "")
-        assert _asked(_unix(path), "/metrics HTTP/1.0 ") == (400, "")
+        assert _asked(_unix(path), "/metrics", method="POST")[0] == 501
+        assert _asked(_unix(path), "/metrics HTTP/1.0 ")[0] == 400
     finally:
-        listener.stop()
+        _closed(server)
 
 
-def test_whoever_says_nothing_is_let_go_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Soon: there are few threads, and Prometheus does not wait for long. As many as there are, and then a scrape."""
-    monkeypatch.setattr(scrape, "HEAD_SECONDS", 0.05)
+def test_a_client_that_sends_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When clients send nothing, they are disconnected in time, and a scrape is answered meanwhile."""
+    monkeypatch.setattr(metrics_server, "CLIENT_SECONDS", 0.2)
     path = tmp_path / "metrics.sock"
-    listener = scrape.serve_metrics(Metrics(FakeClock()), SystemClock(), f"unix://{path}", 0o660, None)
-    silent = [_unix(path) for _ in range(scrape.THREADS)]
+    server = serve_metrics(Metrics(FakeClock()).registry, f"unix://{path}", 0o660, None)
+    silent = [_unix(path) for _ in range(20)]
     try:
+        assert _asked(_unix(path), "/metrics")[0] == 200
         for one in silent:
-            one.settimeout(http_request.HEAD_SECONDS / 2)
+            one.settimeout(30)
             with one:
                 assert one.recv(1) == b""
-        assert _asked(_unix(path), "/metrics")[0] == 200
     finally:
-        listener.stop()
+        _closed(server)
 
 
 def test_over_a_port_of_the_named_address() -> None:
-    """The loopback address is the loopback address."""
+    """When the address is a host and port, that is where it listens."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
-    listener = serve_metrics(Metrics(FakeClock()), SystemClock(), f"127.0.0.1:{port}", 0o660, None)
+    server = serve_metrics(Metrics(FakeClock()).registry, f"127.0.0.1:{port}", 0o660, None)
     try:
         assert _asked(socket.create_connection(("127.0.0.1", port)), "/metrics")[0] == 200
     finally:
-        listener.stop()
+        _closed(server)
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", port))
 
