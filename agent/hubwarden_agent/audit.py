@@ -126,7 +126,7 @@ class Audit:
     ) -> None:
         """Record the result, and from what its answer can be restored. Never raises.
 
-        An outcome that cannot be written is retained and written before any later record: nothing new is done until then.
+        An outcome that cannot be written is retained and written before any later record; nothing new begins before.
         """
         result, reason = ("failed", refusal.reason.value) if refusal else ("ok", "")
         more = {"answer": answer} if answer else {}

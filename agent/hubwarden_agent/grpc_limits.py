@@ -37,7 +37,10 @@ COMMON: tuple[tuple[str, int], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class ListenerLimits:
-    """Numbers at once: connections of a listener, streams of a connection, calls of all connections. Each call holds a thread."""
+    """Numbers at once: connections of a listener, streams of a connection, calls of all connections.
+
+    Each call holds a thread.
+    """
 
     connections: int
     streams: int

@@ -259,7 +259,7 @@ async def test_a_create_of_an_image_that_is_not_there(hub: Hub, engine: DockerEn
     async with gateway(engine, tmp_path / "other", spawn=replace(POLICY, images=(missing,))) as stage:
         reply = await stage.create(spawner_body(hub.user, Image=missing), hub.name)
     assert (reply.status, reply.message) == (404, f"No such image: {missing}")
-    assert await engine.volume(VolumeName(hub.home)) is None
+    assert engine.volume(VolumeName(hub.home)) is None
 
 
 async def test_a_pull_of_an_image_that_is_there(hub: Hub) -> None:

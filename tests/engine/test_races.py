@@ -6,8 +6,10 @@ import asyncio
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from itertools import cycle, product
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,7 @@ from support.agent.gateway import POLICY, gateway, spawner_body
 from support.agent.live_agent import reset_request, running
 from support.docker.private_engine import Workbench
 from support.waiting.conditions import until
+from support.waiting.threads import PATIENCE, in_background
 
 MANY = "100000/minute"
 
@@ -62,10 +65,10 @@ def overlaps(seen: Counter[Any]) -> int:
     return sum(count for answers, count in seen.items() if {Reason.OPERATION_IN_PROGRESS, 409} & set(answers))
 
 
-async def reason(operation: Any) -> Reason | None:
-    """The reason of a refusal; None when it was done."""
+async def reason(operation: Callable[[], object]) -> Reason | None:
+    """Run an operation in a thread. The reason of a refusal; None when it was done."""
     try:
-        await operation
+        await asyncio.to_thread(operation)
     except Refusal as refusal:
         return refusal.reason
     return None
@@ -83,8 +86,8 @@ async def test_a_reset_never_takes_the_home_from_under_a_restart(
     seen: Counter[tuple[Reason | None, Reason | None]] = Counter()
     for number in range(rounds):
         calls = [
-            reason(stage.restarter.restart(restart_command(username, stop_timeout=1))),
-            reason(stage.resetter.reset(reset_command(username))),
+            reason(lambda: stage.restarter.restart(restart_command(username, stop_timeout=1))),
+            reason(lambda: stage.resetter.reset(reset_command(username))),
         ]
         # Which of the two is first changes from round to round, and by how much, too.
         if number % 2:
@@ -105,18 +108,18 @@ async def test_a_reset_never_takes_the_home_from_under_a_restart(
 
 @contextmanager
 def beside(
-    patch: pytest.MonkeyPatch, engine: WholeDockerEngine, call: str, act: Callable[[], object], *, ahead: bool
-) -> Iterator[list[asyncio.Task[object]]]:
+    patch: pytest.MonkeyPatch, engine: DockerEngine, call: str, act: Callable[[], object], *, ahead: bool
+) -> Iterator[list[Future[object]]]:
     """Act in a thread at the engine's first call of a kind, and end it `ahead` of the call or leave it beside that."""
-    acting: list[asyncio.Task[object]] = []
+    acting: list[Future[object]] = []
     original = getattr(engine, call)
 
-    async def met(*arguments: Any) -> Any:
+    def met(*arguments: Any) -> Any:
         if not acting:
-            acting.append(asyncio.create_task(asyncio.to_thread(act)))
+            acting.append(in_background(act))
             if ahead:
-                await acting[0]
-        return await original(*arguments)
+                acting[0].result(PATIENCE)
+        return original(*arguments)
 
     with patch.context() as context:
         context.setattr(engine, call, met)
@@ -149,9 +152,9 @@ async def test_a_create_behind_the_agents_back_never_loses_a_file(
     moments = cycle(product(CREATED_BEFORE, (True, False)))
     for number, (call, ahead) in zip(range(rounds), moments, strict=False):
         with beside(monkeypatch, stage.engine, call, create, ahead=ahead) as creating:
-            answer = await reason(stage.resetter.reset(reset_command(username)))
+            answer = await reason(lambda: stage.resetter.reset(reset_command(username)))
             assert creating, f"no create during the reset: {number}, {answer}"
-            await creating[0]
+            creating[0].result(PATIENCE)
         seen[call, ahead, answer] += 1
         assert home.is_whole() == (answer is not None), (number, answer)
         remove(bench, name)
@@ -177,7 +180,7 @@ async def test_a_create_through_the_gateway_never_loses_a_file(
             creating = asyncio.create_task(served.create(body, name))
             for _ in range(number * 120 // rounds):
                 await asyncio.sleep(0)
-            answer = await reason(stage.resetter.reset(reset_command(username)))
+            answer = await reason(lambda: stage.resetter.reset(reset_command(username)))
             reply = await creating
             seen[answer, reply.status] += 1
             assert home.is_whole() == (answer is not None), (number, answer, json.dumps(reply.json))
@@ -204,13 +207,14 @@ async def test_servers_that_ignore_sigterm_delay_nobodys_inspect(bench: Workbenc
     quick = bench.username()
     bench.container(f"jupyterlab-{quick}")
     restarts = [
-        asyncio.create_task(stage.restarter.restart(restart_command(username, stop_timeout=5))) for username in stubborn
+        asyncio.create_task(reason(partial(stage.restarter.restart, restart_command(username, stop_timeout=5))))
+        for username in stubborn
     ]
     await until(lambda: stage.audit.phases().count(("intent", None)) == len(restarts))
     for _ in range(20):
-        await stage.restarter.restart(restart_command(quick, validate_only=True))
+        stage.restarter.restart(restart_command(quick, validate_only=True))
     assert not any(restart.done() for restart in restarts)
-    await asyncio.gather(*restarts)
+    assert await asyncio.gather(*restarts) == [None] * len(restarts)
 
 
 @pytest.mark.parametrize("targets", [40, pytest.param(200, marks=pytest.mark.full)])

@@ -149,16 +149,14 @@ class TestRoundTrips:
         build(tree, folder(bench, home.value))
         (tmp_path / home.value).mkdir(mode=0o700)
         store = Store(tmp_path / home.value)
-        asyncio.run(self.through(engine, store, Helper(helper_image, "round-trips"), home, other))
+        self.through(engine, store, Helper(helper_image, "round-trips"), home, other)
         assert snapshot(folder(bench, other.value)) == snapshot(folder(bench, home.value))
 
-    async def through(
-        self, engine: DockerEngine, store: Store, helper: Helper, home: VolumeName, other: VolumeName
-    ) -> None:
+    def through(self, engine: DockerEngine, store: Store, helper: Helper, home: VolumeName, other: VolumeName) -> None:
         """From one volume into the store, and from there into the other."""
         subject = Subject(Username("alice"), home, "local", {}, {}, RequestId(str(uuid.uuid4())))
         writer = store.begin(subject, FakeClock())
-        tar_bytes = await engine.archive_volume(home, helper, 2**40, writer.write)
+        tar_bytes = engine.archive_volume(home, helper, 2**40, writer.write)
         with store.open(writer.commit(tar_bytes).backup_id) as reader:
             reader.verify()
-            await engine.extract_volume(other, helper, reader.chunks())
+            engine.extract_volume(other, helper, reader.chunks())

@@ -7,7 +7,7 @@ and refuses to create the second.
 
 from __future__ import annotations
 
-import asyncio
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -28,7 +28,8 @@ from support.agent.core import AgentStage
 from support.docker.dying_containers import die, is_gone, removing, state
 from support.docker.private_engine import Workbench
 from support.scenarios.container_states import CASES, DONE, Case, S, ask
-from support.waiting.conditions import wait_for
+from support.waiting.conditions import PATIENCE, wait_for
+from support.waiting.threads import in_background
 
 NEVER_WITH_AUTO_REMOVE = {S.EXITED, S.RESTARTING}
 FAILS_UNTIL_MENDED = "[ -e /data/mended ] || exit 1; trap 'exit 0' TERM; while :; do sleep 0.1; done"
@@ -85,7 +86,7 @@ def has_home(bench: Workbench, username: str) -> bool:
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if held(case) and case.state is not S.RESTARTING], ids=str)
-async def test_every_state_that_docker_holds(
+def test_every_state_that_docker_holds(
     case: Case, bench: Workbench, engine: DockerEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The table's answer; and what was refused is as it was."""
@@ -93,7 +94,7 @@ async def test_every_state_that_docker_holds(
     username = bench.username()
     stage = AgentStage(engine=engine, clock=SystemClock())
     with make(bench, case, username) as container:
-        assert await ask(stage, case, username) is case.answer
+        assert ask(stage, case, username) is case.answer
         if case.answer:
             assert state(container) == case.state
             assert has_home(bench, username)
@@ -104,7 +105,7 @@ async def test_every_state_that_docker_holds(
             assert not has_home(bench, username)
 
 
-async def test_containers_that_keep_restarting(bench: Workbench, engine: DockerEngine) -> None:
+def test_containers_that_keep_restarting(bench: Workbench, engine: DockerEngine) -> None:
     """When Docker restarts a container again and again, the table's answer holds.
 
     Docker takes seconds to hold that state, so all cases of it fail side by side.
@@ -113,9 +114,11 @@ async def test_containers_that_keep_restarting(bench: Workbench, engine: DockerE
     with ExitStack() as stack, ThreadPoolExecutor(len(cases)) as threads:
         making = [threads.submit(stack.enter_context, make(bench, case, user)) for user, case in cases.items()]
         containers = [made.result() for made in making]
-        answers = await asyncio.gather(
-            *(ask(AgentStage(engine=engine, clock=SystemClock()), case, user) for user, case in cases.items())
-        )
+        asked = [
+            threads.submit(ask, AgentStage(engine=engine, clock=SystemClock()), case, user)
+            for user, case in cases.items()
+        ]
+        answers = [one.result() for one in asked]
         assert answers == [case.answer for case in cases.values()]
         for (user, case), container in zip(cases.items(), containers, strict=True):
             if case.answer:
@@ -127,28 +130,26 @@ async def test_containers_that_keep_restarting(bench: Workbench, engine: DockerE
 
 @pytest.mark.parametrize("keep", [False, True], ids=["remove", "refuse"])
 @pytest.mark.parametrize("case", [case for case in STOPPED if held(case)], ids=str)
-async def test_a_stopped_container_of_the_user(
-    case: Case, bench: Workbench, engine: DockerEngine, *, keep: bool
-) -> None:
+def test_a_stopped_container_of_the_user(case: Case, bench: Workbench, engine: DockerEngine, *, keep: bool) -> None:
     """Goes with the home, one that was created long ago too; or by policy both stay: CONTAINER_KEPT."""
     username = bench.username()
     policy = ResetPolicy(stopped_container="refuse" if keep else "remove", start_timeout=0)
     stage = AgentStage(engine=engine, clock=SystemClock(), policy=policy)
     with make(bench, case, username) as container:
-        assert await ask(stage, case, username) is (Reason.CONTAINER_KEPT if keep else DONE)
+        assert ask(stage, case, username) is (Reason.CONTAINER_KEPT if keep else DONE)
         assert is_gone(container) is not keep
         assert has_home(bench, username) is keep
 
 
 @pytest.mark.parametrize("auto_remove", [False, True])
-async def test_a_container_that_is_removed_in_the_end(
+def test_a_container_that_is_removed_in_the_end(
     bench: Workbench, engine: DockerEngine, monkeypatch: pytest.MonkeyPatch, *, auto_remove: bool
 ) -> None:
     """A reset that found it `removing` waits for that, and then goes on."""
-    looked, ask_docker = asyncio.Event(), engine.containers_holding
+    looked, ask_docker = threading.Event(), engine.containers_holding
 
-    async def holding(volume: VolumeName) -> tuple[Container, ...]:
-        found = await ask_docker(volume)
+    def holding(volume: VolumeName) -> tuple[Container, ...]:
+        found = ask_docker(volume)
         if [holder.state for holder in found] == [S.REMOVING]:
             looked.set()
         return found
@@ -157,8 +158,8 @@ async def test_a_container_that_is_removed_in_the_end(
     case = Case("reset", own=True, state=S.REMOVING, auto_remove=auto_remove)
     username = bench.username()
     with make(bench, case, username):
-        resetting = asyncio.ensure_future(ask(AgentStage(engine=engine, clock=SystemClock()), case, username))
-        await looked.wait()
+        resetting = in_background(lambda: ask(AgentStage(engine=engine, clock=SystemClock()), case, username))
+        assert looked.wait(PATIENCE)
         assert not resetting.done()
-    assert await resetting is DONE
+    assert resetting.result(PATIENCE) is DONE
     assert not has_home(bench, username)

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hubwarden_agent.clock import SystemClock
 from hubwarden_agent.engine.docker_engine import DockerEngine
 from hubwarden_agent.rates import parse_rate
 from hubwarden_agent.spawn_policy import SpawnPolicy
@@ -43,7 +44,7 @@ def others(engine_socket: str, busybox: str) -> Iterator[Mapping[str, str]]:
 @pytest.fixture(scope="module")
 def shared_engine(engine_socket: str) -> Iterator[DockerEngine]:
     """The real port over the private engine, for a whole module."""
-    engine = DockerEngine(f"unix://{engine_socket}", timeout=30, change_timeout=60)
+    engine = DockerEngine(f"unix://{engine_socket}", timeout=30, change_timeout=60, clock=SystemClock())
     yield engine
     engine.close()
 

@@ -96,7 +96,7 @@ async def test_a_client_that_asks_and_never_listens(ground: AttackHarness) -> No
 async def test_more_silent_clients_than_threads(ground: AttackHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each is let go of in time, and whoever comes behind them all is served."""
     monkeypatch.setattr(request_reader, "HEAD_SECONDS", 0.3)
-    silent = [await asyncio.open_unix_connection(str(ground.stage.path)) for _ in range(3 * app.THREADS)]
+    silent = [await asyncio.open_unix_connection(str(ground.stage.path)) for _ in range(3 * app.WORKERS)]
     async with asyncio.timeout(OUTSIDE):
         assert (await ground.stage.raw(TWIN.encoded(ground.tokens))).status == 201
         assert [await _rest(reader) for reader, _ in silent] == [b""] * len(silent)

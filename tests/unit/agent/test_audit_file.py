@@ -368,7 +368,7 @@ class _SlowDisk:
 
 def _waiting(count: int) -> bool:
     """Whether that many threads wait for a flush, besides the one that flushes."""
-    stacks = sys._current_frames().values()
+    stacks = sys._current_frames().values()  # noqa: SLF001 - nothing public shows which threads wait
     return sum(_is_flushing(frame) for frame in stacks) == count + 1
 
 
@@ -399,7 +399,7 @@ class TestThreads:
         assert _whole(path)
 
     def test_records_that_share_a_failing_flush_are_refused_together(self, make: Make, path: Path) -> None:
-        """When a shared flush fails, no caller continues, and an outcome among them is written before the next record."""
+        """When a shared flush fails, no caller continues; an outcome among them is written before the next record."""
         disk = _SlowDisk(path)
         disk.failing.add(2)
         audit = make(fsync=disk.fsync)

@@ -41,6 +41,9 @@ class Now:
     def monotonic(self) -> float:
         return 0.0
 
+    def sleep(self, seconds: float) -> None:
+        self.time += dt.timedelta(seconds=seconds)
+
 
 @pytest.fixture
 def clock() -> Now:

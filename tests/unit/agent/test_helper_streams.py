@@ -114,12 +114,11 @@ def test_a_transfer_that_fails_removes_the_helper_at_once(tmp_path: Path) -> Non
         }
     )
 
-    def chunks() -> Iterator[bytes]:
+    def interrupt(_: int) -> bytes:
         raise KeyboardInterrupt
-        yield b""
 
     with scripted(docker, tmp_path / "docker.sock"), pytest.raises(KeyboardInterrupt):
-        extract(DockerClients(str(tmp_path / "docker.sock"), 30, 30), VolumeName("home"), helper, chunks())
+        extract(DockerClients(str(tmp_path / "docker.sock"), 30, 30), VolumeName("home"), helper, map(interrupt, [1]))
     assert docker.lines[-2:] == [
         f"POST {containers}/made/start",
         f"DELETE {containers}/made?v=True&link=False&force=True",
