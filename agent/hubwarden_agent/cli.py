@@ -72,10 +72,7 @@ def _serve(path: Path | None, settings: Config) -> int:
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
     from hubwarden_agent import app  # noqa: PLC0415 - only now gRPC
 
-    def read_tls() -> Tls:
-        return config.load(path).tls
-
-    return app.serve(settings, read_tls)
+    return app.serve(settings, lambda: config.load_tls(path))
 
 
 def _parser() -> argparse.ArgumentParser:

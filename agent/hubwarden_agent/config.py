@@ -150,11 +150,22 @@ def load(path: Path | None, examine: Examine | None = None) -> Config:
     Raises:
         ConfigurationError: with every mistake.
     """
-    try:
-        text = path.read_text(encoding="utf-8") if path else ""
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError([f"{path}: {error}"]) from error
-    return parse(text, examine)
+    return parse(_text(path), examine)
+
+
+def load_tls(path: Path | None) -> Tls:
+    """Read `[tls]` alone, complete: a renewal does not depend on the other sections.
+
+    Raises:
+        ConfigurationError: with every mistake in it.
+    """
+    document = _document(_text(path))
+    tables = {name: key for name, key in TABLES.items() if name in _TLS_KEYS}
+    reader = Reader({"tls": document.get("tls", {})}, tables)
+    mistakes = reader.mistakes + _absent_from_tls(reader.values)
+    if mistakes:
+        raise ConfigurationError(mistakes)
+    return _tls(reader.values)
 
 
 def parse(text: str, examine: Examine | None = None) -> Config:
@@ -167,11 +178,7 @@ def parse(text: str, examine: Examine | None = None) -> Config:
     Raises:
         ConfigurationError: with every mistake.
     """
-    try:
-        document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigurationError([f"not TOML: {error}"]) from error
-    reader = Reader(document, TABLES)
+    reader = Reader(_document(text), TABLES)
     values = reader.values
     mistakes = list(reader.mistakes)
     if values.keys() >= _TEMPLATE_KEYS:
@@ -190,6 +197,20 @@ def parse(text: str, examine: Examine | None = None) -> Config:
     if mistakes:
         raise ConfigurationError(mistakes)
     return _config(values)
+
+
+def _text(path: Path | None) -> str:
+    try:
+        return path.read_text(encoding="utf-8") if path else ""
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError([f"{path}: {error}"]) from error
+
+
+def _document(text: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigurationError([f"not TOML: {error}"]) from error
 
 
 def _address_mistakes(values: Mapping[str, Any]) -> list[str]:
@@ -223,10 +244,15 @@ def _tls_mistakes(values: Mapping[str, Any], examine: Examine | None) -> list[st
     """TCP never starts without all of `[tls]`."""
     if not any(address.startswith(TCP) for address in values.get("listen.grpc", ())):
         return []
-    absent = [key for key in _TLS_KEYS if key in values and not values[key]]
+    absent = _absent_from_tls(values)
     if absent:
-        return [f"{key}: must be set, because listen.grpc has a tcp:// address" for key in absent]
+        return absent
     return examine(_tls(values)) if examine and values.keys() >= _TLS_KEYS else []
+
+
+def _absent_from_tls(values: Mapping[str, Any]) -> list[str]:
+    absent = [key for key in _TLS_KEYS if key in values and not values[key]]
+    return [f"{key}: must be set, because listen.grpc has a tcp:// address" for key in absent]
 
 
 def _tls(values: Mapping[str, Any]) -> Tls:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hubwarden_agent import cli
+from hubwarden_agent import app, cli, config, tls
 from hubwarden_agent.engine.docker_engine import DockerEngine
 from hubwarden_agent.engine.port import EngineUnavailable
 
@@ -108,3 +109,39 @@ def test_no_agent_is_not_healthy(tmp_path: Path) -> None:
     file = tmp_path / "agent.toml"
     file.write_text(f'[state]\ndirectory = "{tmp_path}"\n', encoding="utf-8")
     assert cli.main(["healthcheck", "--config", str(file)]) == 1
+
+
+TLS = """
+[listen]
+grpc = ["tcp://0.0.0.0:7443"]
+[tls]
+certificate = "/tls/agent.crt"
+key = "/tls/agent.key"
+client_ca = "/tls/ca.crt"
+clients = ["dns:hub.example.org"]
+"""
+
+
+def test_certificates_are_renewed_although_another_section_is_broken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When another section becomes invalid while the agent serves, `[tls]` is read; its own mistakes are not."""
+    reads: list[Callable[[], config.Tls]] = []
+
+    def serve(_: config.Config, read_tls: Callable[[], config.Tls]) -> int:
+        reads.append(read_tls)
+        return 0
+
+    monkeypatch.setattr(tls, "mistakes", lambda *_: [])
+    monkeypatch.setattr(app, "serve", serve)
+    file = tmp_path / "agent.toml"
+    file.write_text(TLS, encoding="utf-8")
+    assert cli.main(["serve", "--config", str(file)]) == 0
+    file.write_text('[limits]\nresets_total = "many"\n[unknown]\n' + TLS.replace("hub.example", "new.example"))
+    assert reads[0]().clients == ("dns:new.example.org",)
+    file.write_text(TLS.replace("dns:hub", "hub"), encoding="utf-8")
+    with pytest.raises(config.ConfigurationError, match=r"tls\.clients"):
+        reads[0]()
+    file.write_text(TLS.replace('key = "/tls/agent.key"', ""), encoding="utf-8")
+    with pytest.raises(config.ConfigurationError, match=r"tls\.key: must be set"):
+        reads[0]()
