@@ -11,6 +11,7 @@ Must not: decide about requests.
 
 from __future__ import annotations
 
+import _thread
 import logging
 import signal
 import threading
@@ -245,7 +246,8 @@ def serve(settings: Config, read_tls: Callable[[], Tls]) -> int:
     logging_setup.configure()
     clock, stopping = SystemClock(), threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stopping.set())
+        # In a thread: `set` takes a lock that the main thread may hold at the moment it is interrupted.
+        signal.signal(number, lambda *_: _thread.start_new_thread(stopping.set, ()))
     try:
         with locked(settings.state_directory):
             certificates = CertificateStore(lambda: tls.read(read_tls(), clock.now())) if settings.listen.tcp else None
