@@ -28,6 +28,7 @@ class _Server(ThreadingMixIn, TCPServer):
     """On a socket that is bound already."""
 
     daemon_threads = True
+    request_queue_size = 1024
 
     def __init__(self, bound: socket.socket, registry: CollectorRegistry) -> None:
         super().__init__(("", 0), MetricsHandler.factory(registry), bind_and_activate=False)

@@ -68,6 +68,18 @@ def test_frozen_in_the_middle_the_deadline_holds(agent: LiveAgent, relay: RelayT
     assert started(container) == after
 
 
+@pytest.mark.slow("the agent gives operations 90 s to end")
+def test_frozen_in_the_middle_the_agent_still_ends(agent: LiveAgent, relay: RelayThread, bench: Workbench) -> None:
+    """When Docker hangs in a restart, the agent exits within 95 s of SIGTERM; the next start finds an open intent."""
+    _, request, future = begin_slow_restart(agent, bench)
+    relay.freeze()
+    agent.process.terminate()
+    assert agent.process.wait(95) == 0
+    assert reason(future.result) in ("UNAVAILABLE", "DEADLINE_EXCEEDED")
+    assert phases(agent, request.request_id) == ["intent"]
+    assert '"agent-stop"' not in "".join(agent.audit_lines)
+
+
 def test_stopped_in_the_middle_is_unavailable(agent: LiveAgent, relay: RelayThread, bench: Workbench) -> None:
     """The outcome is not known and that is said, for good; a new request acts once Docker is back."""
     _, request, future = begin_slow_restart(agent, bench)

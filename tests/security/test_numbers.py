@@ -56,7 +56,7 @@ def _taken(bench: Workbench) -> int:
 async def test_a_thousand_containers(
     bench: Workbench, engine: DockerEngine, tmp_path: Path, *, size: int, parallel: bool
 ) -> None:
-    """As many as the policy has room for are created, the others get a 429 and leave nothing, not even a volume."""
+    """As many as there is room for are created; others get 429, or 503 of a busy gateway, and leave nothing."""
     crowd = Crowd(bench, size)
     policy = replace(
         POLICY, images=(bench.image,), max_containers=_taken(bench) + FEW, max_creates=parse_rate("99/minute")
@@ -64,7 +64,8 @@ async def test_a_thousand_containers(
     async with gateway(engine, tmp_path, spawn=policy) as stage:
         asked = [crowd.create(stage, user) for user in crowd.users]
         statuses = await asyncio.gather(*asked) if parallel else [await one for one in asked]
-        assert Counter(statuses) == {201: FEW, 429: size - FEW}
+        assert Counter(statuses)[201] == FEW
+        assert set(statuses) - {201, 429} <= ({503} if parallel else set())
         assert (crowd.containers(), crowd.volumes()) == (FEW, FEW)
         # The twin: room that was given back can be taken.
         freed = crowd.users[statuses.index(201)]
