@@ -35,9 +35,10 @@ RESTART_POINTS = [
     None,  # 6 |
 ]
 VOLUME, REMOVE, DELETE, CREATE = "GET /.*/volumes/", "DELETE /.*/containers/", "DELETE /.*/volumes/", "/volumes/create"
+HOLDERS = r"GET /.*/containers/json"
 RESET_POINTS = [
     Point("before", VOLUME),  # 1 | 2
-    Point("after", INSPECT),  # 2 | 3
+    Point("after", HOLDERS),  # 2 | 3
     Point("before", REMOVE),  # 3, 4 | 5; a backup asks nothing of Docker in this version
     Point("after", REMOVE),  # 5 | 6
     Point("before", VOLUME, 2),  # 5 | 6
