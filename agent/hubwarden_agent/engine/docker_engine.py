@@ -60,6 +60,7 @@ class DockerEngine:
         self._clock = clock
         self._timed = timed
         self._clients = DockerClients(host.removeprefix("unix://"), timeout, change_timeout)
+        self._running = helper_container.OpenStreams()
         self._closed = False
         self._timeout = timeout
         self._lists = ThreadPoolExecutor(1, "docker-lists")
@@ -170,11 +171,15 @@ class DockerEngine:
         self, volume: VolumeName, helper: Helper, max_bytes: int, take: Callable[[bytes], object]
     ) -> int:
         """See `Engine.archive_volume`."""
-        return helper_container.archive(self._clients, volume, helper, max_bytes, take)
+        return helper_container.archive(self._clients, self._running, volume, helper, max_bytes, take)
 
     def extract_volume(self, volume: VolumeName, helper: Helper, chunks: Iterable[bytes]) -> None:
         """See `Engine.extract_volume`."""
-        helper_container.extract(self._clients, volume, helper, chunks)
+        helper_container.extract(self._clients, self._running, volume, helper, chunks)
+
+    def end_helpers(self) -> None:
+        """See `Engine.end_helpers`."""
+        self._running.end()
 
     def remove_helpers(self, scheme: str) -> None:
         """See `Engine.remove_helpers`."""

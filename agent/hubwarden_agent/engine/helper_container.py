@@ -17,7 +17,7 @@ import secrets
 import socket
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from docker import APIClient
@@ -118,21 +118,68 @@ class Streams:
         return True
 
 
+class OpenStreams:
+    """The connections of running helpers, so that a shutdown can end them although no byte comes."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._open: set[socket.socket] = set()
+        self._ended = False
+
+    @contextmanager
+    def held(self, connection: socket.socket) -> Iterator[None]:
+        """Transfer over a connection in the body.
+
+        Raises:
+            EngineError: `end` was called, so what was transferred may be cut.
+        """
+        with self._lock:
+            self._check()
+            self._open.add(connection)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._open.discard(connection)
+        self._check()
+
+    def end(self) -> None:
+        """End each transfer, and let no other begin."""
+        with self._lock:
+            self._ended = True
+            for connection in self._open:
+                with suppress(OSError):  # it has ended already
+                    connection.shutdown(socket.SHUT_RDWR)
+
+    def _check(self) -> None:
+        if self._ended:
+            raise EngineError("the agent is shutting down")
+
+
 def archive(
-    clients: DockerClients, volume: VolumeName, helper: Helper, max_bytes: int, take: Callable[[bytes], object]
+    clients: DockerClients,
+    running: OpenStreams,
+    volume: VolumeName,
+    helper: Helper,
+    max_bytes: int,
+    take: Callable[[bytes], object],
 ) -> int:
     """See `Engine.archive_volume`."""
     body = reading_body(volume, helper, max_bytes)
-    return _run(clients, body, volume, lambda streams: streams.archive(take), ARCHIVED)
+    return _run(clients, running, body, volume, lambda streams: streams.archive(take), ARCHIVED)
 
 
-def extract(clients: DockerClients, volume: VolumeName, helper: Helper, chunks: Iterable[bytes]) -> None:
+def extract(
+    clients: DockerClients, running: OpenStreams, volume: VolumeName, helper: Helper, chunks: Iterable[bytes]
+) -> None:
     """See `Engine.extract_volume`."""
-    _run(clients, writing_body(volume, helper), volume, lambda streams: streams.extract(chunks), EXTRACTED)
+    body = writing_body(volume, helper)
+    _run(clients, running, body, volume, lambda streams: streams.extract(chunks), EXTRACTED)
 
 
 def _run(
     clients: DockerClients,
+    running: OpenStreams,
     body: Mapping[str, Any],
     volume: VolumeName,
     transfer: Callable[[Streams], int],
@@ -158,7 +205,8 @@ def _run(
             with map_errors():
                 client.start(made)
             streams = Streams(connection)
-            total = transfer(streams)
+            with running.held(connection):
+                total = transfer(streams)
         with map_errors():
             status = client.wait(made)["StatusCode"]
         return verify_totals(status, streams.stderr, total, totals)

@@ -279,6 +279,9 @@ class Engine(Protocol):
             EngineError: not all of it was written. What `chunks` raises is raised.
         """
 
+    def end_helpers(self) -> None:
+        """End each transfer of a volume, with an `EngineError` for who waits for it, and let no other begin."""
+
     def remove_helpers(self, scheme: str) -> None:
         """Remove, by force, each helper container that an agent of this scheme left behind."""
 

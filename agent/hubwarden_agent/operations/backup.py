@@ -139,6 +139,7 @@ class Backups:
     def stop(self) -> None:
         """End each backup under way, and begin no other: a large one would outlast the time for a shutdown."""
         self._stopping.set()
+        self._engine.end_helpers()
 
     def _take(self, subject: Subject) -> Manifest:
         image = helper(self._engine, self._names, self._policy.helper_image, own_container())

@@ -168,6 +168,9 @@ class FakeEngine:
     def extract_volume(self, volume: VolumeName, helper: Helper, chunks: Iterable[bytes]) -> None:
         self._help(volume, helper, lambda: self.contents.update({volume: tuple(chunks)}))
 
+    def end_helpers(self) -> None:
+        """A transfer here is over at once."""
+
     def remove_helpers(self, scheme: str) -> None:
         self._enter("remove_helpers", scheme)
         self._remove_helpers(scheme)

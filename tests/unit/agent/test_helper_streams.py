@@ -15,6 +15,7 @@ from hubwarden_agent.engine.helper_container import (
     CHUNK_BYTES,
     EXTRACTED,
     STDERR_BYTES,
+    OpenStreams,
     Streams,
     extract,
     verify_totals,
@@ -23,6 +24,7 @@ from hubwarden_agent.engine.port import EngineError, EngineUnavailable, Helper, 
 from hubwarden_agent.helper import OVER_LIMIT
 from hubwarden_agent.names import ImageId, VolumeName
 from support.fakes.scripted_docker import ScriptedDocker, answer, scripted
+from support.waiting.threads import in_background
 
 TOTAL = b"Total bytes written: 65536 (64KiB, 1.2MiB/s)\nCompressed: 65536 bytes to 7000\n"
 
@@ -118,11 +120,38 @@ def test_a_transfer_that_fails_removes_the_helper_at_once(tmp_path: Path) -> Non
         raise KeyboardInterrupt
 
     with scripted(docker, tmp_path / "docker.sock"), pytest.raises(KeyboardInterrupt):
-        extract(DockerClients(str(tmp_path / "docker.sock"), 30, 30), VolumeName("home"), helper, map(interrupt, [1]))
+        extract(
+            DockerClients(str(tmp_path / "docker.sock"), 30, 30),
+            OpenStreams(),
+            VolumeName("home"),
+            helper,
+            map(interrupt, [1]),
+        )
     assert docker.lines[-2:] == [
         f"POST {containers}/made/start",
         f"DELETE {containers}/made?v=True&link=False&force=True",
     ]
+
+
+def test_a_shutdown_ends_a_transfer_although_no_byte_comes() -> None:
+    """When the agent ends while a helper is silent, its transfer fails at once, and no other begins."""
+    ours, docker = socket.socketpair()
+    running = OpenStreams()
+
+    def transfer() -> None:
+        with running.held(ours):
+            entered.set()
+            Streams(ours).archive(lambda _: None)
+
+    entered = threading.Event()
+    with ours, docker:
+        archiving = in_background(transfer)
+        assert entered.wait(30)
+        running.end()
+        with pytest.raises(EngineError, match="shutting down"):
+            archiving.result(30)
+        with pytest.raises(EngineError, match="shutting down"):
+            transfer()
 
 
 @pytest.mark.parametrize(
