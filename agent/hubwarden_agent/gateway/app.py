@@ -120,7 +120,9 @@ class _Front:
         finally:
             self._changes.release()
 
-    def _log_refusal(self, asked: str, context: RequestContext, refusal: Refusal, status: int, *, reading: bool) -> None:
+    def _log_refusal(
+        self, asked: str, context: RequestContext, refusal: Refusal, status: int, *, reading: bool
+    ) -> None:
         """The answer says little; here is what was asked, what was said, and what lies behind it."""
         extra = {
             "request": _shown(asked),

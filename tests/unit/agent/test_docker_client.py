@@ -158,7 +158,7 @@ LISTED = json.dumps([{"Id": "1" * 64, "Names": ["/lab"], "State": "exited", "Cre
 
 
 class TestLists:
-    def test_one_at_a_time(self, docker: ScriptedDocker, engine: DockerCalls, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_one_at_a_time(self, docker: ScriptedDocker, engine: DockerEngine, monkeypatch: pytest.MonkeyPatch) -> None:
         """When threads list containers together, each list is parsed before Docker is asked for the next."""
         docker.answers["GET /v1.45/containers/json"] = answer(LISTED)
         real, meeting, asked = docker_json.listed_container, Meeting(), list[int]()
@@ -177,7 +177,7 @@ class TestLists:
     ) -> None:
         """When another list does not end in the time for a request, Docker counts as not answering."""
         docker.answers["GET /v1.45/containers/json"] = answer(LISTED)
-        with closing(DockerCalls(f"unix://{place}", 1, 1, SystemClock())) as engine:
+        with closing(DockerEngine(f"unix://{place}", 1, 1, SystemClock())) as engine:
             monkeypatch.setattr(docker_json, "listed_container", lambda _: engine.containers_labelled({}))
             with pytest.raises(EngineUnavailable):
                 engine.containers_labelled({})

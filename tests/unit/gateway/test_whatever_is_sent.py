@@ -11,7 +11,7 @@ from collections import Counter
 from dataclasses import MISSING, asdict, fields, replace
 from typing import Any
 
-from hubwarden_agent.assembly import DENIALS_LOGGED
+from hubwarden_agent.app import DENIALS_LOGGED
 from hubwarden_agent.budgets import Window
 from hubwarden_agent.denials import DenialLimiter
 from hubwarden_agent.engine.options import DeviceRequest, HealthCheck, LogConfig, RestartPolicy, Tmpfs, Ulimit
