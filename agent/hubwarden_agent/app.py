@@ -55,6 +55,8 @@ if TYPE_CHECKING:
 
 DRAIN_SECONDS = 90.0
 """How long running operations get after SIGTERM. compose.yml's stop_grace_period is longer."""
+SIGNAL_SECONDS = 1.0
+"""How soon a signal is noticed at the latest."""
 DENIALS_RECORDED = "60/minute"
 """How many refusals the audit records, over all callers."""
 DENIALS_LOGGED = "60/minute"
@@ -116,7 +118,9 @@ class Agent:
                 _log.warning(warning)
             self.metrics.warning("mount_target", standing=bool(self.settings.warnings))
             _log.info("serving", extra={"listen": listen.grpc, "gateway": listen.gateway})
-            stopping.wait()
+            # In turns: the kernel may give SIGTERM to another thread, and that does not wake the main thread.
+            while not stopping.wait(SIGNAL_SECONDS):
+                pass
             _log.info("stopping: finishing what is under way")
             self.health.set_not_serving()
             self.backups.stop()
