@@ -126,7 +126,7 @@ def test_a_home_that_cannot_be_reset_now_says_why_and_is_asked_about_again(admin
     """The row says what is in the way, and offers Reset once that has passed, without a reload."""
     list_user(admin, stubs.STOPPED)
     stubs.show_home(admin.person, resettable=False, reason="RATE_LIMITED", message="Too often.", retry_after=40)
-    admin.page.reload()
+    admin.person.reload()
     reset = admin.row(NAME).get_by_role("button", name="Reset home")
     expect(admin.row(NAME)).to_contain_text("Too often. You can try again in 40 seconds.")
     expect(reset).to_be_hidden()

@@ -48,7 +48,7 @@ def test_users_are_searched_filtered_sorted_and_paged(admin: Admin) -> None:
     admin.page.get_by_role("button", name="Next page").click()
     expect(admin.count).to_have_text("Users 51 to 60 of 60")
     expect(admin.page.get_by_role("button", name="Next page")).to_be_disabled()
-    admin.page.reload()
+    admin.person.reload()
     expect(admin.count).to_have_text("Users 51 to 60 of 60")
     admin.page.get_by_label("Sort by").select_option("Name, Z to A")
     expect(admin.count).to_have_text("Users 1 to 50 of 60")

@@ -72,8 +72,11 @@ class Person:
         """Fill in the form of the login page, which leads to the home page."""
         self.page.get_by_label("Username").fill(self.typed_name)
         self.page.get_by_label("Password", exact=False).first.fill(self.stack.password)
+        self._cut.clear()
         self.page.get_by_role("button", name="Sign in").click()
         self.page.wait_for_url("**/hub/home")
+        if self._cut:
+            self.open("hub/home")
 
     def open_home(self) -> None:
         """Go to the home page, and wait until it knows how the servers stand."""
@@ -81,13 +84,21 @@ class Person:
         self.page.wait_for_function(STATE_WAS_READ)
 
     def open(self, path: str) -> None:
-        """Go to a page of the Hub, again if Chromium lost a part of it.
+        """Go to a page of the Hub."""
+        self._load(lambda: self.page.goto(f"{self.stack.url}/{path}"))
+
+    def reload(self) -> None:
+        """Load the page again that is shown."""
+        self._load(self.page.reload)
+
+    def _load(self, load: Callable[[], object]) -> None:
+        """Load a page, again if Chromium lost a part of it.
 
         It cuts every request whenever this machine gets a network interface, and containers bring interfaces.
         """
         for _attempt in range(5):
             self._cut.clear()
-            self.page.goto(f"{self.stack.url}/{path}")
+            load()
             if not self._cut:
                 break
 
