@@ -217,7 +217,8 @@ async def test_servers_that_ignore_sigterm_delay_nobodys_inspect(bench: Workbenc
     assert await asyncio.gather(*restarts) == [None] * len(restarts)
 
 
-@pytest.mark.parametrize("targets", [40, pytest.param(200, marks=pytest.mark.full)])
+# A listener accepts 128 calls at once (`grpc_limits`); one that was just answered may still count.
+@pytest.mark.parametrize("targets", [40, pytest.param(100, marks=pytest.mark.full)])
 async def test_many_targets_at_once_are_all_reset(bench: Workbench, tmp_path: Path, targets: int) -> None:
     """When many users' homes are reset in parallel, each is, twice over. `bench/soak.py` shows the effect on memory."""
     users = [bench.username() for _ in range(targets)]
