@@ -12,7 +12,7 @@ STAMP  := $(VENV)/setup.stamp
 # The older JupyterHubs that are still supported, in environments of their own.
 HUBS   := .venv-hub4 .venv-hub5
 NODE   := .node
-# Suites beside each other need an engine each: test, or test-1 to test-9.
+# Suites beside each other need an engine each: test, or test-1 to test-8.
 export HUBWARDEN_TEST_ENGINE ?= test
 # $(call pytest,NAME,ARGUMENTS): leaves test-results/NAME.xml and a line in test-results/timings.txt.
 pytest = .ci/timed $(1) $(BIN)/python -m pytest --durations=25 --junitxml=test-results/$(1).xml $(SELECT) $(2)
