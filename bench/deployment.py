@@ -2,7 +2,7 @@
 
 The first is a real engine, agent with gateway, Hub and proxy as processes; the other (`Stack`) is compose.yml's.
 
-What holds here: both sides of a ratio come from one run, interleaved; medians say what they are medians of.
+Invariants: both sides of a ratio come from one run, interleaved; medians say what they are medians of.
 Nothing here asserts: a measurement is looked at, not passed.
 """
 

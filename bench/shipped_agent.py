@@ -1,6 +1,6 @@
 """The agent as it is shipped: its image, in a container bounded as compose.yml bounds it, with a bench's own policy.
 
-What holds here: what people run is measured, with the Python that they run. Its bounds are compose.yml's.
+Invariants: what people run is measured, with the Python that they run. Its bounds are compose.yml's.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Ways to the engine's API, and what was measured on each: directly, through the gateway, through HAProxy.
 
-What holds here: HAProxy is Debian's package as a plain pass-through, the yardstick for what any proxy costs. A ratio is
+Invariants: HAProxy is Debian's package as a plain pass-through, the yardstick for what any proxy costs. A ratio is
 one of medians from the same run.
 """
 

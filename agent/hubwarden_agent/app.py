@@ -215,7 +215,7 @@ def _gateway(
     settings: Config, engine: Engine, names: Names, locks: UserLocks, audit: Audit, clock: Clock, metrics: Metrics
 ) -> Listener:
     from hubwarden_agent.gateway.app import build_listener  # noqa: PLC0415 - see the top
-    from hubwarden_agent.gateway.gateway import Gateway  # noqa: PLC0415 - as above
+    from hubwarden_agent.gateway.gateway import Gateway  # noqa: PLC0415 - see the top
 
     logged = _limiter(DENIALS_LOGGED, clock)
     gateway = Gateway(

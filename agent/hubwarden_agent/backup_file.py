@@ -1,6 +1,6 @@
 """One backup's files, written and read: hashing as the bytes go by, with constant memory.
 
-What holds here: see `backups`, which is the only one to open these. Every path is relative to a descriptor of the
+Invariants: see `backups`, which is the only one to open these. Every path is relative to a descriptor of the
 store's directory, and never leads over a link. Backups are off by default: what is only needed here, and large, is
 imported when one is made or read.
 """

@@ -1,6 +1,6 @@
 """The store of backups: two files each, `<id>.tar.zst` and `<id>.json`, in a directory that is ours alone.
 
-What holds here: a backup is there from the moment its manifest is, which is renamed into place last, when all of it is
+Invariants: a backup is there from the moment its manifest is, which is renamed into place last, when all of it is
 on disk (fsync). Nothing is ever written over. A file is read through one descriptor that no link led to, its whole hash
 is checked before a byte of it is used, and what comes out of it is bounded by what its manifest says. Memory is
 constant, whatever the size. This file knows nothing of engines and takes no lock: only who holds the state directory

@@ -1,6 +1,6 @@
 """How often something may be done: a window that slides over an injected clock.
 
-What holds here: two budgets are spent together or not at all. Looking never spends. Memory is bounded: a key
+Invariants: two budgets are spent together or not at all. Looking never spends. Memory is bounded: a key
 is forgotten a window after it last spent, also if that was given back. No question goes through all keys. Threads share
 budgets, and take turns at all of them: a turn waits for nothing else.
 """

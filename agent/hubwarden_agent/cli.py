@@ -96,8 +96,8 @@ def _check(settings: Config) -> int:
     """Print the warnings of a sound configuration, and what Docker's runtime is known for. Never fails for them."""
     from hubwarden_agent import runtime_check  # noqa: PLC0415 - asks Docker
     from hubwarden_agent.clock import SystemClock  # noqa: PLC0415 - see the top
-    from hubwarden_agent.engine.docker_engine import DockerEngine  # noqa: PLC0415 - as above
-    from hubwarden_agent.engine.port import EngineError  # noqa: PLC0415 - as above
+    from hubwarden_agent.engine.docker_engine import DockerEngine  # noqa: PLC0415 - asks Docker
+    from hubwarden_agent.engine.port import EngineError  # noqa: PLC0415 - asks Docker
 
     warnings = list(settings.warnings)
     engine = DockerEngine(settings.docker.host, CHECK_SECONDS, CHECK_SECONDS, SystemClock())
@@ -114,7 +114,7 @@ def _check(settings: Config) -> int:
 def _load(path: Path | None, *, examine: bool) -> Config | None:
     """The configuration; None with each mistake on stderr. `examine` looks at the files of `[tls]` as well."""
     from hubwarden_agent import config, tls  # noqa: PLC0415 - see the top
-    from hubwarden_agent.clock import SystemClock  # noqa: PLC0415 - as above
+    from hubwarden_agent.clock import SystemClock  # noqa: PLC0415 - see the top
 
     def mistakes(settings: Tls) -> list[str]:
         return tls.mistakes(settings, SystemClock().now())

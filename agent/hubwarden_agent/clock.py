@@ -1,6 +1,6 @@
 """Time, injected: nothing else in the agent asks the machine what time it is.
 
-What holds here: `now` is for records and for comparing with Docker's times, `monotonic` for durations and budgets, so
+Invariants: `now` is for records and for comparing with Docker's times, `monotonic` for durations and budgets, so
 that a clock that is set back changes neither a budget nor a duration.
 """
 

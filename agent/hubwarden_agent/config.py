@@ -1,6 +1,6 @@
 """The operator's configuration: TOML in, frozen values out, or every mistake at once.
 
-What holds here: `TABLES` lists every key with its default, and what is not listed is refused. A value that exists was
+Invariants: `TABLES` lists every key with its default, and what is not listed is refused. A value that exists was
 checked. Defaults are the safe ones. This file must never open a socket or look at anything but the file it is given.
 """
 

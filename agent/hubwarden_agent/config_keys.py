@@ -1,6 +1,6 @@
 """Every configuration key with its default and its check: the closed table behind `config`.
 
-What holds here: a key that is not in `TABLES` is a mistake, and so is a value that its check does not know. Checks are
+Invariants: a key that is not in `TABLES` is a mistake, and so is a value that its check does not know. Checks are
 pure and say what would be right.
 """
 

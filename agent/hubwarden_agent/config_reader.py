@@ -1,6 +1,6 @@
 """A parsed document held against the table of keys: values, or every mistake at once.
 
-What holds here: a key that the table does not have is a mistake, and one mistake hides no other.
+Invariants: a key that the table does not have is a mistake, and one mistake hides no other.
 """
 
 from __future__ import annotations

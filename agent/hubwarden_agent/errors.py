@@ -1,6 +1,6 @@
 """Every way in which the agent says no, and the only table of what each means on the wire.
 
-What holds here: a reason that is not in `TABLE` cannot be raised, and `message` is always a sentence of our own.
+Invariants: a reason that is not in `TABLE` cannot be raised, and `message` is always a sentence of our own.
 What Docker said, and whatever else is meant for the log, travels as the exception's cause and never as its text.
 This file must never import gRPC, HTTP or Docker: it is beneath all of them.
 """

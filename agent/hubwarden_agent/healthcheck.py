@@ -33,6 +33,6 @@ def main(configuration: Path | None) -> int:
             request = health_pb2.HealthCheckRequest(service=SERVICE)
             response = health_pb2_grpc.HealthStub(channel).Check(request, timeout=SECONDS)
         except grpc.RpcError as error:
-            print(f"hubwarden-agent: {error.code().name}", file=sys.stderr)  # noqa: T201 - as above
+            print(f"hubwarden-agent: {error.code().name}", file=sys.stderr)  # noqa: T201 - a command line answers so
             return 1
     return 0 if response.status == health_pb2.HealthCheckResponse.SERVING else 1

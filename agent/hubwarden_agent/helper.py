@@ -1,6 +1,6 @@
 """The program of a helper container that reads a home: it runs tar, and compresses what that writes on its way out.
 
-What holds here: it ends with 0 only if tar did and every byte of tar's was compressed and handed on, and then its last
+Invariants: it ends with 0 only if tar did and every byte of tar's was compressed and handed on, and then its last
 line on standard error says how many became how many. Compressed here, a home costs the engine's stream a fraction of
 its bytes. The command line is `helper_body`'s, which is fixed.
 Never: a shell, a file of its own, or an import of the agent's; it starts anew for every backup.
@@ -23,11 +23,11 @@ OVER_LIMIT = 64
 def main(limit: int, command: list[str]) -> int:
     """Run `command`, which writes at most `limit` bytes. Returns the exit status."""
     # Not at the top: the agent itself needs the number above, and none of these.
-    import subprocess  # noqa: PLC0415 - as above
-    from contextlib import suppress  # noqa: PLC0415 - as above
-    from fcntl import F_SETPIPE_SZ, fcntl  # noqa: PLC0415 - as above
+    import subprocess  # noqa: PLC0415 - only the helper needs it
+    from contextlib import suppress  # noqa: PLC0415 - only the helper needs it
+    from fcntl import F_SETPIPE_SZ, fcntl  # noqa: PLC0415 - only the helper needs it
 
-    import zstandard  # noqa: PLC0415 - as above
+    import zstandard  # noqa: PLC0415 - only the helper needs it
 
     parameters = zstandard.ZstdCompressionParameters.from_level(
         LEVEL, write_checksum=True, threads=THREADS, job_size=JOB_BYTES

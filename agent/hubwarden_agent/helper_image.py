@@ -1,6 +1,6 @@
 """Which image the agent itself runs from: the only one that a helper container is ever made of.
 
-What holds here: the container is found by its full id in what the kernel says is mounted on the files that Docker gives
+Invariants: the container is found by its full id in what the kernel says is mounted on the files that Docker gives
 every container, and its image by asking the engine for exactly that id; nothing is guessed from a host name or a tag.
 `reset.helper_image` is for an agent that runs in no container of this engine, and cannot contradict what was found.
 """

@@ -1,6 +1,6 @@
 """One lock a user, shared by everything that changes something for that user.
 
-What holds here: both RPCs and the gateway's create, start, stop and delete take the same lock, so a reset never sees a
+Invariants: both RPCs and the gateway's create, start, stop and delete take the same lock, so a reset never sees a
 container in the middle of a restart. Nobody waits: whoever finds it taken is refused at once, and waiting is the Hub's
 business. The RPCs' event loop and the gateway's threads share the locks, so looking and taking are one step.
 Inspecting must never take a lock.

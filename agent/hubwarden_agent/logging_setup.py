@@ -2,7 +2,7 @@
 
 The audit's anchors go to stdout, so that a collector can keep them apart from everything else.
 
-What holds here: this is where what Docker said ends up. It is for operators; nothing from here goes to a client.
+Invariants: this is where what Docker said ends up. It is for operators; nothing from here goes to a client.
 """
 
 from __future__ import annotations

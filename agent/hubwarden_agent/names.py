@@ -1,6 +1,6 @@
 """Whose is what: user names to container and volume names, and untrusted text into types that cannot hold bad text.
 
-What holds here: a `Username`, `ServerName`, ... exists only if its text passed `fullmatch`, and `Names` never gives
+Invariants: a `Username`, `ServerName`, ... exists only if its text passed `fullmatch`, and `Names` never gives
 two users the same name (`template_mistakes` refuses templates under which it could). Names are always derived forwards,
 from a user to a name; nothing here, or anywhere else, may guess a user from the beginning of a name.
 """

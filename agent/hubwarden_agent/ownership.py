@@ -1,6 +1,6 @@
 """Whose a container is, and whether a volume can be a user's at all.
 
-What holds here: a container that carries our labels belongs to whom they say, if they are whole and its name is the one
+Invariants: a container that carries our labels belongs to whom they say, if they are whole and its name is the one
 that we derive from them. One without them belongs to a user only if its name is exactly what we derive for that user
 and a server of theirs. No request can set these labels, and a user is never guessed from the beginning of a name.
 """
@@ -55,7 +55,7 @@ def is_helper(container: Container, names: Names) -> bool:
 
 
 def is_swarm_task(container: Container) -> bool:
-    """Whether Docker Swarm made the container for a task. Swarm replaces it when it stops, whoever stopped it."""
+    """Whether Docker Swarm made the container for a task. Swarm replaces it when it stops."""
     return SWARM_TASK_LABEL in container.labels
 
 

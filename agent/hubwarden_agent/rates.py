@@ -1,6 +1,6 @@
 """How often something may be done: the notation that JupyterHub's operators know from the `limits` library.
 
-What holds here: it is a part of that library's notation, and means the same. A rate that could be read as another one
+Invariants: it is a part of that library's notation, and means the same. A rate that could be read as another one
 (several at once, an amount or a span of 0) is refused.
 """
 

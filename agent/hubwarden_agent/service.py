@@ -105,7 +105,7 @@ class AgentService:
             restarted_message,
         )
 
-    def ResetHomeVolume(  # noqa: N802 - as above
+    def ResetHomeVolume(  # noqa: N802 - the contract's name
         self, received: Received[agent_pb2.ResetHomeVolumeRequest], context: grpc.ServicerContext
     ) -> agent_pb2.ResetHomeVolumeResponse:
         """See the contract."""

@@ -129,7 +129,7 @@ _DIGEST = re.compile(r"@sha256:[0-9a-f]{64}")
 def _pullable(value: Any) -> str:
     """A reference whose content somebody known decides: a registry by its host, or a digest.
 
-    Docker asks the default public registry for any other name, and whoever owns the name there decides.
+    Docker asks the default public registry for any other name, and the owner of the name there decides.
     """
     image = str(_image(value))
     host, slash, _ = image.partition("/")

@@ -1,6 +1,6 @@
 """The files behind a TCP listener: read and checked together, or every mistake with its key and file.
 
-What holds here: a `Material` was good when it was made: the key is the certificate's, everything is valid now, and what
+Invariants: a `Material` was good when it was made: the key is the certificate's, everything is valid now, and what
 `tls.minimum` promises holds with that key. The standard library suffices: the certificate is shown to ourselves in a
 handshake in memory. This file must never import gRPC, which reads the suites that `restrict_suites` sets when it is
 imported, and must never let a key into a message.

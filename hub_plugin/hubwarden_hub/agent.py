@@ -1,6 +1,6 @@
 """The Hub's client of the agent.
 
-What holds here: the channel is built on the Hub's own event loop when it is first needed; every call has a deadline;
+Invariants: the channel is built on the Hub's own event loop when it is first needed; every call has a deadline;
 everything that goes wrong is an `AgentError`. An answer that was lost is asked for again under the same request id,
 for a bounded time. This file must never decide whether somebody may do something: that was done before.
 """

@@ -1,6 +1,6 @@
 """What the REST endpoints have in common: who asks, under which request id, and what an error looks like.
 
-What holds here: every answer, an error too, carries its request id in the header `X-Request-ID`; an error is
+Invariants: every answer, an error too, carries its request id in the header `X-Request-ID`; an error is
 `{"status", "message", "reason", "request_id"}`; who may do what is decided by JupyterHub's `needs_scope` on each
 method, before any code of ours runs. Nothing here may act.
 """

@@ -1,6 +1,6 @@
 """The way to the agent: a unix socket, or TCP with mutual TLS and files that are renewed while the Hub runs.
 
-What holds here: there is no plaintext TCP. gRPC cannot renew a client's certificate, so when the files change there is
+Invariants: there is no plaintext TCP. gRPC cannot renew a client's certificate, so when the files change there is
 a new channel, and the old one ends when its last call has; files that cannot be used (a certificate whose key has not
 arrived yet) leave the channel as it is. Nothing here is logged but paths.
 """

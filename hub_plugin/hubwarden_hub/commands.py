@@ -1,6 +1,6 @@
 """What the Hub asks of the agent, and what it gets back: values only.
 
-What holds here: everything is frozen, and a `request_id` is a UUID4 in its canonical spelling. A command that is sent
+Invariants: everything is frozen, and a `request_id` is a UUID4 in its canonical spelling. A command that is sent
 again is sent as it was, because the agent takes the same id with other parameters for a mistake. This file must never
 import JupyterHub, tornado or gRPC.
 """

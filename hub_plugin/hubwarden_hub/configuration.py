@@ -1,6 +1,6 @@
 """`configure(c)`, the one line at the end of jupyterhub_config.py.
 
-What holds here: what the operator configured before is kept and added to. Whether all of it took effect is checked when
+Invariants: what the operator configured before is kept and added to. Whether all of it took effect is checked when
 the Hub starts (see `startcheck`). This file must never override an operator's setting other than the Spawner class,
 which it extends.
 """

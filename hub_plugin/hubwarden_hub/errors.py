@@ -1,6 +1,6 @@
 """Every way in which a restart or a reset is refused or fails, and what each means over HTTP and to a person.
 
-What holds here: `TABLE` has an entry for each reason of the agent's own table (a test compares the two) and for those
+Invariants: `TABLE` has an entry for each reason of the agent's own table (a test compares the two) and for those
 that only the Hub can see; a sentence for users says what to do next, names nothing of another user and never quotes
 Docker. This file must never import tornado, gRPC or JupyterHub: it is beneath all of them.
 """

@@ -1,6 +1,6 @@
 """What docker-py raises when the agent's spawn gateway says no: told apart, and put into words for a person.
 
-What holds here: an answer of the gateway's is known by its `X-Request-ID`, which Docker does not send; a sentence for
+Invariants: an answer of the gateway's is known by its `X-Request-ID`, which Docker does not send; a sentence for
 users is always one of these and never what stands in the answer, which is for the Hub's log. This file must never
 import Docker's client.
 """

@@ -1,6 +1,6 @@
 """The plugin's own history: who did what to whom, when, and how it ended.
 
-What holds here: the database is never JupyterHub's; one thread of its own reads and writes it, so that the Hub's loop
+Invariants: the database is never JupyterHub's; one thread of its own reads and writes it, so that the Hub's loop
 never waits; a history that is broken or too slow loses entries, which the log and a metric say, and never blocks or
 fails an operation. It is for people to look at: the agent's audit is the record that counts.
 """

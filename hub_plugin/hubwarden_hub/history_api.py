@@ -1,6 +1,6 @@
 """`GET /hub/api/users/{name}/hubwarden-history` and `GET /hub/api/hubwarden/history`.
 
-What holds here: who acted on a user is shown to whoever may reset that user's home; everybody's history only to who may
+Invariants: who acted on a user is shown to whoever may reset that user's home; everybody's history only to who may
 reset everybody's. A query is understood completely, or refused. Nothing here may act.
 """
 

@@ -1,6 +1,6 @@
 """`GET /hub/api/users/{name}/home-volume` and `DELETE /hub/api/users/{name}/reset-home-volume`.
 
-What holds here: thin. Whether a home can be reset is the agent's to say; the Hub only saves it the question when it
+Invariants: thin. Whether a home can be reset is the agent's to say; the Hub only saves it the question when it
 knows that a server of the user's is active. Other users' container names are for admins only.
 """
 

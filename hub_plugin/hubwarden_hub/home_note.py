@@ -1,6 +1,6 @@
 """Where a reset is noted, and how the next Hub finds it: in the state of the user's default Spawner.
 
-What holds here: a change to the database is committed before anything is awaited; a user has one note at most, and one
+Invariants: a change to the database is committed before anything is awaited; a user has one note at most, and one
 that was deleted meanwhile has none; a note is asked about while it is fresh, and otherwise only dropped, because the
 agent does what it has not heard of. Nothing here decides or asks: `reset` does.
 """

@@ -1,6 +1,6 @@
 """A page of JupyterHub's users: searched, filtered, sorted and cut by the database.
 
-What holds here: what is loaded is bounded by the page's size, however many users there are; two pages of one listing
+Invariants: what is loaded is bounded by the page's size, however many users there are; two pages of one listing
 never overlap, because the order is total. Nothing here may write, or look at a user outside the given reach.
 """
 

@@ -1,6 +1,6 @@
 """`GET /hub/api/hubwarden/users`: the rows of the page "Servers and homes", and `GET /hub/servers-and-homes`, the page.
 
-What holds here: a row is listed, a server shown, and a last operation told exactly where the asker's scopes reach; who
+Invariants: a row is listed, a server shown, and a last operation told exactly where the asker's scopes reach; who
 reaches nobody but themselves gets neither rows nor page. Neither the agent nor Docker is asked, and no database is
 read beyond the page's size. Nothing here may act.
 """

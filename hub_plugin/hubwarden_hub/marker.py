@@ -1,6 +1,6 @@
 """The note about an operation under way that survives a killed Hub, as part of the Spawner's state.
 
-What holds here: what is read back is either the command exactly as it was sent, or nothing; a note without a time is as
+Invariants: what is read back is either the command exactly as it was sent, or nothing; a note without a time is as
 old as can be. This file must never raise on what it finds in the database: an unreadable note is worth less than a Hub
 that starts.
 """

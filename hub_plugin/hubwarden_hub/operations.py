@@ -1,6 +1,6 @@
 """What is under way: one operation with its phases and its outcome, and whose turn it is.
 
-What holds here: an operation has one outcome, set once, and whoever asks for it gets the same one; at most one thing at
+Invariants: an operation has one outcome, set once, and whoever asks for it gets the same one; at most one thing at
 a time is done to a user's containers and volumes, as in the agent. This file must never know what an operation does.
 """
 

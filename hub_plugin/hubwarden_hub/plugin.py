@@ -1,6 +1,6 @@
 """What the handlers and the Spawners share: one settings object, one client of the agent, one set of turns.
 
-What holds here: there is one `Plugin` in a Hub, in its tornado settings under the key `hubwarden`, from before the
+Invariants: there is one `Plugin` in a Hub, in its tornado settings under the key `hubwarden`, from before the
 first Spawner is made. It must never decide anything.
 """
 

@@ -1,6 +1,6 @@
 """How a restart or a reset stands: server-sent events, in the shape of JupyterHub's spawn progress.
 
-What holds here: an event is sent when a phase begins and never before, so a percentage tells a phase and not a guess of
+Invariants: an event is sent when a phase begins and never before, so a percentage tells a phase and not a guess of
 time; the last event, whose phase is `done`, says `failed`, or whether what was done is `ready`; whoever stops listening
 changes nothing. Between stopping and starting the agent says nothing, so the container is looked at while somebody
 listens. Nothing here may act.

@@ -1,6 +1,6 @@
 """Whom somebody may act on: JupyterHub's parsed scopes as a value, for one scope.
 
-What holds here: the same rule as JupyterHub's own filters (everybody, users, groups, single servers), once as a
+Invariants: the same rule as JupyterHub's own filters (everybody, users, groups, single servers), once as a
 condition of a query and once for a user who is at hand. It says what a list shows; each action is still decided by
 `needs_scope` on its own endpoint. Nothing here may widen what JupyterHub has parsed.
 """

@@ -1,6 +1,6 @@
 """What becomes known of an operation: one place that tells log, metrics and events of its begin and its end.
 
-What holds here: every restart and every reset passes through `Records.follow` once; a witness that fails is logged and
+Invariants: every restart and every reset passes through `Records.follow` once; a witness that fails is logged and
 harms neither the operation nor the other witnesses; the request id is the one in the agent's audit. A witness must
 never wait: it is called on the Hub's event loop.
 """

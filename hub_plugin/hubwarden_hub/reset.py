@@ -1,6 +1,6 @@
 """Resetting homes: the Hub's part, which is to take turns and to keep asking until the outcome is known.
 
-What holds here: two requests for one user are one operation if they carry the same id, and refused otherwise; a client
+Invariants: two requests for one user are one operation if they carry the same id, and refused otherwise; a client
 that goes away changes nothing; a reset is noted before the agent is asked for it, until its outcome is known, so that a
 Hub that was killed asks again under the same id; a user with another name is another user, whatever their id. The agent
 decides whether a reset may happen. This file must never say that it did when nobody knows.

@@ -1,6 +1,6 @@
 """The order in which a server is restarted, so that the Hub is never left wrong.
 
-What holds here: the route is gone before the container is touched, and comes back only to an address that was asked for
+Invariants: the route is gone before the container is touched, and comes back only to an address that was asked for
 after it; a refusal by the agent changes nothing that a user could notice; nobody's old browser session gets to the
 restarted server; what is not known is asked again and never guessed. Everything outside goes through `Server` and
 `Agent`. This file must never stop a server: it raises `ServerGone`, and JupyterHub does the rest.

@@ -1,6 +1,6 @@
 """One Spawner's restarts: the one under way, the last one, and one that a killed Hub left behind.
 
-What holds here: there is at most one at a time; whoever repeats the id of the last one gets that one; while one is
+Invariants: there is at most one at a time; whoever repeats the id of the last one gets that one; while one is
 under way JupyterHub finds something pending, with a future that it cannot cancel; one that was left behind is asked
 about, under its own id and on the record, before anything about the server is trusted, unless that was so long ago that
 asking might do it now. The order of a restart's steps is `restart`'s business.

@@ -1,6 +1,6 @@
 """Who may: the plugin's one scope of its own, and by whom it is held unless the operator says otherwise.
 
-What holds here: users hold the scope for themselves only. Without the filter `!user` every user could reset everybody's
+Invariants: users hold the scope for themselves only. Without the filter `!user` every user could reset everybody's
 home, so `check_held` looks at what really is in the database once the Hub has loaded its roles. Restarting needs
 JupyterHub's own scope `servers`, which nothing here touches.
 """

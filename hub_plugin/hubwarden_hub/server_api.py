@@ -1,6 +1,6 @@
 """`POST /hub/api/users/{name}/restart-server` and `…/forget-server`, and the same for a named server.
 
-What holds here: thin. The mechanics are the Spawner's, so that only this file changes the day JupyterHub has another
+Invariants: thin. The mechanics are the Spawner's, so that only this file changes the day JupyterHub has another
 place for endpoints. The restart goes on when the client goes away.
 """
 

@@ -1,6 +1,6 @@
 """The operator's settings, `c.Hubwarden.…` in jupyterhub_config.py. The `help` texts are the manual.
 
-What holds here: a value that cannot work is refused when the Hub starts, not when a user clicks. Nothing here may
+Invariants: a value that cannot work is refused when the Hub starts, not when a user clicks. Nothing here may
 grant anything: who may do what is JupyterHub's roles' business.
 """
 

@@ -1,6 +1,6 @@
 """A Spawner's server, as the restart needs it: JupyterHub's database, proxy and Spawner behind one narrow port.
 
-What holds here: a change to the database is committed before anything is awaited, because the Hub has one session and
+Invariants: a change to the database is committed before anything is awaited, because the Hub has one session and
 every request's end rolls back what is dirty in it; of many restarts that end together one at a time has the database,
 and the Hub's loop is free in between, because a commit keeps it from everybody. This file must never call `User.stop`,
 nor `User._wait_up`, which stops servers that are slow to answer.

@@ -1,6 +1,6 @@
 """What a Spawner needs so that its server can be restarted in place, under a running Hub.
 
-What holds here: while a restart runs, the Hub sees a server that is neither ready nor dead, whoever asks and whenever
+Invariants: while a restart runs, the Hub sees a server that is neither ready nor dead, whoever asks and whenever
 they began to ask; a Spawner that gets no answer about its server keeps it; an address is asked for, not remembered.
 The mixin adds behaviour to DockerSpawner (or a subclass) by cooperative inheritance, and its settings stay
 `c.DockerSpawner.…`. It must never talk to Docker itself.

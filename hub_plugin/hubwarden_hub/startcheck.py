@@ -1,6 +1,6 @@
 """Whether the plugin is really in the Hub that is starting. If not, the Hub does not start.
 
-What holds here: the check runs when JupyterHub has made its list of handlers, which is after roles were loaded and
+Invariants: the check runs when JupyterHub has made its list of handlers, which is after roles were loaded and
 before the first Spawner is made or the first request served; it looks at what took effect, not at what was configured,
 so that a command-line option or a later line in a configuration file that undoes half of the plugin is found out.
 """

@@ -1,6 +1,6 @@
 """`GET /hub/api/users/{name}/hubwarden-state`: everything that a page has to know to be true, in one cheap request.
 
-What holds here: the answer comes from the Hub's memory; an unchanged one is 304 (tornado's ETag). The agent is not
+Invariants: the answer comes from the Hub's memory; an unchanged one is 304 (tornado's ETag). The agent is not
 asked. A server that died by itself is noticed by JupyterHub's own poll only now and then, so this brings that poll
 forward, for the servers of the page's user, at most once in `_LOOK_EVERY` however many pages are open, and never waits
 long for it. Nothing here may act beyond that poll.

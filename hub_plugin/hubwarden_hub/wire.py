@@ -1,6 +1,6 @@
 """Between our values and the agent's messages: pure, both ways.
 
-What holds here: whatever the agent (or something in its place) answers becomes a value or an `AgentError`; a reason
+Invariants: whatever the agent (or something in its place) answers becomes a value or an `AgentError`; a reason
 that this version does not know is treated like `DOCKER_ERROR`, so that a newer agent can serve an older Hub. Text from
 the wire is never shown to anybody: sentences come from `errors`.
 """

@@ -1,6 +1,6 @@
 """Who is told of operations: the Hub's log, the Hub's metrics, and JupyterHub's event log.
 
-What holds here: a log line and an event name the user, the actor and the request id; a metric names none of them, so
+Invariants: a log line and an event name the user, the actor and the request id; a metric names none of them, so
 that the number of its series is bounded by the tables of kinds and reasons. Nothing here waits or decides.
 """
 

@@ -1,6 +1,6 @@
 """The pages on JupyterHub 4.1, whose templates are Bootstrap 3's: in Chromium, with agent and Hub as processes.
 
-What holds here: what the pages do is tested on the compose stack, with the newest JupyterHub; here, that they stand on
+Invariants: what the pages do is tested on the compose stack, with the newest JupyterHub; here, that they stand on
 the oldest one's markup and style too.
 """
 

@@ -1,6 +1,6 @@
 """docs/backups.md as an operator follows it: its policy and its commands, word for word, on the compose stack.
 
-What holds here: commands come from the page's own blocks. Only what the page makes up is replaced: a user, an id of a
+Invariants: commands come from the page's own blocks. Only what the page makes up is replaced: a user, an id of a
 backup, an image and the program to run in it.
 """
 

@@ -1,6 +1,6 @@
 """Everything that can meet: what comes while something else is under way, from one table.
 
-What holds here: the first operation is held in its very middle, at the engine, for as long as the others are tried; an
+Invariants: the first operation is held in its very middle, at the engine, for as long as the others are tried; an
 answer that does not wait comes while it is held. Afterwards nothing is half done.
 """
 

@@ -20,5 +20,5 @@ async def test_one_attack_for_each_field(attacks: AttackHarness, family: str) ->
 @pytest.mark.slow("proves each of up to 80 attacks on the engine itself, one after the other")
 @pytest.mark.parametrize("family", REST)
 async def test_every_other_attack(attacks: AttackHarness, family: str) -> None:
-    """As above, for the further attacks on the same fields."""
+    """When any further attack on the same fields is sent, it is refused and nothing changes in Docker."""
     await attacks.run(*REST[family])

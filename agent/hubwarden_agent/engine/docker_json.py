@@ -1,6 +1,6 @@
 """Docker's JSON to and from the port's value types. Pure, and the only place that knows Docker's field names.
 
-What holds here: what is sent to Docker is built from a `ContainerSpec` alone, field by field, or is the one body of a
+Invariants: what is sent to Docker is built from a `ContainerSpec` alone, field by field, or is the one body of a
 helper container, in which only the volume, the image and the direction vary. A field that Docker does
 not send is the type's empty value; one that makes no sense is an `EngineError`.
 """

@@ -1,6 +1,6 @@
 """The body of a helper container, which copies the content of one volume out or in.
 
-What holds here: one fixed command, one volume, no network, and no more rights than the command needs. Nothing in it
+Invariants: one fixed command, one volume, no network, and no more rights than the command needs. Nothing in it
 comes from a request but which volume it is; how much of that may be read is said by the agent.
 """
 

@@ -1,6 +1,6 @@
 """What a container may have beside what every container has, as typed and closed values.
 
-What holds here: each value is what the operator listed in `[spawn]` and the Hub asked for in the same words; an empty
+Invariants: each value is what the operator listed in `[spawn]` and the Hub asked for in the same words; an empty
 one asks for nothing. Field names are docker-py's, so that an entry can be copied from a Hub's configuration.
 """
 

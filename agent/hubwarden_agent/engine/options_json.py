@@ -1,6 +1,6 @@
 """The options of a container as Docker's JSON. Pure.
 
-What holds here: an option that asks for nothing is not sent, so that the engine, or the image, decides.
+Invariants: an option that asks for nothing is not sent, so that the engine, or the image, decides.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Commands inside running containers: the policy's, word for word, and no others (DockerSpawner's `post_start_cmd`).
 
-What holds here: asking for a command gets a ticket, which is good for one run of that command in that container; the
+Invariants: asking for a command gets a ticket, which is good for one run of that command in that container; the
 engine is asked for nothing until then, so no exec of anybody's can be started here. What the command prints comes from
 the user's side and goes nowhere. The user's lock is held, and the run is on the record.
 """

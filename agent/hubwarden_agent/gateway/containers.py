@@ -1,6 +1,6 @@
 """The Hub's own containers: finding, showing, starting, stopping and removing them.
 
-What holds here: a container is shown only if `Owners` says whose it is, and changed only then or if we made it; all
+Invariants: a container is shown only if `Owners` says whose it is, and changed only then or if we made it; all
 others do not exist. A reference is resolved once, and from then on the id is used. Whatever changes something holds the
 user's lock and is on the record; looking does neither.
 """

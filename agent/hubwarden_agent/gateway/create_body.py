@@ -1,6 +1,6 @@
 """The body of `POST /containers/create`, understood completely or refused: the closed schema.
 
-What holds here: `BODY`, `HOST_CONFIG` and `PORT_BINDING`, with the tables of `mounts` and `options`, list every key
+Invariants: `BODY`, `HOST_CONFIG` and `PORT_BINDING`, with the tables of `mounts` and `options`, list every key
 that may stand in it, with its decoder. They hold what docker-py 7 sends for DockerSpawner 14's options; a key that
 would change more than that is listed only where docker-py has it of its own accord, and then only empty. What comes
 out are typed values of a known shape; whether they are allowed is `policy`'s question.

@@ -1,6 +1,6 @@
 """Creating a container: understood, allowed, its volumes looked at, counted, recorded, and only then created.
 
-What holds here: that order. What the engine is given is the plan's `ContainerSpec` and nothing else. That an image is
+Invariants: that order. What the engine is given is the plan's `ContainerSpec` and nothing else. That an image is
 there and a name is free is the engine's to know: it is asked why only once it has refused.
 """
 

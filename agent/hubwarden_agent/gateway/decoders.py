@@ -1,6 +1,6 @@
 """Plain JSON values to typed ones: the small decoders that the schema is made of.
 
-What holds here: a decoder takes a value and the name of its field, and returns a typed value or refuses with that name.
+Invariants: a decoder takes a value and the name of its field, and returns a typed value or refuses with that name.
 Types are exact: `true` is no integer, `1` is no flag. `fields_of` is the only way into an object, and it refuses every
 key that its table does not list; keys are compared byte for byte, since Go would take them in any case.
 """

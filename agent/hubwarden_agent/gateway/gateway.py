@@ -1,6 +1,6 @@
 """From a call to whoever answers it, and from a failure to a refusal. HTTP is above this, the engine below.
 
-What holds here: every `Operation` has its entry in a table of `Gateway`, and nothing else is ever done. A request is
+Invariants: every `Operation` has its entry in a table of `Gateway`, and nothing else is ever done. A request is
 answered in the thread that read it, which waits for the audit and for the engine; what threads share has its own locks.
 """
 

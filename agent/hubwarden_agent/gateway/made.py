@@ -1,6 +1,6 @@
 """The containers that this agent made: whose they are need not be asked of Docker again before each change.
 
-What holds here: only what Docker cannot change about a container that is there: its labels, which say whose it is, and
+Invariants: only what Docker cannot change about a container that is there: its labels, which say whose it is, and
 what it mounts. An id is Docker's, and never used twice. What is not remembered is asked for, so that forgetting costs a
 question and nothing else.
 Never: a container that we did not make, or a state.

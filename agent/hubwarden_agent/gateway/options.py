@@ -1,6 +1,6 @@
 """The options of a create that have no bound but a list: decoded, and compared with the policy's words for them.
 
-What holds here: pure. A value is allowed if the operator wrote down the very same one; nothing is compared in part, and
+Invariants: pure. A value is allowed if the operator wrote down the very same one; nothing is compared in part, and
 what asks for nothing is always allowed.
 """
 

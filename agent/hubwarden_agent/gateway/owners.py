@@ -1,6 +1,6 @@
 """Whose a container is to the gateway: what its labels say, or with `spawn.adopt` what it was made with.
 
-Invariants: with `adopt = "by-name"` a container without any label of ours is a user's only if this gateway could
+Invariants: with `adopt = "by-name"` a container without any Hubwarden label is a user's only if this gateway could
 be asked for it today. What its inspect shows is read as a create body, by the same schema and the same policy: a name
 that is derived forwards from the user and server in its environment, a listed image, volumes of that user's templates,
 and nothing else of the host. Only its limits, command and labels are what they were. Nothing about it is changed, and

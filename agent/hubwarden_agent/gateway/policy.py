@@ -1,6 +1,6 @@
 """What may be created: a decoded body held against the operator's policy, and the specification that comes of it.
 
-What holds here: pure, no I/O. Every field of the `ContainerSpec` comes from the policy, from names that we derived, or
+Invariants: pure, no I/O. Every field of the `ContainerSpec` comes from the policy, from names that we derived, or
 from a value that was compared with one of these; only the environment and the command are the Hub's own, and they act
 inside the container (but for runtimes that read devices out of the environment: see the threat model). A refusal names
 the field and the key of `[spawn]` that would allow it.

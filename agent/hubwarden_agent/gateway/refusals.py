@@ -1,6 +1,6 @@
 """How the gateway says no: worded and numbered as Docker does, so that docker-py raises what its users expect.
 
-What holds here: a message is our own sentence, or Docker's own with nothing in it but a name that was parsed; what the
+Invariants: a message is our own sentence, or Docker's own with nothing in it but a name that was parsed; what the
 engine said is never in it. `STATUS` is the only table from reasons to HTTP.
 """
 

@@ -1,6 +1,6 @@
 """How many containers and volumes there may be: the bounds on numbers, which hold under parallel creates.
 
-What holds here: what is counted is made through the gateway, so `ceiling` (what the engine counted once, plus what was
+Invariants: what is counted is made through the gateway, so `ceiling` (what the engine counted once, plus what was
 tried since) plus `reserved` (what is being created) is never below what came of it. (What is adopted is counted with
 the others; it only becomes more while an old Hub still holds the raw socket, until the next count.) Only when that
 reaches the maximum is the engine asked again: a count can take a call a container, and no create should wait for 200.

@@ -1,6 +1,6 @@
 """Which requests there are: the closed table of methods, paths and query parameters, and nothing normalised on the way.
 
-What holds here: the request target is matched as the client wrote it. It may hold no percent sign (but docker-py's
+Invariants: the request target is matched as the client wrote it. It may hold no percent sign (but docker-py's
 `%40` in an image's digest), no `//`, no `..` and no slash at its end, and an image is found by comparing its whole
 spelling with the policy's. What is not in `ROUTES` is refused, and so is a parameter that is unknown, missing or twice.
 """

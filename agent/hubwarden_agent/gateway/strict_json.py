@@ -1,6 +1,6 @@
 """JSON that means one thing only: bytes in, plain Python values out, or a refusal.
 
-What holds here: one UTF-8 document, no duplicate keys, no NaN or Infinity, no fractions, integers of 64 bits, bounded
+Invariants: one UTF-8 document, no duplicate keys, no NaN or Infinity, no fractions, integers of 64 bits, bounded
 depth and number of values, and no text that cannot go on to Docker as it is (NUL, lone surrogates). The size in bytes
 is bounded where it is read. One document is parsed at a time: together, what they take in memory and keep from other
 threads would add up.

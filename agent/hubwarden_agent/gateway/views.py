@@ -1,6 +1,6 @@
 """What the gateway shows: the port's value types as the part of Docker's JSON that DockerSpawner reads.
 
-What holds here: pure, and built field by field, so that nothing is shown because Docker happened to send it. Only the
+Invariants: pure, and built field by field, so that nothing is shown because Docker happened to send it. Only the
 Hub's own containers get here; their environment is complete, since resuming a server reads the API token out of it.
 """
 

@@ -1,6 +1,6 @@
 """What a volume really is: driver and options can make it any folder of this or another host, whatever its name.
 
-What holds here: a container holds its volumes from its create on, and Docker replaces none that is held. So a check
+Invariants: a container holds its volumes from its create on, and Docker replaces none that is held. So a check
 before its start sees what it will start with, whatever anybody made or replaced until its create.
 """
 

@@ -1,6 +1,6 @@
 """What the agent can be asked to do, and what it answers, as values.
 
-What holds here: every field was parsed; a command that changes something has a request id. A result holds what the
+Invariants: every field was parsed; a command that changes something has a request id. A result holds what the
 answer needs and nothing else, because it is remembered, in memory and in the audit: never a container's environment.
 """
 

@@ -1,6 +1,6 @@
 """Who holds a home volume, and what follows: a pure decision over all holders at once.
 
-What holds here: a user's own running server is named before anything foreign; a foreign holder, in any state, always
+Invariants: a user's own running server is named before anything foreign; a foreign holder, in any state, always
 stops a reset; only the user's own stopped containers are ever chosen for removal.
 """
 

@@ -1,6 +1,6 @@
 """What stands in the way of removing a volume, and its removal: the same for a reset and for an operator's restore.
 
-What holds here: a volume goes only together with nothing and never with force, after the user's own stopped containers
+Invariants: a volume goes only together with nothing and never with force, after the user's own stopped containers
 that hold it, one by one; and only if it still is the one that was looked at.
 """
 

@@ -1,6 +1,6 @@
 """What a reset is, step by step.
 
-What holds here: one volume can be removed, the one that is derived from the user name; no request can name another. The
+Invariants: one volume can be removed, the one that is derived from the user name; no request can name another. The
 intent is on disk before anything is removed, and where policy wants one so is a backup. Nothing is removed with force,
 and no volume together with a container.
 """

@@ -1,6 +1,6 @@
 """What a restart is, step by step.
 
-What holds here: only a container that is this user's and that runs is restarted; from the inspection on, its id is used
+Invariants: only a container that is this user's and that runs is restarted; from the inspection on, its id is used
 and never its name; nothing is asked of Docker before the intent is on disk. Never stop and create.
 """
 

@@ -1,6 +1,6 @@
 """How large volumes are, as of a while ago: counted beside the operations, never for one of them.
 
-What holds here: `of` answers at once. A size belongs to one volume, not to a name that was given again, and is not told
+Invariants: `of` answers at once. A size belongs to one volume, not to a name that was given again, and is not told
 any more when it is old. Counting walks every file of every volume, so it takes at most a twentieth of the time.
 """
 

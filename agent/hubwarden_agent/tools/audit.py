@@ -1,6 +1,6 @@
 """`hubwarden-agent audit`: whether the trail is whole, and what it says.
 
-What holds here: nothing is written, and no lock is taken, so it may run beside an agent that serves. A line is shown
+Invariants: nothing is written, and no lock is taken, so it may run beside an agent that serves. A line is shown
 only if it has the hash that it says; what does not fit is said on stderr, never passed over.
 """
 

@@ -1,6 +1,6 @@
 """`hubwarden-agent backups`: which backups there are, what each is of, whether they are whole, and which may go.
 
-What holds here: `list`, `show` and `verify` write nothing and take no lock, so they may run beside an agent that
+Invariants: `list`, `show` and `verify` write nothing and take no lock, so they may run beside an agent that
 serves; `prune` does not start beside one, and each backup that it removes is in the audit before it is gone. A backup
 that is not sound is always named, never passed over.
 """

@@ -1,6 +1,6 @@
 """`hubwarden-agent certs`: a private CA with one certificate each for agent and Hub, and a look at what is in files.
 
-What holds here: every key is ECDSA P-256 and in a file of mode 0600; nothing lives longer than 825 days; a file that is
+Invariants: every key is ECDSA P-256 and in a file of mode 0600; nothing lives longer than 825 days; a file that is
 there is never overwritten; a certificate can only be used for its own side of a connection. Never imported by anything
 that serves: `cryptography` is an extra of the distribution, and is not in the agent's image.
 """

@@ -1,6 +1,6 @@
 """What an operator's tool that changes something has in common with the others: the agent's place, taken for itself.
 
-What holds here: nothing is changed beside an agent that serves, or another tool: the state directory's lock is held for
+Invariants: nothing is changed beside an agent that serves, or another tool: the state directory's lock is held for
 as long as the body runs, and what is done goes into the agent's own audit.
 """
 
@@ -83,7 +83,7 @@ def say(text: str) -> None:
 
 def complain(text: str) -> None:
     """A line on stderr, likewise."""
-    print(f"hubwarden-agent: {printable(text)}", file=sys.stderr)  # noqa: T201 - as above
+    print(f"hubwarden-agent: {printable(text)}", file=sys.stderr)  # noqa: T201 - a command line answers so
 
 
 def printable(text: str) -> str:

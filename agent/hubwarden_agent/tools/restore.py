@@ -1,6 +1,6 @@
 """`hubwarden-agent restore`: bring a home back from a backup, while the agent is stopped. Wiring only; see `restoring`.
 
-What holds here: it does not start beside an agent that serves. What the engine said is shown to the operator, who may
+Invariants: it does not start beside an agent that serves. What the engine said is shown to the operator, who may
 see it, and is in no record.
 """
 

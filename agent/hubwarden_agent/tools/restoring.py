@@ -1,6 +1,6 @@
 """What a restore is, step by step: a verified backup into the volume that it came from, or another.
 
-What holds here: the whole backup was read and found sound before anything is changed, and nothing here ever removes or
+Invariants: the whole backup was read and found sound before anything is changed, and nothing here ever removes or
 changes a backup. A volume that holds anything is only replaced when told to, and after its content became a backup of
 its own; one that points elsewhere never is, because removing it erases nothing. The intent is in the audit, and what is
 about to be filled in the state directory (`unfinished`), before the first change. What fails is undone; what is killed

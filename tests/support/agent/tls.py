@@ -1,6 +1,6 @@
 """Certificates of every kind that a test needs, and an agent over a fake engine that serves them on TCP.
 
-What holds here: dates are relative to the machine's clock, because the TLS library looks at that one.
+Invariants: dates are relative to the machine's clock, because the TLS library looks at that one.
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ def violations(page: Page, ours: list[str]) -> list[dict[str, Any]]:
 
 
 def assert_accessible(page: Page, phase: str, ours: list[str] = OURS) -> None:
-    """No violation on a desktop; nothing of ours is wider than the page there, at 200 % zoom, and on a phone."""
+    """No violation on a desktop; no element of Hubwarden overflows the page there, at 200 % zoom, and on a phone."""
     if not page.evaluate("() => 'axe' in window"):
         # A script of the test's own: the Hub's content policy does not apply to what the debugger evaluates.
         page.evaluate(AXE.read_text())

@@ -1,6 +1,6 @@
 """An admin at the page "Servers and homes", and the users whom they look after.
 
-What holds here: elements are found as people find them; users are made and looked up through JupyterHub's own API and
+Invariants: elements are found as people find them; users are made and looked up through JupyterHub's own API and
 the docker client. Waits for conditions only.
 """
 

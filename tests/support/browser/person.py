@@ -1,6 +1,6 @@
 """One user at a browser: logs in, sees the home page, clicks.
 
-What holds here: elements are found as people find them, by role and name; the server's container and volumes are looked
+Invariants: elements are found as people find them, by role and name; the server's container and volumes are looked
 up under the names that DockerSpawner documents, written down here a second time on purpose. Waits for conditions only.
 """
 

@@ -1,6 +1,6 @@
 """The compose stack that the browser tests drive, brought up by the same script as the demo.
 
-What holds here: a project, a network, a password and a port of its own, on the private engine of the tests unless
+Invariants: a project, a network, a password and a port of its own, on the private engine of the tests unless
 HUBWARDEN_ENGINE names another; what is looked up behind the Hub's back is looked up with the docker client, never
 through the code under test. Must never touch a container or volume of a user that no test made.
 """

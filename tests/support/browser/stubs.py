@@ -1,6 +1,6 @@
 """A Hub's answers, made up: for what the page does with them, without a server that starts or a home that is deleted.
 
-What holds here: they have the shape of the Hub's own, which a test compares; whatever is not made up is the Hub's.
+Invariants: they have the shape of the Hub's own, which a test compares; whatever is not made up is the Hub's.
 """
 
 from __future__ import annotations

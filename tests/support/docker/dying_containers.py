@@ -1,6 +1,6 @@
 """Containers that are `removing` or `dead`, which Docker passes through in a moment, held for as long as a test looks.
 
-What holds here: Docker does it all itself; only what it finds in its own folder of the container's writable layer
+Invariants: Docker does it all itself; only what it finds in its own folder of the container's writable layer
 (storage driver overlay2) is prepared. Nothing stays prepared: a test that is killed lets a removal go on.
 """
 

@@ -1,6 +1,6 @@
 """The suite's own Docker engine, and what tests need to put things on it.
 
-What holds here: never the machine's own engine, only a private one that `deploy/offline/engine.sh start test` makes (or
+Invariants: never the machine's own engine, only a private one that `deploy/offline/engine.sh start test` makes (or
 `test-1` to `test-9`, by HUBWARDEN_TEST_ENGINE, for suites beside each other): these tests delete volumes. Whatever a
 test makes carries a name of its own and is taken away again.
 """

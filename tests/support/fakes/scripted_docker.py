@@ -1,6 +1,6 @@
 """Docker's end of a unix socket, which answers with the very bytes that a test wrote.
 
-What holds here: a connection carries one request, and ends after its answer, wherever that was cut.
+Invariants: a connection carries one request, and ends after its answer, wherever that was cut.
 """
 
 from __future__ import annotations

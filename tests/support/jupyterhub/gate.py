@@ -1,6 +1,6 @@
 """A gate between the agent and the engine, at which a test holds one request: the middle of whatever it asks for.
 
-What holds here: what is held waits for the test and not for a time; everything else passes. The engine is real.
+Invariants: what is held waits for the test and not for a time; everything else passes. The engine is real.
 """
 
 from __future__ import annotations

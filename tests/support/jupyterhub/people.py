@@ -1,6 +1,6 @@
 """Users of the Hub under test, as the tests see them: through the REST API, the proxy and the private engine.
 
-What holds here: a user's container and volumes are found under the names that DockerSpawner documents, and taken away
+Invariants: a user's container and volumes are found under the names that DockerSpawner documents, and taken away
 at the end. Nothing here goes through the plugin.
 """
 

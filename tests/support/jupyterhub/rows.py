@@ -1,6 +1,6 @@
 """What the Hub's own database holds, read behind its back: nothing may be left over.
 
-What holds here: read only, by SQL, so that no code of the Hub's or of ours has a say in it.
+Invariants: read only, by SQL, so that neither the Hub's code nor Hubwarden's can influence the result.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Real processes for the Hub tests: the agent with its gateway, and a Hub with its proxy and stock DockerSpawner.
 
-What holds here: everything waits for a condition and never for a time; ports, sockets and state are each stack's own;
+Invariants: everything waits for a condition and never for a time; ports, sockets and state are each stack's own;
 what a test makes on the private engine is taken away. Nothing here knows what is being tested.
 """
 

@@ -1,6 +1,6 @@
 """TCP ports for the services that tests start, each given out once to everybody on this machine.
 
-What holds here: a port is the caller's for as long as its process lives, because a lock on a file says so; suites that
+Invariants: a port is the caller's for as long as its process lives, because a lock on a file says so; suites that
 run side by side never get the same one. It is outside the range from which the kernel takes ports for outgoing
 connections and Docker takes them for published ones: what was free when it was looked at stays free until it is bound.
 """

@@ -1,6 +1,6 @@
 """What a case of the attack corpus is: data, and how its requests become bytes.
 
-What holds here: an attack and its twin are the same request but for what is attacked. Tokens such as `@user@` stand for
+Invariants: an attack and its twin are the same request but for what is attacked. Tokens such as `@user@` stand for
 what differs from run to run; they are replaced in the finished bytes of a body, so a case can hold any bytes.
 """
 
