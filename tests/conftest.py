@@ -1,4 +1,4 @@
-"""Markers of the whole suite: every slow test states its reason.
+"""Fixtures and markers of the whole suite: every slow test states its reason.
 
 Invariants: `slow` always carries a reason; a run names each unmarked test whose body took more than 15 s.
 Must not: fail a run for its durations unless `--fail-on-slow` is given. A loaded machine makes every test slow, so only
@@ -17,6 +17,11 @@ if find_spec("hypothesis"):  # the older JupyterHubs' environments do not have i
     # On a loaded machine any example can take longer than Hypothesis' 200 ms; pytest-timeout bounds each test.
     settings.register_profile("no-deadline", deadline=None)
     settings.load_profile("no-deadline")
+
+# Once for all suites: a fixture for the session that two conftests import is set up twice, and taken down twice.
+pytest_plugins = ["support.docker.fixtures"]
+# What fails in shared assertions says what was compared.
+pytest.register_assert_rewrite("contract.engine_contract", "support")
 
 SLOW_SECONDS = 15.0
 

@@ -174,6 +174,12 @@ class EngineContract:
         exited = stage.container("exited", volume=volume.value)
         stage.container("other")
         engine.stop_container(ContainerId(exited), 5)
+        stopped = (ContainerId(exited), ContainerState.EXITED)
+        wait_for(
+            lambda: stopped in [(one.id, one.state) for one in engine.containers_holding(volume)],
+            "the list to show the stop",
+            PATIENCE,
+        )
         held = engine.containers_holding(volume)
         assert {container.id.value for container in held} == {running, created, exited}
         assert {mount.volume for container in held for mount in container.mounts} == {volume.value}

@@ -10,14 +10,6 @@ import pytest
 from support.agent.client import client
 from support.agent.harness import Bed
 from support.agent.process import AgentProcess, Place, serving
-from support.docker.fixtures import (  # noqa: F401 - fixtures
-    fixture_agent_image,
-    fixture_bench,
-    fixture_busybox,
-    fixture_engine,
-    fixture_engine_socket,
-    fixture_helper_image,
-)
 from support.docker.private_engine import Workbench
 from support.scenarios.spawning import make_spawners, record_sent, serve_gateway  # noqa: F401 - fixtures
 

@@ -14,7 +14,6 @@ from hubwarden_agent.rates import parse_rate
 from hubwarden_agent.spawn_policy import SpawnPolicy
 from support.agent.gateway import POLICY, GatewayStage, gateway, serving_gateway
 from support.docker import private_engine
-from support.docker.fixtures import fixture_bench, fixture_busybox, fixture_engine, fixture_engine_socket  # noqa: F401 - fixtures
 from support.scenarios.attacks.harness import VOLUMES, AttackHarness
 from support.scenarios.attacks.options import named
 

@@ -1,4 +1,4 @@
-"""Fixtures over the suite's private Docker engine, for the conftest of every suite that needs one."""
+"""Fixtures over the suite's private Docker engine: a pytest plugin, which the root conftest loads."""
 
 from __future__ import annotations
 
