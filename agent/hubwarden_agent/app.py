@@ -24,9 +24,9 @@ from typing import TYPE_CHECKING
 
 from hubwarden_agent import grpc_limits, logging_setup, pending_restores, tls
 from hubwarden_agent.audit import Audit
-from hubwarden_agent.audit_segments import Segments
+from hubwarden_agent.audit_store import AuditStore
 from hubwarden_agent.authorization import SocketAuthorizer, TlsAuthorizer
-from hubwarden_agent.budgets import Window
+from hubwarden_agent.budgets import SlidingWindow
 from hubwarden_agent.clock import Clock, SystemClock
 from hubwarden_agent.config import Config, ConfigurationError, Tls
 from hubwarden_agent.denials import DenialLimiter
@@ -41,8 +41,8 @@ from hubwarden_agent.operations.backup import Backups
 from hubwarden_agent.operations.charges import charges, restore_budgets
 from hubwarden_agent.operations.operation_registry import OperationRegistry
 from hubwarden_agent.operations.recovery import Recovery
-from hubwarden_agent.operations.reset import Resetter
-from hubwarden_agent.operations.restart import Restarter
+from hubwarden_agent.operations.reset import ResetService
+from hubwarden_agent.operations.restart import RestartService
 from hubwarden_agent.operations.sizes import Sizes
 from hubwarden_agent.rates import parse_rate
 from hubwarden_agent.runtime_check import RuntimeCheck
@@ -154,22 +154,24 @@ def build(
         OSError: the audit, or what the state directory says of unfinished restores, cannot be read.
     """
     limits, names = settings.limits, Names(settings.names)
-    segments = Segments(settings.state_directory / settings.audit.file, settings.audit.max_bytes, settings.audit.keep)
+    segments = AuditStore(settings.state_directory / settings.audit.file, settings.audit.max_bytes, settings.audit.keep)
     audit = Audit(segments, clock, _limiter(DENIALS_RECORDED, clock))
     locks = UserLocks(pending_restores.users(settings.state_directory, names))
     registry = OperationRegistry(locks, clock, limits.max_concurrent)
     backups = Backups(engine, names, settings.reset, clock)
     sizes = Sizes(engine, clock, settings.reset.sizes_interval)
-    restarts = Window(limits.restarts_per_user, clock)
-    resets = Window(limits.resets_per_user, clock)
-    resets_total = Window(limits.resets_total, clock, Reason.RESET_BUDGET_SPENT)
+    restarts = SlidingWindow(limits.restarts_per_user, clock)
+    resets = SlidingWindow(limits.resets_per_user, clock)
+    resets_total = SlidingWindow(limits.resets_total, clock, Reason.RESET_BUDGET_SPENT)
     longest = max(limits.restarts_per_user.seconds, limits.resets_per_user.seconds, limits.resets_total.seconds)
     restore_budgets(charges(audit.history(), clock.now(), longest), restarts, resets, resets_total)
-    metrics.state(resets_left=lambda: resets_total.left(""), audit_sequence=lambda: segments.head.sequence)
+    metrics.state(resets_left=lambda: resets_total.remaining(""), audit_sequence=lambda: segments.head.sequence)
     service = partial(
         AgentService,
-        Restarter(engine, names, registry, locks, audit, restarts, clock, _mount_check(settings, names)),
-        Resetter(engine, names, registry, locks, audit, resets, resets_total, settings.reset, clock, backups, sizes),
+        RestartService(engine, names, registry, locks, audit, restarts, clock, _mount_check(settings, names)),
+        ResetService(
+            engine, names, registry, locks, audit, resets, resets_total, settings.reset, clock, backups, sizes
+        ),
         Bounds(limits.max_stop_timeout, limits.max_deadline),
         metrics,
         workers=ThreadPoolExecutor(grpc_limits.UNIX.calls + grpc_limits.TCP.calls, "operation"),
@@ -237,7 +239,7 @@ def _mount_check(settings: Config, names: Names) -> Callable[[Username, Containe
 
 
 def _limiter(rate: str, clock: Clock) -> DenialLimiter:
-    return DenialLimiter(Window(parse_rate(rate), clock))
+    return DenialLimiter(SlidingWindow(parse_rate(rate), clock))
 
 
 def serve(settings: Config, read_tls: Callable[[], Tls]) -> int:

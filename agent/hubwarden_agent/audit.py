@@ -6,7 +6,7 @@ Invariants:
   share the next flush: many spawns at once would otherwise queue for the disk.
 - Queued outcomes are never dropped; they are retried before any later record.
 - Refusals are recorded at a bounded rate, so that nobody can fill the disk by being refused.
-- A record holds names and reasons, never what Docker said and never a secret.
+- A record holds names and reasons, never what Docker record and never a secret.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from contextvars import Context
 from dataclasses import dataclass, field, fields
 from typing import Any, Self
 
-from hubwarden_agent.audit_segments import Segments
+from hubwarden_agent.audit_store import AuditStore
 from hubwarden_agent.clock import Clock
 from hubwarden_agent.denials import DenialLimiter
-from hubwarden_agent.errors import Reason, Refusal
+from hubwarden_agent.errors import Reason, RequestRefused
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class AuditEntry:
     """What one operation is, whatever comes of it.
 
     `client` is who the transport says called (`unix`), `actor` who the caller says asked. `object` and `object_id` are
@@ -51,23 +51,23 @@ class Entry:
     command: int = 0
 
 
-_ENTRY = tuple(one.name for one in fields(Entry))
+_ENTRY = tuple(one.name for one in fields(AuditEntry))
 
 
 @dataclass(frozen=True, slots=True)
-class Past:
+class AuditRecord:
     """A line as it was read back. `answer` is what the operation's result can be made of again."""
 
     time: dt.datetime
     phase: str
-    entry: Entry
+    entry: AuditEntry
     reason: str = ""
     answer: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def of(cls, line: Mapping[str, Any]) -> Self:
         """The line's, which has the hash that it says and so is one that we wrote."""
-        entry = Entry(**{name: line[name] for name in _ENTRY if name in line})
+        entry = AuditEntry(**{name: line[name] for name in _ENTRY if name in line})
         time = dt.datetime.fromisoformat(line["time"])
         return cls(time, line["phase"], entry, line["reason"], line.get("answer", {}))
 
@@ -94,7 +94,7 @@ class Audit:
         denials: limits how many refusals are recorded, over all callers.
     """
 
-    def __init__(self, segments: Segments, clock: Clock, denials: DenialLimiter) -> None:
+    def __init__(self, segments: AuditStore, clock: Clock, denials: DenialLimiter) -> None:
         self._segments = segments
         self._clock = clock
         self._denials = denials
@@ -106,23 +106,27 @@ class Audit:
         self._closed = False
         self._changed = threading.Condition()
 
-    def history(self) -> Iterator[Past]:
+    def history(self) -> Iterator[AuditRecord]:
         """What is on disk, the newest first. Only before anything is recorded: files change under it otherwise."""
-        return map(Past.of, self._segments.history())
+        return map(AuditRecord.of, self._segments.history())
 
-    def intent(self, entry: Entry) -> None:
+    def intent(self, entry: AuditEntry) -> None:
         """Record, durably, what is about to be done.
 
         Raises:
-            Refusal: `AUDIT_UNAVAILABLE`; then nothing may be done.
+            RequestRefused: `AUDIT_UNAVAILABLE`; then nothing may be done.
         """
         line = self._enqueue(Line(self._line(entry, "intent"), "an intent"))
         self._flush()
         if not line.on_disk:
-            raise Refusal(Reason.AUDIT_UNAVAILABLE)
+            raise RequestRefused(Reason.AUDIT_UNAVAILABLE)
 
     def outcome(
-        self, entry: Entry, refusal: Refusal | None, duration_ms: int, answer: Mapping[str, Any] | None = None
+        self,
+        entry: AuditEntry,
+        refusal: RequestRefused | None,
+        duration_ms: int,
+        answer: Mapping[str, Any] | None = None,
     ) -> None:
         """Record the result, and from what its answer can be restored. Never raises.
 
@@ -136,11 +140,11 @@ class Audit:
 
     def event(self, operation: str) -> None:
         """Record what the agent itself did, such as `agent-start`. Never raises; retained as an outcome is."""
-        entry = Entry(operation, "", "", "", "", "", "", "")
+        entry = AuditEntry(operation, "", "", "", "", "", "", "")
         self._enqueue(Line(self._line(entry, "event", "ok"), "an event yet", must_write=True))
         self._flush()
 
-    def denied(self, entry: Entry, reason: Reason) -> None:
+    def denied(self, entry: AuditEntry, reason: Reason) -> None:
         """Record a refusal, at a bounded rate: a record counts those left out before it. Never raises."""
         unrecorded = self._denials.admit()
         if unrecorded is None:
@@ -181,17 +185,23 @@ class Audit:
                 self._changed.notify_all()
 
     def _line(
-        self, entry: Entry, phase: str, result: str = "", reason: str = "", duration_ms: int | None = None, **more: Any
+        self,
+        entry: AuditEntry,
+        phase: str,
+        result: str = "",
+        reason: str = "",
+        duration_ms: int | None = None,
+        **more: Any,
     ) -> Mapping[str, Any]:
         """A line's fields but for the chain's, in the order in which they are written."""
-        said = {name: getattr(entry, name) for name in _ENTRY}
+        record = {name: getattr(entry, name) for name in _ENTRY}
         optional = ("fingerprint", "stop_timeout", "backup_id", "command")
-        more = {key: value for key in optional if (value := said.pop(key))} | more
+        more = {key: value for key in optional if (value := record.pop(key))} | more
         first = {
-            key: said.pop(key) for key in ("request_id", "client", "actor", "username", "server_name", "operation")
+            key: record.pop(key) for key in ("request_id", "client", "actor", "username", "server_name", "operation")
         }
         time = self._clock.now().isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        ended = {"phase": phase, "result": result, "reason": reason, **said, "duration_ms": duration_ms}
+        ended = {"phase": phase, "result": result, "reason": reason, **record, "duration_ms": duration_ms}
         return {"time": time, **first, **ended, **more}
 
     def _enqueue(self, line: Line) -> Line:

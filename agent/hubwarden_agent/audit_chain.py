@@ -16,12 +16,12 @@ from dataclasses import dataclass
 from typing import Any
 
 
-class Broken(Exception):  # noqa: N818 - what is broken is the chain
+class ChainError(Exception):
     """A line does not fit. The text says how, and never holds the line's own."""
 
 
 @dataclass(frozen=True, slots=True)
-class Head:
+class ChainHead:
     """The last line of a chain; before the first line, sequence 0 and a hash of zeros."""
 
     sequence: int = 0
@@ -31,7 +31,7 @@ class Head:
         return f"{self.sequence}:{self.hash}"
 
 
-def link(fields: Mapping[str, Any], head: Head) -> tuple[bytes, Head]:
+def link(fields: Mapping[str, Any], head: ChainHead) -> tuple[bytes, ChainHead]:
     """The next line of a chain, its end included, and the head that it makes.
 
     Args:
@@ -41,14 +41,14 @@ def link(fields: Mapping[str, Any], head: Head) -> tuple[bytes, Head]:
     time, *others = fields.items()
     chained = dict([time, ("sequence", head.sequence + 1), *others, ("previous", head.hash)])
     line, digest = _sealed(chained)
-    return line + b"\n", Head(head.sequence + 1, digest)
+    return line + b"\n", ChainHead(head.sequence + 1, digest)
 
 
 def read(line: bytes) -> dict[str, Any]:
     """The fields of a line (its end not included) that is whole and has the hash that it says.
 
     Raises:
-        Broken: it is not, or it is not spelt as we spell it.
+        ChainError: it is not, or it is not spelt as we spell it.
     """
     try:
         fields: dict[str, Any] = json.loads(line)
@@ -56,27 +56,27 @@ def read(line: bytes) -> dict[str, Any]:
         sealed, fields["hash"] = _sealed(fields)
         head_of(fields)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise Broken("it is not a line of the audit") from error
+        raise ChainError("it is not a line of the audit") from error
     if line != sealed:
-        raise Broken("its hash is not that of what it says")
+        raise ChainError("its hash is not that of what it says")
     return fields
 
 
-def head_of(fields: Mapping[str, Any]) -> Head:
+def head_of(fields: Mapping[str, Any]) -> ChainHead:
     """The head that a line makes."""
-    return Head(int(fields["sequence"]), fields["hash"])
+    return ChainHead(int(fields["sequence"]), fields["hash"])
 
 
-def check_follows(fields: Mapping[str, Any], head: Head) -> None:
+def check_follows(fields: Mapping[str, Any], head: ChainHead) -> None:
     """Refuse a line that is not the next one.
 
     Raises:
-        Broken: a line before it is missing, was changed, or was put there.
+        ChainError: a line before it is missing, was changed, or was put there.
     """
     if fields["sequence"] != head.sequence + 1:
-        raise Broken(f"its sequence is {fields['sequence']}, after {head.sequence}")
+        raise ChainError(f"its sequence is {fields['sequence']}, after {head.sequence}")
     if fields["previous"] != head.hash:
-        raise Broken("it does not follow the line before it, which was changed")
+        raise ChainError("it does not follow the line before it, which was changed")
 
 
 def _sealed(fields: Mapping[str, Any]) -> tuple[bytes, str]:

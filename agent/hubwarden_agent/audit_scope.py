@@ -12,11 +12,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from hubwarden_agent.audit import Audit, Entry
-from hubwarden_agent.budgets import Window
+from hubwarden_agent.audit import Audit, AuditEntry
+from hubwarden_agent.budgets import SlidingWindow
 from hubwarden_agent.clock import Clock
 from hubwarden_agent.engine.port import EngineError, EngineUnavailable
-from hubwarden_agent.errors import Reason, Refusal
+from hubwarden_agent.errors import Reason, RequestRefused
 
 
 @dataclass(slots=True)
@@ -32,49 +32,51 @@ def map_engine_errors() -> Iterator[None]:
     try:
         yield
     except EngineUnavailable as error:
-        raise Refusal(Reason.DOCKER_UNAVAILABLE) from error
+        raise RequestRefused(Reason.DOCKER_UNAVAILABLE) from error
     except EngineError as error:
-        raise Refusal(Reason.DOCKER_ERROR) from error
+        raise RequestRefused(Reason.DOCKER_ERROR) from error
 
 
 @contextmanager
-def audit_denials(audit: Audit, entry: Entry) -> Iterator[None]:
+def audit_denials(audit: Audit, entry: AuditEntry) -> Iterator[None]:
     """Run the body, which checks, decides and charges but changes nothing. Its refusal is recorded as denied.
 
     Raises:
-        Refusal: the body's own; `DOCKER_UNAVAILABLE` or `DOCKER_ERROR` for what the engine raised in it.
+        RequestRefused: the body's own; `DOCKER_UNAVAILABLE` or `DOCKER_ERROR` for what the engine raised in it.
     """
     try:
         with map_engine_errors():
             yield
-    except Refusal as refusal:
+    except RequestRefused as refusal:
         audit.denied(entry, refusal.reason)
         raise
 
 
 @contextmanager
-def audited(audit: Audit, entry: Entry, clock: Clock, charges: Sequence[tuple[Window, str]] = ()) -> Iterator[Outcome]:
+def audited(
+    audit: Audit, entry: AuditEntry, clock: Clock, charges: Sequence[tuple[SlidingWindow, str]] = ()
+) -> Iterator[Outcome]:
     """Run the body between an intent and an outcome. Without an intent, the `charges` for it are given back.
 
     The outcome is on disk when this ends: a repeated request gets its answer again, also after a crash.
 
     Raises:
-        Refusal: `AUDIT_UNAVAILABLE` before the body ran; the body's own; `DOCKER_UNAVAILABLE` or `DOCKER_ERROR` for
-            what the engine raised in it.
+        RequestRefused: `AUDIT_UNAVAILABLE` before the body ran; the body's own; `DOCKER_UNAVAILABLE` or `DOCKER_ERROR`
+            for what the engine raised in it.
     """
     try:
         audit.intent(entry)
-    except Refusal:
+    except RequestRefused:
         for window, key in charges:
-            window.give_back(key)
+            window.release(key)
         raise
     outcome, started = Outcome(), clock.monotonic()
-    failure: Refusal | None = Refusal(Reason.DOCKER_ERROR)
+    failure: RequestRefused | None = RequestRefused(Reason.DOCKER_ERROR)
     try:
         with map_engine_errors():
             yield outcome
         failure = None
-    except Refusal as refusal:
+    except RequestRefused as refusal:
         failure = refusal
         raise
     finally:

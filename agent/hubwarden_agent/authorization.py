@@ -15,8 +15,8 @@ from typing import Protocol, cast
 
 import grpc
 
-from hubwarden_agent.audit import Audit, Entry
-from hubwarden_agent.errors import Reason, Refusal
+from hubwarden_agent.audit import Audit, AuditEntry
+from hubwarden_agent.errors import Reason, RequestRefused
 
 UNIX_CLIENT = "unix"
 """The client's name on a unix socket."""
@@ -36,7 +36,7 @@ class Authorizer(Protocol):
         """The client's name, for requests and audit. `request_id` is a UUID4 or empty.
 
         Raises:
-            Refusal: `CLIENT_NOT_ALLOWED`, which was recorded.
+            RequestRefused: `CLIENT_NOT_ALLOWED`, which was recorded.
         """
 
 
@@ -61,8 +61,8 @@ class TlsAuthorizer:
         if allowed := names & self.allowed_clients():
             return min(allowed)
         client = ", ".join(sorted(names))[:MAX_CLIENT_TEXT] or UNNAMED
-        self.audit.denied(Entry(operation, "", "", client, "", request_id, "", ""), Reason.CLIENT_NOT_ALLOWED)
-        raise Refusal(Reason.CLIENT_NOT_ALLOWED)
+        self.audit.denied(AuditEntry(operation, "", "", client, "", request_id, "", ""), Reason.CLIENT_NOT_ALLOWED)
+        raise RequestRefused(Reason.CLIENT_NOT_ALLOWED)
 
 
 def alternative_names(verified: Mapping[str, Iterable[bytes]]) -> frozenset[str]:

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
-from hubwarden_agent.backup_manifest import BadBackup, Manifest, Subject
+from hubwarden_agent.backup_manifest import BackupSource, BadBackup, Manifest
 from hubwarden_agent.clock import Clock
 
 TAR, MANIFEST, PART = ".tar.zst", ".json", ".part"
@@ -40,7 +40,7 @@ class Writer:
         OSError: it cannot be begun.
     """
 
-    def __init__(self, directory: int, subject: Subject, clock: Clock) -> None:
+    def __init__(self, directory: int, subject: BackupSource, clock: Clock) -> None:
         self._directory = directory
         self._subject = subject
         self._created = clock.now().replace(microsecond=0)

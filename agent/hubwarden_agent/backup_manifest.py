@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Self
 
-from hubwarden_agent.errors import Refusal
+from hubwarden_agent.errors import RequestRefused
 from hubwarden_agent.names import BackupId, RequestId, Username, VolumeName
 
 FORMAT = 1
@@ -30,8 +30,8 @@ class BadBackup(Exception):  # noqa: N818 - what is bad is the backup
 
 
 @dataclass(frozen=True, slots=True)
-class Subject:
-    """Whose volume is kept, what the engine needs to make it again, and the request that asked for it."""
+class BackupSource:
+    """Whose volume is retained, what the engine needs to make it again, and the request that asked for it."""
 
     username: Username
     volume: VolumeName
@@ -83,7 +83,7 @@ class Manifest:
             manifest = cls(**{key: _READ.get(key, _as_it_is)(value) for key, value in found.items()})
             # Wrong types and other spellings do not come out as they went in.
             same = manifest.line() == line and manifest.backup_id.value == backup_id
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError, Refusal) as error:
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError, RequestRefused) as error:
             raise BadBackup("its manifest cannot be read") from error
         if not same or not manifest._is_sound():
             raise BadBackup("its manifest was changed")
@@ -109,13 +109,13 @@ def volume_part(volume: VolumeName) -> str:
     return hashlib.sha256(volume.value.encode()).hexdigest()[:8]
 
 
-def outdated(kept: Iterable[Manifest], keep: int, keep_days: int, now: dt.datetime) -> tuple[Manifest, ...]:
+def expired(retained: Iterable[Manifest], keep: int, keep_days: int, now: dt.datetime) -> tuple[Manifest, ...]:
     """Which of one volume's good backups may go: older than `keep_days`, and not among the `keep` newest.
 
     Both must hold. By count alone, a few resets of an empty home would push out the one backup that matters; by age
     alone, the last copy of a home would go with time.
     """
-    newest_first = sorted(kept, key=lambda one: (one.created, one.backup_id.value), reverse=True)
+    newest_first = sorted(retained, key=lambda one: (one.created, one.backup_id.value), reverse=True)
     horizon = now - dt.timedelta(days=keep_days)
     return tuple(one for one in newest_first[keep:] if one.created < horizon)
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hubwarden_agent.backup_file import MANIFEST, PART, TAR, Reader, Writer, opened
-from hubwarden_agent.backup_manifest import MAX_BYTES, BadBackup, Manifest, Subject, volume_part
+from hubwarden_agent.backup_manifest import MAX_BYTES, BackupSource, BadBackup, Manifest, volume_part
 from hubwarden_agent.clock import Clock
 from hubwarden_agent.names import BackupId, RequestId, VolumeName
 
@@ -41,7 +41,7 @@ class Store:
 
     directory: Path
 
-    def begin(self, subject: Subject, clock: Clock) -> Writer:
+    def begin(self, subject: BackupSource, clock: Clock) -> Writer:
         """Begin a backup. Its end is `Writer.commit` or `Writer.abort`."""
         return Writer(self._open_directory(), subject, clock)
 

@@ -102,7 +102,7 @@ def _check(settings: Config) -> int:
     warnings = list(settings.warnings)
     engine = DockerEngine(settings.docker.host, CHECK_SECONDS, CHECK_SECONDS, SystemClock())
     try:
-        found = runtime_check.problem(engine.runtime_version())
+        found = runtime_check.weakness(engine.runtime_version())
         warnings += [found[1]] if found else []
     except EngineError:
         warnings.append(f"Docker does not answer at {settings.docker.host}, so its container runtime was not checked")

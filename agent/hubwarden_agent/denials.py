@@ -10,8 +10,8 @@ import threading
 from collections import Counter
 from collections.abc import Mapping
 
-from hubwarden_agent.budgets import Window
-from hubwarden_agent.errors import Reason, Refusal
+from hubwarden_agent.budgets import SlidingWindow
+from hubwarden_agent.errors import Reason, RequestRefused
 
 MAX_SHOWN = 1000
 """Characters of a value or a cause that are logged."""
@@ -24,7 +24,7 @@ class DenialLimiter:
         window: of its own; its keys are kinds of refusals.
     """
 
-    def __init__(self, window: Window) -> None:
+    def __init__(self, window: SlidingWindow) -> None:
         self._window = window
         self._suppressed: Counter[str] = Counter()
         self._lock = threading.Lock()
@@ -33,14 +33,14 @@ class DenialLimiter:
         """How many of this kind were suppressed since the last one let through; None if this one is suppressed too."""
         with self._lock:
             try:
-                self._window.spend(kind)
-            except Refusal:
+                self._window.acquire(kind)
+            except RequestRefused:
                 self._suppressed[kind] += 1
                 return None
             return self._suppressed.pop(kind, 0)
 
 
-def is_ordinary(refusal: Refusal, *, reading: bool) -> bool:
+def is_ordinary(refusal: RequestRefused, *, reading: bool) -> bool:
     """Whether a client only asked for what is not there, as it may: DockerSpawner inspects before every create."""
     return reading and refusal.reason is not Reason.CLIENT_NOT_ALLOWED
 
@@ -53,7 +53,7 @@ def shown(value: object) -> str:
 def log_refusal(
     log: logging.Logger,
     limiter: DenialLimiter,
-    refusal: Refusal,
+    refusal: RequestRefused,
     *,
     failed: bool,
     reading: bool,

@@ -1,6 +1,6 @@
 """Every way in which the agent says no, and the only table of what each means on the wire.
 
-Invariants: a reason that is not in `TABLE` cannot be raised, and `message` is always a sentence of our own.
+Invariants: a reason that is not in `ERROR_TABLE` cannot be raised, and `message` is always a sentence of our own.
 What Docker said, and whatever else is meant for the log, travels as the exception's cause and never as its text.
 This file must never import gRPC, HTTP or Docker: it is beneath all of them.
 """
@@ -65,7 +65,7 @@ class Reason(enum.StrEnum):
     DOCKER_ERROR = "DOCKER_ERROR"
 
 
-TABLE: Mapping[Reason, tuple[StatusCode, str]] = MappingProxyType(
+ERROR_TABLE: Mapping[Reason, tuple[StatusCode, str]] = MappingProxyType(
     {
         Reason.INVALID_REQUEST: (StatusCode.INVALID_ARGUMENT, "The request is not valid."),
         Reason.SERVER_RUNNING: (StatusCode.FAILED_PRECONDITION, "The server is running. Stop it first."),
@@ -107,7 +107,7 @@ def first_names(names: Sequence[str]) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True, slots=True)
-class Detail:
+class ErrorDetails:
     """What a client may be told beside the reason (`ErrorInfo.metadata`); unset fields are not sent.
 
     `holders` are container names, the first ones of as many as fit into a status.
@@ -132,11 +132,11 @@ class Detail:
         return known
 
 
-class Refusal(Exception):  # noqa: N818 - most are not errors of anybody: the answer is no, with a reason
+class RequestRefused(Exception):  # noqa: N818 - most are not errors of anybody: the answer is no, with a reason
     """An answer other than success. Raised anywhere in the agent, turned into a status at the edges only.
 
     Args:
-        reason: the entry of `TABLE`.
+        reason: the entry of `ERROR_TABLE`.
         message: a sentence of our own that says more than the table's; never text from Docker or from the request.
         detail: what the client may be told beside it.
         retry_after: seconds after which trying again makes sense; unset where waiting does not help.
@@ -147,16 +147,16 @@ class Refusal(Exception):  # noqa: N818 - most are not errors of anybody: the an
         reason: Reason,
         message: str = "",
         *,
-        detail: Detail | None = None,
+        detail: ErrorDetails | None = None,
         retry_after: float | None = None,
     ) -> None:
         self.reason = reason
-        self.message = message or TABLE[reason][1]
-        self.detail = detail or Detail()
+        self.message = message or ERROR_TABLE[reason][1]
+        self.detail = detail or ErrorDetails()
         self.retry_after = retry_after
         super().__init__(f"{reason}: {self.message}")
 
     @property
     def code(self) -> StatusCode:
         """The status code of this reason."""
-        return TABLE[self.reason][0]
+        return ERROR_TABLE[self.reason][0]

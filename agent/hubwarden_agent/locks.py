@@ -12,7 +12,7 @@ import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-from hubwarden_agent.errors import Reason, Refusal
+from hubwarden_agent.errors import Reason, RequestRefused
 from hubwarden_agent.names import Username
 
 
@@ -31,17 +31,17 @@ class UserLocks:
         """Refuse as `hold` would now, without taking anything.
 
         Raises:
-            Refusal: `OPERATION_IN_PROGRESS`.
+            RequestRefused: `OPERATION_IN_PROGRESS`.
         """
         if username in self._held:
-            raise Refusal(Reason.OPERATION_IN_PROGRESS)
+            raise RequestRefused(Reason.OPERATION_IN_PROGRESS)
 
     @contextmanager
     def hold(self, username: Username) -> Iterator[None]:
         """Hold the user's lock for the body.
 
         Raises:
-            Refusal: `OPERATION_IN_PROGRESS`, at once, when it is held.
+            RequestRefused: `OPERATION_IN_PROGRESS`, at once, when it is held.
         """
         with self._taking:
             self.check(username)

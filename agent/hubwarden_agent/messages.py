@@ -17,7 +17,7 @@ from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
-from hubwarden_agent.errors import Reason, Refusal
+from hubwarden_agent.errors import Reason, RequestRefused
 
 MessageT = TypeVar("MessageT", bound=Message)
 
@@ -33,10 +33,10 @@ class Received(Generic[MessageT]):
         """Refuse a malformed message, once the caller is admitted.
 
         Raises:
-            Refusal: `INVALID_REQUEST`.
+            RequestRefused: `INVALID_REQUEST`.
         """
         if self.malformed:
-            raise Refusal(Reason.INVALID_REQUEST, "The message is malformed, or holds something unknown.")
+            raise RequestRefused(Reason.INVALID_REQUEST, "The message is malformed, or holds something unknown.")
 
 
 def received(kind: type[MessageT], content: bytes) -> Received[MessageT]:

@@ -23,7 +23,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 
 from hubwarden_agent.clock import Clock
 from hubwarden_agent.engine.port import EngineError, EngineUnavailable
-from hubwarden_agent.errors import Reason, Refusal
+from hubwarden_agent.errors import Reason, RequestRefused
 
 Warned = Literal["mount_target", "runtime_unknown", "runtime_outdated"]
 """What the agent warns of at its start."""
@@ -161,4 +161,4 @@ class Metrics:
 
 def _reason(error: Exception) -> Reason:
     """As the edges answer it."""
-    return error.reason if isinstance(error, Refusal) else Reason.DOCKER_ERROR
+    return error.reason if isinstance(error, RequestRefused) else Reason.DOCKER_ERROR

@@ -15,7 +15,7 @@ from typing import ClassVar, Literal, Self
 
 from escapism import escape
 
-from hubwarden_agent.errors import Reason, Refusal
+from hubwarden_agent.errors import Reason, RequestRefused
 
 MAX_NAME_BYTES = 255
 """Docker's bound on a volume's name, which is also a file's; kept for containers too."""
@@ -32,14 +32,14 @@ class _Text:
 
     def __post_init__(self) -> None:
         if not self.pattern.fullmatch(self.value):
-            raise Refusal(Reason.INVALID_REQUEST, f"That is not a valid {_words(type(self).__name__)}.")
+            raise RequestRefused(Reason.INVALID_REQUEST, f"That is not a valid {_words(type(self).__name__)}.")
 
     @classmethod
     def parse(cls, value: str) -> Self:
         """Make one of untrusted text.
 
         Raises:
-            Refusal: `INVALID_REQUEST`, without echoing the text.
+            RequestRefused: `INVALID_REQUEST`, without echoing the text.
         """
         return cls(value)
 
@@ -237,12 +237,13 @@ class Names:
         """The container of a user's server.
 
         Raises:
-            Refusal: `INVALID_REQUEST` when Docker cannot hold the name, or for a named server without a template.
+            RequestRefused: `INVALID_REQUEST` when Docker cannot hold the name, or for a named server without
+                template.
         """
         if not server_name.value:
             return ContainerName(self._bounded(self._templates.container, username))
         if not self._templates.named_container:
-            raise Refusal(Reason.INVALID_REQUEST, "Named servers are not available here.")
+            raise RequestRefused(Reason.INVALID_REQUEST, "Named servers are not available here.")
         # DockerSpawner lower-cases a server's name before it escapes it.
         servername = self._escape(server_name.value.lower())
         return ContainerName(self._bounded(self._templates.named_container, username, servername))
@@ -251,7 +252,7 @@ class Names:
         """The user's home volume.
 
         Raises:
-            Refusal: `INVALID_REQUEST` when Docker cannot hold the name.
+            RequestRefused: `INVALID_REQUEST` when Docker cannot hold the name.
         """
         return self.volume(self._templates.home_volume, username)
 
@@ -263,7 +264,7 @@ class Names:
         """A volume of the user by one of the policy's templates.
 
         Raises:
-            Refusal: `INVALID_REQUEST` when Docker cannot hold the name.
+            RequestRefused: `INVALID_REQUEST` when Docker cannot hold the name.
         """
         return VolumeName(self._bounded(template, username))
 
@@ -275,5 +276,5 @@ class Names:
     def _bounded(self, template: str, username: Username, servername: str = "") -> str:
         name = template.format(username=self._escape(username.value), servername=servername)
         if len(name.encode()) > MAX_NAME_BYTES:
-            raise Refusal(Reason.INVALID_REQUEST, "The name is too long for Docker.")
+            raise RequestRefused(Reason.INVALID_REQUEST, "The name is too long for Docker.")
         return name

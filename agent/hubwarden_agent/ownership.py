@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from hubwarden_agent.engine.port import HELPER_LABEL, HELPER_NAME, Container, Volume
-from hubwarden_agent.errors import Refusal
+from hubwarden_agent.errors import RequestRefused
 from hubwarden_agent.names import Names, ServerName, Username
 
 OWNER_LABEL = "hubwarden.owner"
@@ -29,7 +29,7 @@ def labels(username: Username, server_name: ServerName, names: Names) -> dict[st
     return {OWNER_LABEL: username.value, SERVER_LABEL: server_name.value, AGENT_LABEL: names.scheme}
 
 
-def claimed(container: Container, names: Names) -> tuple[Username, ServerName] | None:
+def owner_from_labels(container: Container, names: Names) -> tuple[Username, ServerName] | None:
     """Whose a container is by our labels; None when they are missing, broken, or another agent's."""
     if container.labels.get(AGENT_LABEL) != names.scheme:
         return None
@@ -39,7 +39,7 @@ def claimed(container: Container, names: Names) -> tuple[Username, ServerName] |
     try:
         username, server_name = Username(owner), ServerName(server)
         derived = names.container(username, server_name)
-    except Refusal:
+    except RequestRefused:
         return None
     return (username, server_name) if derived.value == container.name else None
 
@@ -67,7 +67,7 @@ def owns(username: Username, container: Container, names: Names) -> bool:
     if is_swarm_task(container):
         return False
     if is_labelled(container):
-        owner = claimed(container, names)
+        owner = owner_from_labels(container, names)
         return owner is not None and owner[0] == username
     return any(_derives(username, server_name, container, names) for server_name in _server_names(container))
 
@@ -91,5 +91,5 @@ def _server_names(container: Container) -> Iterable[str]:
 def _derives(username: Username, server_name: str, container: Container, names: Names) -> bool:
     try:
         return names.container(username, ServerName(server_name)).value == container.name
-    except Refusal:
+    except RequestRefused:
         return False

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from hubwarden_agent.errors import Refusal
+from hubwarden_agent.errors import RequestRefused
 from hubwarden_agent.names import BackupId, Names, RequestId, Username, VolumeName
 
 _log = logging.getLogger(__name__)
@@ -61,12 +61,12 @@ def users(state: Path, names: Names) -> Iterator[Username]:
     """For whom nothing may be done until an operator has restored their home again. Raises `OSError`."""
     for path in sorted(state.glob("restoring-*.json")):
         found = _read(path)
-        said = {"username": found.username.value, "volume": found.volume.value, "backup": found.backup_id.value}
+        entry = {"username": found.username.value, "volume": found.volume.value, "backup": found.backup_id.value}
         if found.volume == names.home_volume(found.username):
-            _log.error("a restore was interrupted: nothing is done for this user until it is repeated", extra=said)
+            _log.error("a restore was interrupted: nothing is done for this user until it is repeated", extra=entry)
             yield found.username
         else:
-            _log.warning("a restore beside the home was interrupted: its volume may be half filled", extra=said)
+            _log.warning("a restore beside the home was interrupted: its volume may be half filled", extra=entry)
 
 
 def _path(state: Path, volume: VolumeName) -> Path:
@@ -83,7 +83,7 @@ def _read(path: Path) -> Unfinished:
             BackupId(found["backup_id"]),
             found["created"],
         )
-    except (ValueError, TypeError, KeyError, Refusal) as error:
+    except (ValueError, TypeError, KeyError, RequestRefused) as error:
         raise OSError(f"{path} does not say which restore did not end") from error
 
 

@@ -27,7 +27,7 @@ _VERSION = re.compile(r"v?(\d+)\.(\d+)\.(\d+)(?:[-~+]rc\.?(\d+))?(?!\d|[-~_.]*[A
 _log = logging.getLogger(__name__)
 
 
-def problem(version: str | None) -> tuple[Warned, str] | None:
+def weakness(version: str | None) -> tuple[Warned, str] | None:
     """What is wrong with a version of runc; None if it has the fixes.
 
     Args:
@@ -73,7 +73,7 @@ class RuntimeCheck:
     def check(self) -> None:
         """Check once. Without an answer from Docker, what was last known stays."""
         try:
-            found = problem(self._engine.runtime_version())
+            found = weakness(self._engine.runtime_version())
         except EngineError:
             return  # health reports that
         if found and found != self._last:

@@ -27,11 +27,17 @@ from hubwarden.v1 import agent_pb2
 from hubwarden_agent import logging_setup
 from hubwarden_agent.authorization import Authorizer
 from hubwarden_agent.denials import DenialLimiter, log_refusal
-from hubwarden_agent.errors import DOMAIN, Reason, Refusal, StatusCode, first_names
+from hubwarden_agent.errors import DOMAIN, Reason, RequestRefused, StatusCode, first_names
 from hubwarden_agent.messages import Received
 from hubwarden_agent.metrics import Metrics
 from hubwarden_agent.names import Actor, RequestId, ServerName, Username
-from hubwarden_agent.operations.commands import DEFAULT_STOP_TIMEOUT, Reset, Restart, Restarted, WasReset
+from hubwarden_agent.operations.requests import (
+    DEFAULT_STOP_TIMEOUT,
+    ResetRequest,
+    ResetResult,
+    RestartRequest,
+    RestartResult,
+)
 
 MARGIN_SECONDS = 0.2
 """How long before the deadline a call is answered: the client gets a reason, and not its own timer."""
@@ -47,11 +53,11 @@ _log = logging.getLogger(__name__)
 
 
 class _RestartOperation(Protocol):
-    def restart(self, command: Restart) -> Restarted: ...
+    def restart(self, command: RestartRequest) -> RestartResult: ...
 
 
 class _ResetOperation(Protocol):
-    def reset(self, command: Reset) -> WasReset: ...
+    def reset(self, command: ResetRequest) -> ResetResult: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,11 +141,11 @@ class AgentService:
                     received.check()
                     seconds = self._allowed_time(context)
                     return message(self._within(seconds, lambda: work(request, client)))
-            except Refusal as raised:
+            except RequestRefused as raised:
                 refusal = raised
             except Exception:  # noqa: BLE001 - gRPC would send an uncaught exception's text to the client
                 _log.exception("a call failed unexpectedly")
-                refusal = Refusal(Reason.DOCKER_ERROR)
+                refusal = RequestRefused(Reason.DOCKER_ERROR)
             failed = refusal.code in (StatusCode.INTERNAL, StatusCode.UNAVAILABLE)
             log_refusal(_log, self._logged, refusal, failed=failed, reading=request.validate_only)
         return abort(context, refusal, known)
@@ -148,7 +154,7 @@ class AgentService:
         """Do the work in another thread, and wait that long for it. Work that has begun then continues.
 
         Raises:
-            Refusal: the work's own; `DEADLINE_EXCEEDED`.
+            RequestRefused: the work's own; `DEADLINE_EXCEEDED`.
         """
         future = self._workers.submit(copy_context().run, work)
         try:
@@ -157,18 +163,18 @@ class AgentService:
             if future.done():  # the work's own
                 raise
             future.cancel()
-            raise Refusal(Reason.DEADLINE_EXCEEDED) from None
+            raise RequestRefused(Reason.DEADLINE_EXCEEDED) from None
 
     def _allowed_time(self, context: grpc.ServicerContext) -> float:
         remaining = context.time_remaining()
         if remaining is None or remaining > NO_DEADLINE:
-            raise Refusal(Reason.INVALID_REQUEST, "A deadline is required.")
+            raise RequestRefused(Reason.INVALID_REQUEST, "A deadline is required.")
         if remaining > self._bounds.max_deadline:
-            raise Refusal(Reason.INVALID_REQUEST, "The deadline is longer than the policy allows.")
+            raise RequestRefused(Reason.INVALID_REQUEST, "The deadline is longer than the policy allows.")
         return max(0.0, float(remaining) - MARGIN_SECONDS)
 
-    def _restart(self, request: agent_pb2.RestartContainerRequest, client: str) -> Restart:
-        return Restart(
+    def _restart(self, request: agent_pb2.RestartContainerRequest, client: str) -> RestartRequest:
+        return RestartRequest(
             client=client,
             actor=Actor(request.actor),
             request_id=_request_id(request.request_id, validate_only=request.validate_only),
@@ -184,12 +190,14 @@ class AgentService:
         seconds = math.ceil(request.stop_timeout.seconds + request.stop_timeout.nanos / 1e9)
         negative = request.stop_timeout.seconds < 0 or request.stop_timeout.nanos < 0
         if negative or seconds > self._bounds.max_stop_timeout:
-            raise Refusal(Reason.INVALID_REQUEST, "The stop timeout is negative or longer than the policy allows.")
+            raise RequestRefused(
+                Reason.INVALID_REQUEST, "The stop timeout is negative or longer than the policy allows."
+            )
         return seconds
 
 
-def _reset(request: agent_pb2.ResetHomeVolumeRequest, client: str) -> Reset:
-    return Reset(
+def _reset(request: agent_pb2.ResetHomeVolumeRequest, client: str) -> ResetRequest:
+    return ResetRequest(
         client=client,
         actor=Actor(request.actor),
         request_id=_request_id(request.request_id, validate_only=request.validate_only),
@@ -202,7 +210,7 @@ def _request_id(text: str, *, validate_only: bool) -> RequestId | None:
     return None if validate_only else RequestId(text)
 
 
-def restarted_message(restarted: Restarted) -> agent_pb2.RestartContainerResponse:
+def restarted_message(restarted: RestartResult) -> agent_pb2.RestartContainerResponse:
     """The answer to a restart."""
     started_at = timestamp_pb2.Timestamp()
     if restarted.started_at is not None:
@@ -224,7 +232,7 @@ def restarted_message(restarted: Restarted) -> agent_pb2.RestartContainerRespons
     )
 
 
-def reset_message(reset: WasReset) -> agent_pb2.ResetHomeVolumeResponse:
+def reset_message(reset: ResetResult) -> agent_pb2.ResetHomeVolumeResponse:
     """The answer to a reset."""
     completed_at = timestamp_pb2.Timestamp()
     completed_at.FromDatetime(reset.completed_at)
@@ -237,7 +245,7 @@ def reset_message(reset: WasReset) -> agent_pb2.ResetHomeVolumeResponse:
     )
 
 
-def status(refusal: Refusal, request_id: str) -> status_pb2.Status:
+def status(refusal: RequestRefused, request_id: str) -> status_pb2.Status:
     """A refusal as `google.rpc.Status`, with its `ErrorInfo` and, where waiting helps, a `RetryInfo`."""
     metadata = refusal.detail.metadata() | ({"request_id": request_id} if request_id else {})
     details = [_packed(error_details_pb2.ErrorInfo(reason=refusal.reason.value, domain=DOMAIN, metadata=metadata))]
@@ -253,7 +261,7 @@ def _packed(detail: error_details_pb2.ErrorInfo | error_details_pb2.RetryInfo) -
     return packed
 
 
-def abort(context: grpc.ServicerContext, refusal: Refusal, request_id: str) -> NoReturn:
+def abort(context: grpc.ServicerContext, refusal: RequestRefused, request_id: str) -> NoReturn:
     """End a call with a refusal. Always raises."""
     context.set_trailing_metadata(((STATUS_METADATA, status(refusal, request_id).SerializeToString()),))
     context.abort(grpc.StatusCode[refusal.code.name], refusal.message)

@@ -1,6 +1,6 @@
 """The files behind a TCP listener: read and checked together, or every mistake with its key and file.
 
-Invariants: a `Material` was good when it was made: the key is the certificate's, everything is valid now, and what
+Invariants: a `TlsMaterial` was good when it was made: the key is the certificate's, everything is valid now, and what
 `tls.minimum` promises holds with that key. The standard library suffices: the certificate is shown to ourselves in a
 handshake in memory. This file must never import gRPC, which reads the suites that `restrict_suites` sets when it is
 imported, and must never let a key into a message.
@@ -29,7 +29,7 @@ _NO_CHECK_TIME = 0x200000
 
 
 @dataclass(frozen=True, slots=True)
-class Material:
+class TlsMaterial:
     """What a listener shows, and whom it lets in. The first three are PEM; `not_after` is the certificate's."""
 
     certificate: bytes
@@ -44,7 +44,7 @@ def restrict_suites(minimum: str) -> None:
     os.environ["GRPC_SSL_CIPHER_SUITES"] = _SUITES[minimum]
 
 
-def read(settings: Tls, now: dt.datetime) -> Material:
+def read(settings: Tls, now: dt.datetime) -> TlsMaterial:
     """Read and check every file.
 
     Raises:
@@ -68,7 +68,7 @@ def read(settings: Tls, now: dt.datetime) -> Material:
                 raise ValueError("changed while it was read")
     if found:
         raise ConfigurationError(found)
-    return Material(certificate, key, client_ca, frozenset(settings.clients), not_after)
+    return TlsMaterial(certificate, key, client_ca, frozenset(settings.clients), not_after)
 
 
 def mistakes(settings: Tls, now: dt.datetime) -> list[str]:

@@ -20,11 +20,11 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from hubwarden_agent import grpc_limits
 from hubwarden_agent.authorization import Authorizer
 from hubwarden_agent.config import ConfigurationError
-from hubwarden_agent.errors import Refusal
+from hubwarden_agent.errors import RequestRefused
 from hubwarden_agent.listeners import agent_server, listening
 from hubwarden_agent.messages import Received, add_service
 from hubwarden_agent.service import AgentService, abort
-from hubwarden_agent.tls import Material as TlsMaterial
+from hubwarden_agent.tls import TlsMaterial
 
 RELOAD_INTERVAL = 5.0
 """Seconds between two looks at the files."""
@@ -96,7 +96,7 @@ class AuthorizedHealth:
         try:
             self._authorizer.authorize(context, "health", "")
             received.check()
-        except Refusal as refusal:
+        except RequestRefused as refusal:
             abort(context, refusal, "")
         response: health_pb2.HealthCheckResponse = self._health.Check(received.message, context)
         return response

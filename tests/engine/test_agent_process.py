@@ -79,7 +79,7 @@ class TestStarting:
         metrics = place.directory / "metrics.sock"
         listen = f'gateway = "unix://{place.directory}/docker.sock"\nmetrics = "unix://{metrics}"'
         place.write('[spawn.volumes]\n"jupyterlab-{username}_home" = "/home/jovyan/work"', listen)
-        found = runtime_check.problem(docker_json.runtime_version(bench.client.version()))
+        found = runtime_check.weakness(docker_json.runtime_version(bench.client.version()))
         warnings = ["the target /home/jovyan/work is safe only if", *([found[1]] if found else [])]
         with agent_process.serving(place) as agent:
             for warning in warnings:

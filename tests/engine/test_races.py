@@ -18,7 +18,7 @@ import pytest
 from docker.errors import APIError, NotFound  # noqa: TID251 - tests look at the engine behind the agent's back
 from hubwarden_agent.clock import SystemClock
 from hubwarden_agent.engine.docker_engine import DockerEngine
-from hubwarden_agent.errors import Reason, Refusal
+from hubwarden_agent.errors import Reason, RequestRefused
 from hubwarden_agent.rates import parse_rate
 from support.agent.core import AgentStage, reset_command, restart_command
 from support.agent.gateway import POLICY, gateway, spawner_body
@@ -69,7 +69,7 @@ async def reason(operation: Callable[[], object]) -> Reason | None:
     """Run an operation in a thread. The reason of a refusal; None when it was done."""
     try:
         await asyncio.to_thread(operation)
-    except Refusal as refusal:
+    except RequestRefused as refusal:
         return refusal.reason
     return None
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hubwarden_agent.backup_manifest import Subject
+from hubwarden_agent.backup_manifest import BackupSource
 from hubwarden_agent.backups import Store
 from hubwarden_agent.engine.docker_engine import DockerEngine
 from hubwarden_agent.engine.port import Helper
@@ -154,7 +154,7 @@ class TestRoundTrips:
 
     def through(self, engine: DockerEngine, store: Store, helper: Helper, home: VolumeName, other: VolumeName) -> None:
         """From one volume into the store, and from there into the other."""
-        subject = Subject(Username("alice"), home, "local", {}, {}, RequestId(str(uuid.uuid4())))
+        subject = BackupSource(Username("alice"), home, "local", {}, {}, RequestId(str(uuid.uuid4())))
         writer = store.begin(subject, FakeClock())
         tar_bytes = engine.archive_volume(home, helper, 2**40, writer.write)
         with store.open(writer.commit(tar_bytes).backup_id) as reader:

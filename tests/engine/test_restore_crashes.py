@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 from docker.errors import NotFound  # noqa: TID251 - tests look at the engine behind the agent's back
 from hubwarden_agent import pending_restores
-from hubwarden_agent.backup_manifest import Manifest, Subject
+from hubwarden_agent.backup_manifest import BackupSource, Manifest
 from hubwarden_agent.backups import Store
 from hubwarden_agent.clock import SystemClock
 from hubwarden_agent.engine.port import HELPER_LABEL
@@ -135,7 +135,9 @@ def backed_up(store: Store, username: str) -> Manifest:
         archive.addfile(file, io.BytesIO(THESIS))
     home, request_id = VolumeName(f"jupyterlab-{username}_home"), RequestId(str(uuid.uuid4()))
     content = tar.getvalue() + bytes(-len(tar.getvalue()) % 65536)  # as the helper blocks it
-    writer = store.begin(Subject(Username(username), home, "local", {}, {"kept": "yes"}, request_id), SystemClock())
+    writer = store.begin(
+        BackupSource(Username(username), home, "local", {}, {"kept": "yes"}, request_id), SystemClock()
+    )
     writer.write(compressed(content))
     return writer.commit(len(content))
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from hubwarden_agent.config import ResetPolicy
 from hubwarden_agent.engine.port import ContainerState
-from hubwarden_agent.errors import Refusal
+from hubwarden_agent.errors import RequestRefused
 from hubwarden_agent.names import VolumeName
 from hubwarden_agent.operations import reset
 from hubwarden_hub.errors import TABLE, Reason
@@ -61,7 +61,7 @@ def test_what_a_reset_answers(
     try:
         stage.resetter.reset(reset_command())
         answer = "removed"
-    except Refusal as refusal:
+    except RequestRefused as refusal:
         answer = str(refusal.reason)
     assert answer == (refused if policy == "refuse" else removed)
     assert (VolumeName(HOME) in stage.engine.volumes) == bool(stage.engine.containers) == (answer != "removed")

@@ -24,7 +24,7 @@ from docker.errors import APIError, DockerException, StreamParseError
 from docker.errors import NotFound as DockerNotFound
 
 from hubwarden_agent.engine.port import Conflict, EngineError, EngineUnavailable, NotFound
-from hubwarden_agent.errors import Refusal
+from hubwarden_agent.errors import RequestRefused
 
 OLDEST_API = (1, 42)
 """Docker 23. Before it, a volume's time of creation changes with its content, and volumes cannot be sized alone."""
@@ -160,7 +160,15 @@ def map_errors() -> Iterator[None]:
         raise EngineError(f"Docker's answer cannot be read: {error!r}") from error
     except (OSError, urllib3.exceptions.HTTPError) as error:  # requests' exceptions are OSErrors
         raise EngineUnavailable(f"Docker does not answer: {error!r}") from error
-    except (DockerException, StreamParseError, KeyError, TypeError, ValueError, AttributeError, Refusal) as error:
+    except (
+        DockerException,
+        StreamParseError,
+        KeyError,
+        TypeError,
+        ValueError,
+        AttributeError,
+        RequestRefused,
+    ) as error:
         raise EngineError(f"Docker's answer cannot be read: {error!r}") from error
 
 

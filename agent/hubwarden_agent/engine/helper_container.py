@@ -250,8 +250,8 @@ def verify_totals(status: int, stderr: bytes, passed: int, totals: re.Pattern[by
     counted = totals.search(stderr)
     if status != 0 or counted is None or int(counted["passed"]) != passed:
         raise EngineError(f"tar ended with {status} after {passed} bytes: {stderr.decode('ascii', 'replace')!r}")
-    if said := stderr[: counted.start()]:
-        _log.info("tar said: %r", said.decode("ascii", "replace"))
+    if output := stderr[: counted.start()]:
+        _log.info("tar said: %r", output.decode("ascii", "replace"))
     return int(counted["tar"])
 
 

@@ -19,14 +19,14 @@ from contextlib import contextmanager
 from hubwarden_agent import logging_setup
 from hubwarden_agent.clock import Clock
 from hubwarden_agent.denials import DenialLimiter, log_refusal, shown
-from hubwarden_agent.errors import Reason, Refusal
+from hubwarden_agent.errors import Reason, RequestRefused
 from hubwarden_agent.gateway import refusals, routes
 from hubwarden_agent.gateway.gateway import Gateway
 from hubwarden_agent.gateway.listener import Listener
 from hubwarden_agent.gateway.refusals import GatewayRefusal
 from hubwarden_agent.gateway.request_context import RequestContext, Response
 from hubwarden_agent.gateway.request_reader import ClientDisconnected, Head, RequestReader
-from hubwarden_agent.gateway.routes import Call, Operation
+from hubwarden_agent.gateway.routes import ApiRequest, Operation
 from hubwarden_agent.metrics import Metrics
 
 WORKERS = 32
@@ -87,14 +87,14 @@ class _Front:
             return self._answer(head, reader, context)
         except ClientDisconnected:
             raise
-        except Refusal as refusal:
+        except RequestRefused as refusal:
             response = _refused(refusal, context.request_id, reading=_reads(reader))
             self._log_refusal(asked, context, refusal, response.status, reading=_reads(reader))
             self._gateway.denied(context, refusal, reading=_reads(reader))
             return response
         except Exception:  # noqa: BLE001 - whatever it is, it goes to the log and not to the client
             _log.exception("a request failed unforeseen", extra={"request": _shown(asked)})
-            return _refused(Refusal(Reason.DOCKER_ERROR), context.request_id, reading=_reads(reader))
+            return _refused(RequestRefused(Reason.DOCKER_ERROR), context.request_id, reading=_reads(reader))
 
     def _answer(self, head: Head, reader: RequestReader, context: RequestContext) -> Response:
         with self._metrics.operation(context.operation) as measured:
@@ -104,24 +104,24 @@ class _Front:
                 return self._gateway.answer(call, context, _body(head, reader, call))
 
     @contextmanager
-    def _slot(self, call: Call) -> Iterator[None]:
+    def _slot(self, call: ApiRequest) -> Iterator[None]:
         """Hold one of the slots for changes, if the call is one.
 
         Raises:
-            Refusal: `TOO_BUSY`; nothing was read of the body, asked of Docker or charged.
+            RequestRefused: `TOO_BUSY`; nothing was read of the body, asked of Docker or charged.
         """
         if not call.changes:
             yield
             return
         if not self._changes.acquire(blocking=False):
-            raise Refusal(Reason.TOO_BUSY, retry_after=BUSY_RETRY_SECONDS)
+            raise RequestRefused(Reason.TOO_BUSY, retry_after=BUSY_RETRY_SECONDS)
         try:
             yield
         finally:
             self._changes.release()
 
     def _log_refusal(
-        self, asked: str, context: RequestContext, refusal: Refusal, status: int, *, reading: bool
+        self, asked: str, context: RequestContext, refusal: RequestRefused, status: int, *, reading: bool
     ) -> None:
         """The answer says little; here is what was asked, what was said, and what lies behind it."""
         extra = {
@@ -137,7 +137,7 @@ def _reads(reader: RequestReader) -> bool:
     return reader.method in ("GET", "HEAD")
 
 
-def _body(head: Head, reader: RequestReader, call: Call) -> bytes:
+def _body(head: Head, reader: RequestReader, call: ApiRequest) -> bytes:
     """The whole body of a call that takes one; nothing, and nothing may be there, for anything else."""
     # docker-py offers to take a command's output as a raw stream. It gets HTTP to the end, which it reads as well.
     offers = call.operation is Operation.EXEC and head.headers.get("upgrade") == ("tcp",)
@@ -156,7 +156,7 @@ def _body(head: Head, reader: RequestReader, call: Call) -> bytes:
     return reader.body(length)
 
 
-def _refused(refusal: Refusal, request_id: str, *, reading: bool) -> Response:
+def _refused(refusal: RequestRefused, request_id: str, *, reading: bool) -> Response:
     """A refusal as Docker words it. Its id is in the agent's log, and the Hub's plugin tells it to the user."""
     status, message = refusals.status_and_message(refusal, request_id, reading=reading)
     headers = {REQUEST_ID: request_id}

@@ -1,25 +1,25 @@
 """The Hub's own containers: finding, showing, starting, stopping and removing them.
 
-Invariants: a container is shown only if `Owners` says whose it is, and changed only then or if we made it; all
-others do not exist. A reference is resolved once, and from then on the id is used. Whatever changes something holds the
-user's lock and is on the record; looking does neither.
+Invariants: a container is shown or changed only if `ContainerOwners` knows its owner; all others do not exist. A
+reference is resolved once, and from then on the id is used. Mutating calls hold the user's lock and are audited;
+reading calls do neither.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
-from hubwarden_agent.budgets import Window, spend_together
-from hubwarden_agent.engine.port import Conflict, Container, Engine, NotFound
-from hubwarden_agent.errors import Reason, Refusal
-from hubwarden_agent.gateway import mounts, refusals, views, volumes
-from hubwarden_agent.gateway.made import Made, Owned
-from hubwarden_agent.gateway.owners import Owners
+from hubwarden_agent.budgets import SlidingWindow, acquire_together
+from hubwarden_agent.engine.port import Conflict, Container, Engine, Mount, NotFound
+from hubwarden_agent.errors import Reason, RequestRefused
+from hubwarden_agent.gateway import mounts, refusals, responses, volume_checks
+from hubwarden_agent.gateway.adoption import ContainerOwners
 from hubwarden_agent.gateway.request_context import ChangeRecorder, RequestContext, Response, json_response
-from hubwarden_agent.gateway.routes import Call
+from hubwarden_agent.gateway.routes import ApiRequest
 from hubwarden_agent.locks import UserLocks
-from hubwarden_agent.names import ContainerId, ContainerName, Username
+from hubwarden_agent.names import ContainerId, ContainerName, ServerName, Username
 
 STOP_SECONDS = 10
 """Between SIGTERM and SIGKILL: what Docker takes when, as DockerSpawner does, nobody says anything else."""
@@ -28,13 +28,23 @@ CHANGES_PER_USER = "30/minute"
 """Starts, stops and removals: each costs two lines of the audit, which keeps only so many."""
 
 
+@dataclass(frozen=True, slots=True)
+class OwnedContainer:
+    """A container of the Hub's, and whose it is, as Docker just showed it."""
+
+    id: ContainerId
+    name: str
+    username: Username
+    server_name: ServerName
+    mounts: tuple[Mount, ...]
+
+
 class Containers:
     """Answers calls about containers that exist.
 
     Args:
         engine: the container engine.
         owners: says whose a container is.
-        made: remembers those that were created here.
         locks: the users' locks, shared with the RPCs.
         recorder: puts what is done on the record.
         changes: how often one user's containers may be changed.
@@ -44,31 +54,29 @@ class Containers:
     def __init__(
         self,
         engine: Engine,
-        owners: Owners,
-        made: Made,
+        owners: ContainerOwners,
         locks: UserLocks,
         recorder: ChangeRecorder,
-        changes: Window,
+        changes: SlidingWindow,
         offered: Callable[[Username], mounts.Offered],
     ) -> None:
         self._engine = engine
         self._owners = owners
-        self._made = made
         self._locks = locks
         self._recorder = recorder
         self._changes = changes
         self._offered = offered
 
-    def inspect(self, call: Call, _deed: RequestContext) -> Response:
+    def inspect(self, call: ApiRequest, _deed: RequestContext) -> Response:
         """`GET /containers/{reference}/json`."""
         container, _ = self._shown(call.reference)
-        return json_response(200, views.container(container))
+        return json_response(200, responses.container(container))
 
-    def start(self, call: Call, context: RequestContext) -> Response:
+    def start(self, call: ApiRequest, context: RequestContext) -> Response:
         """`POST /containers/{reference}/start`; no effect on a running one."""
         with self.changing(call.reference, context) as container:
             mounts.check_held(container.mounts, self._offered(container.username))
-            volumes.check_plain(self._engine, container.mounts)
+            volume_checks.check_plain(self._engine, container.mounts)
             try:
                 self._engine.start_container(container.id)
             except Conflict as error:
@@ -76,47 +84,45 @@ class Containers:
                 raise refusals.GatewayRefusal(message, status=refusals.CONFLICT) from error
         return Response(204)
 
-    def stop(self, call: Call, context: RequestContext) -> Response:
+    def stop(self, call: ApiRequest, context: RequestContext) -> Response:
         """`POST /containers/{reference}/stop`; no effect on a stopped one."""
         with self.changing(call.reference, context) as container:
             self._engine.stop_container(container.id, STOP_SECONDS)
         return Response(204)
 
-    def remove(self, call: Call, context: RequestContext) -> Response:
+    def remove(self, call: ApiRequest, context: RequestContext) -> Response:
         """`DELETE /containers/{reference}`, never with force; volumes go with it that have no name, and no other."""
         with self.changing(call.reference, context) as container:
             try:
                 self._engine.remove_container(container.id, anonymous_volumes=True)
             except Conflict as error:
                 raise self._not_removable(container.id) from error
-            self._made.forget(container.id)
         return Response(204)
 
-    def found(self, reference: str, context: RequestContext) -> Owned:
-        """The container of this name or full id, if it is the Hub's; Docker is asked unless we made it.
+    def found(self, reference: str, context: RequestContext) -> OwnedContainer:
+        """The container of this name or full id, if it is the Hub's.
 
         Raises:
             GatewayRefusal: 404.
         """
-        container = self._made.get(reference) or (self._shown(reference))[1]
+        _, container = self._shown(reference)
         context.set_target(container.username, container.server_name, container.name, container.id.value)
         return container
 
     @contextmanager
-    def changing(self, reference: str, context: RequestContext) -> Iterator[Owned]:
+    def changing(self, reference: str, context: RequestContext) -> Iterator[OwnedContainer]:
         """The container, with its user's lock held and the body on the record. Raises as `found` does."""
         container = self.found(reference, context)
         with self._locks.hold(container.username):
             charge = (self._changes, container.username.value)
-            spend_together(charge)
+            acquire_together(charge)
             with self._recorder.change(context, charge):
                 try:
                     yield container
                 except NotFound as error:
-                    self._made.forget(container.id)
                     raise refusals.no_such_container(reference) from error
 
-    def _shown(self, reference: str) -> tuple[Container, Owned]:
+    def _shown(self, reference: str) -> tuple[Container, OwnedContainer]:
         by_id = ContainerId.pattern.fullmatch(reference)
         container = self._engine.container(ContainerId(reference) if by_id else ContainerName(reference))
         # Docker also finds containers by the beginning of their id; here a reference is a whole name or a whole id.
@@ -124,14 +130,14 @@ class Containers:
             raise refusals.no_such_container(reference)
         try:
             username, server_name = self._owners.owner(container)
-        except Refusal as refusal:
+        except RequestRefused as refusal:
             raise refusals.no_such_container(reference) from refusal
-        return container, Owned(container.id, container.name, username, server_name, container.mounts)
+        return container, OwnedContainer(container.id, container.name, username, server_name, container.mounts)
 
     def _not_removable(self, identifier: ContainerId) -> refusals.GatewayRefusal:
         """As Docker words it; DockerSpawner tolerates either. An AutoRemove container that stopped is being removed."""
         container = self._engine.container(identifier)
-        if container is not None and container.state in views.ALIVE:
+        if container is not None and container.state in responses.ALIVE:
             message = f"cannot remove container {identifier}: stop the container before removing it"
             return refusals.GatewayRefusal(message, Reason.SERVER_RUNNING)
         message = f"removal of container {identifier} is already in progress"

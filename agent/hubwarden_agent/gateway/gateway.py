@@ -11,27 +11,26 @@ from functools import partial
 
 from hubwarden_agent.audit import Audit
 from hubwarden_agent.audit_scope import map_engine_errors
-from hubwarden_agent.budgets import Window
+from hubwarden_agent.budgets import SlidingWindow
 from hubwarden_agent.clock import Clock
 from hubwarden_agent.denials import DenialLimiter
 from hubwarden_agent.engine.port import Engine
-from hubwarden_agent.errors import Refusal
-from hubwarden_agent.gateway import mounts, views
-from hubwarden_agent.gateway.commands import Commands
+from hubwarden_agent.errors import RequestRefused
+from hubwarden_agent.gateway import mounts, responses
+from hubwarden_agent.gateway.adoption import ContainerOwners
 from hubwarden_agent.gateway.containers import CHANGES_PER_USER, Containers
-from hubwarden_agent.gateway.creation import Creation
+from hubwarden_agent.gateway.create import CreateHandler
+from hubwarden_agent.gateway.exec import ExecHandler
 from hubwarden_agent.gateway.images import Images
-from hubwarden_agent.gateway.made import Made
-from hubwarden_agent.gateway.owners import Owners
 from hubwarden_agent.gateway.request_context import ChangeRecorder, RequestContext, Response, json_response
-from hubwarden_agent.gateway.routes import Call, Operation
+from hubwarden_agent.gateway.routes import ApiRequest, Operation
 from hubwarden_agent.locks import UserLocks
 from hubwarden_agent.names import Names
 from hubwarden_agent.rates import parse_rate
 from hubwarden_agent.spawn_policy import SpawnPolicy
 
-Simple = Callable[[Call, RequestContext], Response]
-WithBody = Callable[[Call, RequestContext, bytes], Response]
+Simple = Callable[[ApiRequest, RequestContext], Response]
+WithBody = Callable[[ApiRequest, RequestContext, bytes], Response]
 
 
 class Gateway:
@@ -60,16 +59,15 @@ class Gateway:
     ) -> None:
         self._engine = engine
         self._recorder = ChangeRecorder(audit, clock)
-        rate = Window(spawn.max_creates, clock)
-        changes = Window(parse_rate(CHANGES_PER_USER), clock)
-        owners = Owners(engine, names, spawn)
-        made = Made(spawn.max_containers)
+        rate = SlidingWindow(spawn.max_creates, clock)
+        changes = SlidingWindow(parse_rate(CHANGES_PER_USER), clock)
+        owners = ContainerOwners(engine, names, spawn)
         offered = partial(mounts.offered, spawn, names)
-        containers = Containers(engine, owners, made, locks, self._recorder, changes, offered)
+        containers = Containers(engine, owners, locks, self._recorder, changes, offered)
         images = Images(engine, spawn, self._recorder, rate)
-        commands = Commands(engine, containers, spawn.exec, logged)
+        commands = ExecHandler(engine, containers, spawn.exec, logged)
         self._with_body: Mapping[Operation, WithBody] = {
-            Operation.CREATE: Creation(engine, owners, made, names, spawn, locks, self._recorder, rate).create,
+            Operation.CREATE: CreateHandler(engine, owners, names, spawn, locks, self._recorder, rate).create,
             Operation.PREPARE_EXEC: commands.prepare,
             Operation.EXEC: commands.run,
         }
@@ -84,7 +82,7 @@ class Gateway:
             Operation.REMOVE: containers.remove,
         }
 
-    def answer(self, call: Call, context: RequestContext, body: bytes) -> Response:
+    def answer(self, call: ApiRequest, context: RequestContext, body: bytes) -> Response:
         """Do what was asked.
 
         Args:
@@ -93,21 +91,21 @@ class Gateway:
             body: where the call takes one; empty otherwise.
 
         Raises:
-            Refusal: the answer is no, or what the engine's failure became.
+            RequestRefused: the answer is no, or what the engine's failure became.
         """
         with map_engine_errors():
             if call.takes_body:
                 return self._with_body[call.operation](call, context, body)
             return self._simple[call.operation](call, context)
 
-    def denied(self, context: RequestContext, refusal: Refusal, *, reading: bool) -> None:
+    def denied(self, context: RequestContext, refusal: RequestRefused, *, reading: bool) -> None:
         """See `ChangeRecorder.denied`."""
         self._recorder.denied(context, refusal, reading=reading)
 
-    def _ping(self, _call: Call, _deed: RequestContext) -> Response:
+    def _ping(self, _call: ApiRequest, _deed: RequestContext) -> Response:
         self._engine.ping()
         return Response(200, "OK", "text/plain")
 
-    def _version(self, _call: Call, _deed: RequestContext) -> Response:
+    def _version(self, _call: ApiRequest, _deed: RequestContext) -> Response:
         self._engine.ping()
-        return json_response(200, views.version())
+        return json_response(200, responses.version())

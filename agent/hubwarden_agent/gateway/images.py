@@ -14,13 +14,13 @@ import threading
 from collections.abc import Mapping
 from urllib.parse import quote
 
-from hubwarden_agent.budgets import Window, spend_together
+from hubwarden_agent.budgets import SlidingWindow, acquire_together
 from hubwarden_agent.engine.port import ContainerSpec, Engine, Image, NotFound
 from hubwarden_agent.errors import Reason
-from hubwarden_agent.gateway import refusals, views
+from hubwarden_agent.gateway import refusals, responses
 from hubwarden_agent.gateway.refusals import GatewayRefusal, not_listed
 from hubwarden_agent.gateway.request_context import ChangeRecorder, RequestContext, Response, json_response
-from hubwarden_agent.gateway.routes import Call
+from hubwarden_agent.gateway.routes import ApiRequest
 from hubwarden_agent.spawn_policy import SpawnPolicy
 
 RATE_KEY = "pull"
@@ -41,7 +41,7 @@ class Images:
         rate: pulls count like creates, but apart from them.
     """
 
-    def __init__(self, engine: Engine, spawn: SpawnPolicy, recorder: ChangeRecorder, rate: Window) -> None:
+    def __init__(self, engine: Engine, spawn: SpawnPolicy, recorder: ChangeRecorder, rate: SlidingWindow) -> None:
         self._engine = engine
         self._recorder = recorder
         self._rate = rate
@@ -50,7 +50,7 @@ class Images:
         self._pulled = {as_pulled(image): image for image in spawn.images}
         self._pulling = threading.Lock()
 
-    def inspect(self, call: Call, context: RequestContext) -> Response:
+    def inspect(self, call: ApiRequest, context: RequestContext) -> Response:
         """`GET /images/{reference}/json`, the reference spelt as docker-py quotes it."""
         image = context.object = self._inspected.get(call.reference, "")
         if not image:
@@ -58,9 +58,9 @@ class Images:
         found = self._engine.image(image)
         if found is None:
             raise refusals.no_such_image(image)
-        return json_response(200, views.image(found, image))
+        return json_response(200, responses.image(found, image))
 
-    def pull(self, call: Call, context: RequestContext) -> Response:
+    def pull(self, call: ApiRequest, context: RequestContext) -> Response:
         """`POST /images/create`. Answers when it is done, so that a failure still has a status.
 
         An image that the engine has is up to date, whatever its registry has now.
@@ -77,12 +77,12 @@ class Images:
                 self._fetch(image, context)
         finally:
             self._pulling.release()
-        return Response(200, "".join(json.dumps(line) + "\r\n" for line in views.pulled(image, new=new)))
+        return Response(200, "".join(json.dumps(line) + "\r\n" for line in responses.pulled(image, new=new)))
 
     def _fetch(self, image: str, context: RequestContext) -> None:
         if image not in self._may_pull:
             raise refusals.pull_denied()
-        spend_together(charge := (self._rate, RATE_KEY))
+        acquire_together(charge := (self._rate, RATE_KEY))
         with self._recorder.change(context, charge):
             try:
                 self._engine.pull_image(image)

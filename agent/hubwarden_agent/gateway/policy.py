@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from hubwarden_agent import ownership
 from hubwarden_agent.engine.port import ContainerSpec
-from hubwarden_agent.errors import Reason, Refusal
+from hubwarden_agent.errors import Reason, RequestRefused
 from hubwarden_agent.gateway import mounts, options
 from hubwarden_agent.gateway.create_body import CreateBody, HostConfig
 from hubwarden_agent.gateway.refusals import GatewayRefusal, field_refused, not_listed
@@ -55,7 +55,7 @@ def plan(body: CreateBody, name: ContainerName, policy: SpawnPolicy, names: Name
         names: derives what the container and the volumes of the user are called.
 
     Raises:
-        Refusal: 400, naming the field.
+        RequestRefused: 400, naming the field.
     """
     username, server_name = _whose(body)
     if names.container(username, server_name) != name:
@@ -86,7 +86,7 @@ def _whose(body: CreateBody) -> tuple[Username, ServerName]:
     user, server = (body.environment.get(variable) or "" for variable in (USER_VARIABLE, SERVER_VARIABLE))
     try:
         return Username.parse(user), ServerName.parse(server)
-    except Refusal as refusal:
+    except RequestRefused as refusal:
         raise field_refused("Env", f"must name a user and a server ({USER_VARIABLE}, {SERVER_VARIABLE})") from refusal
 
 

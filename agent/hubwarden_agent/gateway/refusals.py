@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from hubwarden_agent.errors import Reason, Refusal
+from hubwarden_agent.errors import Reason, RequestRefused
 
 BAD_REQUEST = 400
 FORBIDDEN = 403
@@ -44,14 +44,14 @@ LOCKED_MESSAGE = "hubwarden: another operation for this user is under way"
 """Part of the contract: the Hub's mixin tells this 409 from Docker's own by it."""
 
 
-class GatewayRefusal(Refusal):
+class GatewayRefusal(RequestRefused):
     """A refusal whose status or wording is the gateway's own.
 
     Args:
         message: the answer's `message`.
         reason: what the audit trail says.
         status: the HTTP status; by default the reason's in `STATUS`.
-        retry_after: as `Refusal`.
+        retry_after: as `RequestRefused`.
         value: what was refused, for the agent's log and for nobody else.
     """
 
@@ -129,7 +129,7 @@ def endpoint_refused(key: str = "") -> GatewayRefusal:
     return GatewayRefusal(message + (f" ({key})" if key else ""), Reason.CLIENT_NOT_ALLOWED)
 
 
-def status_and_message(refusal: Refusal, request_id: str, *, reading: bool) -> tuple[int, str]:
+def status_and_message(refusal: RequestRefused, request_id: str, *, reading: bool) -> tuple[int, str]:
     """What the client gets.
 
     Args:

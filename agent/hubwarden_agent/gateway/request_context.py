@@ -13,12 +13,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from hubwarden_agent.audit import Audit, Entry
+from hubwarden_agent.audit import Audit, AuditEntry
 from hubwarden_agent.audit_scope import audited
-from hubwarden_agent.budgets import Window
+from hubwarden_agent.budgets import SlidingWindow
 from hubwarden_agent.clock import Clock
 from hubwarden_agent.denials import is_ordinary
-from hubwarden_agent.errors import Refusal
+from hubwarden_agent.errors import RequestRefused
 from hubwarden_agent.names import ServerName, Username
 
 CLIENT = "gateway"
@@ -57,9 +57,9 @@ class RequestContext:
         self.username, self.server_name = username.value, server_name.value
         self.object, self.object_id = container, container_id
 
-    def entry(self) -> Entry:
+    def entry(self) -> AuditEntry:
         """As the audit trail wants it. The gateway cannot know who at the Hub asked, so there is no actor."""
-        return Entry(
+        return AuditEntry(
             operation=self.operation,
             username=self.username,
             server_name=self.server_name,
@@ -85,13 +85,13 @@ class ChangeRecorder:
         self._clock = clock
 
     @contextmanager
-    def change(self, context: RequestContext, *charges: tuple[Window, str]) -> Iterator[None]:
+    def change(self, context: RequestContext, *charges: tuple[SlidingWindow, str]) -> Iterator[None]:
         """Run the body between an intent and an outcome. See `audit_scope.audited`, also for `charges`."""
         context.intent_written = True
         with audited(self._audit, context.entry(), self._clock, charges):
             yield
 
-    def denied(self, context: RequestContext, refusal: Refusal, *, reading: bool) -> None:
+    def denied(self, context: RequestContext, refusal: RequestRefused, *, reading: bool) -> None:
         """Record a refusal, unless it is an outcome already or an ordinary one."""
         if not context.intent_written and not is_ordinary(refusal, reading=reading):
             self._audit.denied(context.entry(), refusal.reason)

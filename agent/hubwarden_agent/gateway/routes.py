@@ -42,7 +42,7 @@ class Operation(enum.StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class ApiRequest:
     """A request whose method, path and query were understood. `reference` is the container's or image's, as spelt."""
 
     operation: Operation
@@ -124,7 +124,7 @@ ROUTES: tuple[Route, ...] = (
 """Everything that the gateway answers."""
 
 
-def resolve(method: str, target: str) -> Call:
+def resolve(method: str, target: str) -> ApiRequest:
     """Find out what a request is for.
 
     Args:
@@ -145,7 +145,7 @@ def resolve(method: str, target: str) -> Call:
         if match and route.method == method and (prefix or route.prefix_optional):
             _check_version(prefix)
             reference = match[1] if match.groups() else ""
-            return Call(route.operation, reference, _parameters(query if mark else None, route))
+            return ApiRequest(route.operation, reference, _parameters(query if mark else None, route))
     raise endpoint_refused()
 
 

@@ -16,15 +16,15 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from hubwarden_agent.audit import Audit, Entry
+from hubwarden_agent.audit import Audit, AuditEntry
 from hubwarden_agent.audit_scope import audited
 from hubwarden_agent.backup_file import Writer
-from hubwarden_agent.backup_manifest import Manifest, Subject, outdated
+from hubwarden_agent.backup_manifest import BackupSource, Manifest, expired
 from hubwarden_agent.backups import Store
 from hubwarden_agent.clock import Clock
 from hubwarden_agent.config import ResetPolicy
 from hubwarden_agent.engine.port import HELPERS, Engine, EngineError, Volume
-from hubwarden_agent.errors import Detail, Reason, Refusal
+from hubwarden_agent.errors import ErrorDetails, Reason, RequestRefused
 from hubwarden_agent.helper_image import helper, own_container
 from hubwarden_agent.names import Names, RequestId, Username, VolumeName
 
@@ -77,7 +77,7 @@ class Backups:
         """Check that a backup could begin now.
 
         Raises:
-            Refusal: `BACKUP_FAILED`; `TOO_BUSY` while as many as can be made at once are under way.
+            RequestRefused: `BACKUP_FAILED`; `TOO_BUSY` while as many as can be made at once are under way.
         """
         with self.slot(volume):
             pass
@@ -87,7 +87,7 @@ class Backups:
         """Hold one of the slots for a backup, so that `take` waits for no other.
 
         Raises:
-            Refusal: as `check`.
+            RequestRefused: as `check`.
         """
         if not self.required:
             yield
@@ -97,7 +97,7 @@ class Backups:
         except OSError as error:
             raise _failed(volume) from error
         if not self._slots.acquire(blocking=False):
-            raise Refusal(Reason.TOO_BUSY, retry_after=BUSY_RETRY_SECONDS)
+            raise RequestRefused(Reason.TOO_BUSY, retry_after=BUSY_RETRY_SECONDS)
         try:
             yield
         finally:
@@ -107,18 +107,18 @@ class Backups:
         """Back the volume up, if the policy requires it.
 
         Raises:
-            Refusal: `BACKUP_FAILED`; then there is no backup.
+            RequestRefused: `BACKUP_FAILED`; then there is no backup.
         """
         if not self.required:
             return None
-        subject = Subject(username, volume.name, volume.driver, volume.options, volume.labels, request_id)
+        subject = BackupSource(username, volume.name, volume.driver, volume.options, volume.labels, request_id)
         try:
             return self._take(subject)
         except (EngineError, OSError) as error:
             _log.warning("backup: failed: %r", error)
             raise _failed(volume.name) from error
 
-    def prune(self, volume: VolumeName, audit: Audit, reset: Entry) -> None:
+    def prune(self, volume: VolumeName, audit: Audit, reset: AuditEntry) -> None:
         """Remove the volume's backups that policy no longer retains, each on the record. Failures are only logged.
 
         Args:
@@ -130,10 +130,10 @@ class Backups:
             return
         policy, now = self._policy, self._clock.now()
         try:
-            for manifest in outdated(self._store.of(volume), policy.keep, policy.keep_days, now):
+            for manifest in expired(self._store.of(volume), policy.keep, policy.keep_days, now):
                 with audited(audit, pruning(manifest, reset.client, reset.actor), self._clock):
                     self._store.remove(manifest.backup_id)
-        except (OSError, Refusal) as error:
+        except (OSError, RequestRefused) as error:
             _log.warning("backup: old ones of %s stay: %s", volume, error)
 
     def stop(self) -> None:
@@ -141,7 +141,7 @@ class Backups:
         self._stopping.set()
         self._engine.end_helpers()
 
-    def _take(self, subject: Subject) -> Manifest:
+    def _take(self, subject: BackupSource) -> Manifest:
         image = helper(self._engine, self._names, self._policy.helper_image, own_container())
         writer = self._store.begin(subject, self._clock)
         try:
@@ -173,9 +173,9 @@ class Backups:
             raise OSError(errno.ENOSPC, "no room for a backup and its reserve")
 
 
-def pruning(manifest: Manifest, client: str, actor: str) -> Entry:
+def pruning(manifest: Manifest, client: str, actor: str) -> AuditEntry:
     """What the audit says of a backup's removal, which has a request id of its own, whatever it comes after."""
-    return Entry(
+    return AuditEntry(
         operation="prune",
         username=manifest.username.value,
         server_name="",
@@ -188,5 +188,5 @@ def pruning(manifest: Manifest, client: str, actor: str) -> Entry:
     )
 
 
-def _failed(volume: VolumeName) -> Refusal:
-    return Refusal(Reason.BACKUP_FAILED, detail=Detail(volume=volume.value))
+def _failed(volume: VolumeName) -> RequestRefused:
+    return RequestRefused(Reason.BACKUP_FAILED, detail=ErrorDetails(volume=volume.value))

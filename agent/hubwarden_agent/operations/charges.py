@@ -10,8 +10,8 @@ import datetime as dt
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from hubwarden_agent.audit import Past
-from hubwarden_agent.budgets import Window
+from hubwarden_agent.audit import AuditRecord
+from hubwarden_agent.budgets import SlidingWindow
 
 OLD_RECORDS = 1000
 """Reading ends after this many records in a row that are too old. A clock that was wrong for a while leaves fewer."""
@@ -26,7 +26,7 @@ class Charge:
     age: float
 
 
-def charges(history: Iterable[Past], now: dt.datetime, seconds: float) -> Sequence[Charge]:
+def charges(history: Iterable[AuditRecord], now: dt.datetime, seconds: float) -> Sequence[Charge]:
     """The charges of the last `seconds`, the oldest first.
 
     Args:
@@ -45,7 +45,9 @@ def charges(history: Iterable[Past], now: dt.datetime, seconds: float) -> Sequen
     return found[::-1]
 
 
-def restore_budgets(charged: Sequence[Charge], restarts: Window, resets: Window, resets_total: Window) -> None:
+def restore_budgets(
+    charged: Sequence[Charge], restarts: SlidingWindow, resets: SlidingWindow, resets_total: SlidingWindow
+) -> None:
     """Charge each budget for what was done before this process was started.
 
     Args:

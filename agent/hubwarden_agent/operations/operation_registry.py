@@ -18,10 +18,10 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from hubwarden_agent.clock import Clock
-from hubwarden_agent.errors import Reason, Refusal
+from hubwarden_agent.errors import Reason, RequestRefused
 from hubwarden_agent.locks import UserLocks
 from hubwarden_agent.names import RequestId
-from hubwarden_agent.operations.commands import Reset, Restart, fingerprint
+from hubwarden_agent.operations.requests import ResetRequest, RestartRequest, fingerprint
 
 REMEMBERED_SECONDS = 24 * 60 * 60
 BUSY_RETRY_SECONDS = 1.0
@@ -56,15 +56,15 @@ class OperationRegistry:
         self._operations: dict[RequestId, Operation] = {}
         self._changed = threading.Condition()
 
-    def run(self, command: Restart | Reset, work: Callable[[Operation], Result]) -> Result:
+    def run(self, command: RestartRequest | ResetRequest, work: Callable[[Operation], Result]) -> Result:
         """Do the work under the user's lock, or wait for the outcome that this request id has.
 
         Raises:
-            Refusal: the work's own; `INVALID_REQUEST` for a request id that was used for another request;
+            RequestRefused: the work's own; `INVALID_REQUEST` for a request id that was used for another request;
                 `OPERATION_IN_PROGRESS`; `TOO_BUSY`.
         """
         if command.request_id is None:
-            raise Refusal(Reason.INVALID_REQUEST, "A request id is required.")
+            raise RequestRefused(Reason.INVALID_REQUEST, "A request id is required.")
         with self._changed:
             self._forget()
             known = self._operations.get(command.request_id)
@@ -72,7 +72,7 @@ class OperationRegistry:
                 operation = self._begin(command)
         if known is not None:
             if known.fingerprint != fingerprint(command):
-                raise Refusal(Reason.INVALID_REQUEST, "This request id was used for another request.")
+                raise RequestRefused(Reason.INVALID_REQUEST, "This request id was used for another request.")
             outcome: Result = known.outcome.result()
             return outcome
         try:
@@ -96,9 +96,9 @@ class OperationRegistry:
         with self._changed:
             return self._changed.wait_for(lambda: not self._running(), timeout=seconds)
 
-    def _begin(self, command: Restart | Reset) -> Operation:
+    def _begin(self, command: RestartRequest | ResetRequest) -> Operation:
         if self._running() >= self._max_concurrent:
-            raise Refusal(Reason.TOO_BUSY, retry_after=BUSY_RETRY_SECONDS)
+            raise RequestRefused(Reason.TOO_BUSY, retry_after=BUSY_RETRY_SECONDS)
         if command.request_id is None:
             raise AssertionError("checked by run")
         operation = self._operations[command.request_id] = Operation(fingerprint(command))
@@ -121,9 +121,9 @@ class OperationRegistry:
                 del self._operations[request_id]
 
 
-def _remembered(error: BaseException) -> Refusal:
+def _remembered(error: BaseException) -> RequestRefused:
     """What a repetition is answered: without the traceback, which would keep each frame's values for a day."""
-    if isinstance(error, Refusal):
-        return Refusal(error.reason, error.message, retry_after=error.retry_after, detail=error.detail)
+    if isinstance(error, RequestRefused):
+        return RequestRefused(error.reason, error.message, retry_after=error.retry_after, detail=error.detail)
     _log.error("an operation failed unexpectedly", exc_info=error)
-    return Refusal(Reason.DOCKER_ERROR)
+    return RequestRefused(Reason.DOCKER_ERROR)

@@ -22,13 +22,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hubwarden_agent import logging_setup
-from hubwarden_agent.audit import Audit, Entry, Past
+from hubwarden_agent.audit import Audit, AuditEntry, AuditRecord
 from hubwarden_agent.clock import Clock
 from hubwarden_agent.engine.port import Engine, EngineError, EngineUnavailable
-from hubwarden_agent.errors import TABLE, Detail, Reason, Refusal
+from hubwarden_agent.errors import ERROR_TABLE, ErrorDetails, Reason, RequestRefused
 from hubwarden_agent.locks import UserLocks
 from hubwarden_agent.names import ContainerId, ContainerName, RequestId, Username, VolumeName
-from hubwarden_agent.operations import commands
+from hubwarden_agent.operations import requests
 from hubwarden_agent.operations.operation_registry import REMEMBERED_SECONDS, OperationRegistry
 
 DOCKER_INTERVAL = 0.5
@@ -53,7 +53,7 @@ _log = logging.getLogger(__name__)
 class _Interrupted:
     """An operation without an outcome, with its user's lock held, and the outcome that repetitions wait for."""
 
-    record: Past
+    record: AuditRecord
     held: ExitStack
     give_up_at: float
     outcome: Future[Any] = field(default_factory=Future)
@@ -70,7 +70,7 @@ class Recovery:
     clock: Clock
     _interrupted: list[_Interrupted] = field(default_factory=list)
 
-    def begin(self, history: Iterable[Past]) -> None:
+    def begin(self, history: Iterable[AuditRecord]) -> None:
         """Restore outcomes of finished operations, and hold the locks of interrupted ones, before anything is served.
 
         Args:
@@ -103,14 +103,16 @@ class Recovery:
         self._interrupted = [one for one in self._interrupted if not self._close(one)]
         return not self._interrupted
 
-    def _recall(self, record: Past, outcome: Future[Any]) -> None:
+    def _recall(self, record: AuditRecord, outcome: Future[Any]) -> None:
         if record.entry.fingerprint:
             age = max(0.0, (self.clock.now() - record.time).total_seconds())
             self.registry.recall(RequestId(record.entry.request_id), record.entry.fingerprint, outcome, age)
 
-    def _hold(self, record: Past) -> _Interrupted:
+    def _hold(self, record: AuditRecord) -> _Interrupted:
         held = ExitStack()
-        with suppress(Refusal):  # nobody has that name (an image was pulled), or another operation of theirs is open
+        with suppress(
+            RequestRefused
+        ):  # nobody has that name (an image was pulled), or another operation of theirs is open
             held.enter_context(self.locks.hold(Username(record.entry.username)))
         age = max(0.0, (self.clock.now() - record.time).total_seconds())
         return _Interrupted(record, held, self.clock.monotonic() + record.entry.stop_timeout + START_SECONDS - age)
@@ -134,15 +136,15 @@ class Recovery:
         record = interrupted.record
         over = self.clock.monotonic() >= interrupted.give_up_at
         try:
-            return look(record.entry, self.engine) if over or is_done(record, self.engine) else None
-        except (EngineError, Refusal, ValueError) as error:
+            return inspect(record.entry, self.engine) if over or is_done(record, self.engine) else None
+        except (EngineError, RequestRefused, ValueError) as error:
             if not over or isinstance(error, EngineUnavailable):
                 return None
             _log.warning("recovery: what became of it cannot be said: %s", error)
             return {}
 
 
-def is_done(record: Past, engine: Engine) -> bool:
+def is_done(record: AuditRecord, engine: Engine) -> bool:
     """Whether Docker cannot be about to start the container any more: it has, or was not asked to, or it is gone.
 
     Raises:
@@ -154,7 +156,7 @@ def is_done(record: Past, engine: Engine) -> bool:
     return container is None or (container.started is not None and container.started > record.time)
 
 
-def look(entry: Entry, engine: Engine) -> Mapping[str, str]:
+def inspect(entry: AuditEntry, engine: Engine) -> Mapping[str, str]:
     """What became of an operation's objects: a container's state, `present` or `replaced` for a volume, or `gone`.
 
     Raises:
@@ -174,36 +176,36 @@ def look(entry: Entry, engine: Engine) -> Mapping[str, str]:
     return found
 
 
-def interrupted_refusal(entry: Entry, found: Mapping[str, str]) -> Refusal:
+def interrupted_refusal(entry: AuditEntry, found: Mapping[str, str]) -> RequestRefused:
     """What an interrupted operation answers."""
     state = found.get(entry.object.split(" ")[0], "")
     sentence = _SENTENCES.get((entry.operation, state)) or _OTHERWISE.get(entry.operation, "")
-    message = f"{TABLE[Reason.INTERRUPTED][1]} {sentence}".strip()
-    return Refusal(Reason.INTERRUPTED, message, detail=_detail(entry))
+    message = f"{ERROR_TABLE[Reason.INTERRUPTED][1]} {sentence}".strip()
+    return RequestRefused(Reason.INTERRUPTED, message, detail=_detail(entry))
 
 
-def _finished(record: Past) -> Future[Any]:
+def _finished(record: AuditRecord) -> Future[Any]:
     outcome: Future[Any] = Future()
     try:
         outcome.set_result(_result(record))
-    except Refusal as refusal:
+    except RequestRefused as refusal:
         outcome.set_exception(refusal)
     return outcome
 
 
-def _result(record: Past) -> Any:
+def _result(record: AuditRecord) -> Any:
     """What a finished operation answered, or raises it."""
     if record.reason == Reason.INTERRUPTED:
         raise interrupted_refusal(record.entry, record.answer)
     try:
         if record.reason:
-            raise Refusal(Reason(record.reason), detail=_detail(record.entry))
-        return commands.from_answer(record.entry.operation, record.answer)
+            raise RequestRefused(Reason(record.reason), detail=_detail(record.entry))
+        return requests.from_answer(record.entry.operation, record.answer)
     except (ValueError, TypeError, KeyError) as error:
         # Another version's line. Its id must not act again, and its answer is not known.
         raise interrupted_refusal(record.entry, {}) from error
 
 
-def _detail(entry: Entry) -> Detail:
+def _detail(entry: AuditEntry) -> ErrorDetails:
     name = entry.object.split(" ")[0]
-    return Detail(volume=name) if entry.operation in ON_VOLUMES else Detail(container=name)
+    return ErrorDetails(volume=name) if entry.operation in ON_VOLUMES else ErrorDetails(container=name)

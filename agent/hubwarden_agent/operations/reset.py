@@ -11,22 +11,22 @@ import logging
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
-from hubwarden_agent.audit import Audit, Entry
+from hubwarden_agent.audit import Audit, AuditEntry
 from hubwarden_agent.audit_scope import audit_denials, audited, map_engine_errors
 from hubwarden_agent.backup_manifest import Manifest
-from hubwarden_agent.budgets import Window, check_together, spend_together
+from hubwarden_agent.budgets import SlidingWindow, acquire_together, check_together
 from hubwarden_agent.clock import Clock
 from hubwarden_agent.config import ResetPolicy
 from hubwarden_agent.engine.port import Engine
-from hubwarden_agent.errors import Detail, Reason, Refusal
+from hubwarden_agent.errors import ErrorDetails, Reason, RequestRefused
 from hubwarden_agent.locks import UserLocks
 from hubwarden_agent.names import Names, RequestId, Username, VolumeName
 from hubwarden_agent.operations.backup import Backups
-from hubwarden_agent.operations.commands import Reset, WasReset, answer, entry
-from hubwarden_agent.operations.holders import Removing
 from hubwarden_agent.operations.operation_registry import Operation, OperationRegistry
-from hubwarden_agent.operations.removal import Removal, Target, create_alike
+from hubwarden_agent.operations.requests import ResetRequest, ResetResult, answer, entry
+from hubwarden_agent.operations.reset_checks import RemovalInProgress
 from hubwarden_agent.operations.sizes import Sizes
+from hubwarden_agent.operations.volume_removal import Removal, RemovalPlan, recreate
 
 REMOVING_PATIENCE = 10.0
 """Seconds that a container which is being removed gets to go away."""
@@ -36,7 +36,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Resetter:
+class ResetService:
     """Resets home volumes, with everything that it needs to do so."""
 
     engine: Engine
@@ -44,8 +44,8 @@ class Resetter:
     registry: OperationRegistry
     locks: UserLocks
     audit: Audit
-    user_budget: Window
-    total_budget: Window
+    user_budget: SlidingWindow
+    total_budget: SlidingWindow
     policy: ResetPolicy
     clock: Clock
     backups: Backups
@@ -56,15 +56,15 @@ class Resetter:
         """What looks at a volume and removes it."""
         return Removal(self.engine, self.names, self.policy, self.clock)
 
-    def reset(self, command: Reset) -> WasReset:
+    def reset(self, command: ResetRequest) -> ResetResult:
         """Delete a user's home volume, or with no request id only say what would happen.
 
         Raises:
-            Refusal: see the contract.
+            RequestRefused: see the contract.
         """
         name = self.names.home_volume(command.username)
         if command.expected_volume not in ("", name.value):
-            raise Refusal(Reason.NAME_MISMATCH, detail=Detail(volume=name.value))
+            raise RequestRefused(Reason.NAME_MISMATCH, detail=ErrorDetails(volume=name.value))
         if command.request_id is not None:
             return self.registry.run(command, lambda operation: self._reset(operation, command, name))
         self.locks.check(command.username)
@@ -74,16 +74,16 @@ class Resetter:
         self.backups.check(name)
         return self._result(target, None)
 
-    def _reset(self, operation: Operation, command: Reset, name: VolumeName) -> WasReset:
+    def _reset(self, operation: Operation, command: ResetRequest, name: VolumeName) -> ResetResult:
         intended, charges = entry(command, name.value), self._budgets(command.username)
         with ExitStack() as slot:
             with audit_denials(self.audit, intended):
                 target = self._target_when_removed(command.username, name)
                 slot.enter_context(self.backups.slot(name))
-                spend_together(*charges)
+                acquire_together(*charges)
             with audited(self.audit, target.named_in(intended), self.clock, charges) as outcome:
                 operation.intent_written = True
-                if not self.total_budget.left(""):
+                if not self.total_budget.remaining(""):
                     self._report_spent(intended)
                 backup = self.backups.take(target.volume, command.username, RequestId(intended.request_id))
                 slot.close()
@@ -91,16 +91,16 @@ class Resetter:
                 outcome.answer = {"backup_id": backup.backup_id.value} if backup else {}
                 self.removal.remove(target)
                 if target.volume.labels or target.volume.options:  # a plain one is created by the next spawn
-                    create_alike(self.engine, name, target.volume)
+                    recreate(self.engine, name, target.volume)
                 result = self._result(target, backup)
                 outcome.answer = answer(result)
         self.backups.prune(name, self.audit, intended)
         return result
 
-    def _budgets(self, username: Username) -> tuple[tuple[Window, str], tuple[Window, str]]:
+    def _budgets(self, username: Username) -> tuple[tuple[SlidingWindow, str], tuple[SlidingWindow, str]]:
         return (self.user_budget, username.value), (self.total_budget, "")
 
-    def _report_spent(self, last: Entry) -> None:
+    def _report_spent(self, last: AuditEntry) -> None:
         """Record that the total budget is spent and that each further reset is refused for a while.
 
         Either the total is too small for this Hub, or somebody is emptying homes through it.
@@ -109,23 +109,23 @@ class Resetter:
         everybody = replace(last, username="", actor="", request_id="", object="")
         self.audit.denied(everybody, Reason.RESET_BUDGET_SPENT)
 
-    def _target(self, username: Username, name: VolumeName) -> Target:
+    def _target(self, username: Username, name: VolumeName) -> RemovalPlan:
         try:
-            return self.removal.look(username, name)
-        except Removing:
-            raise Refusal(Reason.OPERATION_IN_PROGRESS, "The server's container is being removed.") from None
+            return self.removal.inspect(username, name)
+        except RemovalInProgress:
+            raise RequestRefused(Reason.OPERATION_IN_PROGRESS, "The server's container is being removed.") from None
 
-    def _target_when_removed(self, username: Username, name: VolumeName) -> Target:
+    def _target_when_removed(self, username: Username, name: VolumeName) -> RemovalPlan:
         give_up = self.clock.monotonic() + REMOVING_PATIENCE
         while self.clock.monotonic() < give_up:
             try:
-                return self.removal.look(username, name)
-            except Removing:
+                return self.removal.inspect(username, name)
+            except RemovalInProgress:
                 self.clock.sleep(REMOVING_INTERVAL)
         return self._target(username, name)
 
-    def _result(self, target: Target, backup: Manifest | None) -> WasReset:
-        return WasReset(
+    def _result(self, target: RemovalPlan, backup: Manifest | None) -> ResetResult:
+        return ResetResult(
             volume=target.volume.name.value,
             removed_containers=tuple(container.name for container in target.containers),
             completed_at=self.clock.now(),

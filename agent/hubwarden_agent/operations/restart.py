@@ -12,15 +12,15 @@ from dataclasses import dataclass, replace
 
 from hubwarden_agent.audit import Audit
 from hubwarden_agent.audit_scope import audit_denials, audited, map_engine_errors
-from hubwarden_agent.budgets import Window, spend_together
+from hubwarden_agent.budgets import SlidingWindow, acquire_together
 from hubwarden_agent.clock import Clock
 from hubwarden_agent.engine.port import Container, ContainerState, Engine, EngineError, EngineUnavailable
-from hubwarden_agent.errors import Detail, Reason, Refusal
+from hubwarden_agent.errors import ErrorDetails, Reason, RequestRefused
 from hubwarden_agent.locks import UserLocks
 from hubwarden_agent.names import ContainerName, Names, ServerName, Username
-from hubwarden_agent.operations.commands import Restart, Restarted, answer, entry
 from hubwarden_agent.operations.operation_registry import Operation, OperationRegistry
-from hubwarden_agent.ownership import claimed, is_labelled, is_swarm_task
+from hubwarden_agent.operations.requests import RestartRequest, RestartResult, answer, entry
+from hubwarden_agent.ownership import is_labelled, is_swarm_task, owner_from_labels
 
 RUNNING = frozenset({ContainerState.RUNNING, ContainerState.PAUSED, ContainerState.RESTARTING})
 """What counts as running. Docker's restart would start anything else."""
@@ -29,7 +29,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Restarter:
+class RestartService:
     """Restarts containers, with everything that it needs to do so."""
 
     engine: Engine
@@ -37,44 +37,44 @@ class Restarter:
     registry: OperationRegistry
     locks: UserLocks
     audit: Audit
-    budget: Window
+    budget: SlidingWindow
     clock: Clock
     check_mounts: Callable[[Username, Container], None] | None = None
     """Refuses a container that mounts something against the spawn policy; None where there is no gateway."""
 
-    def restart(self, command: Restart) -> Restarted:
+    def restart(self, command: RestartRequest) -> RestartResult:
         """Restart a user's running container, or with no request id only say what would happen.
 
         Raises:
-            Refusal: see the contract.
+            RequestRefused: see the contract.
         """
         name = self.names.container(command.username, command.server_name)
         if command.expected_container not in ("", name.value):
-            raise Refusal(Reason.NAME_MISMATCH, detail=Detail(container=name.value))
+            raise RequestRefused(Reason.NAME_MISMATCH, detail=ErrorDetails(container=name.value))
         if command.request_id is not None:
             return self.registry.run(command, lambda operation: self._restart(operation, command, name))
         self.locks.check(command.username)
         with map_engine_errors():
             container = self._restartable(command, name)
         self.budget.check(command.username.value)
-        return Restarted.of(container)
+        return RestartResult.of(container)
 
-    def _restart(self, operation: Operation, command: Restart, name: ContainerName) -> Restarted:
+    def _restart(self, operation: Operation, command: RestartRequest, name: ContainerName) -> RestartResult:
         intended, charges = entry(command, name.value), [(self.budget, command.username.value)]
         with audit_denials(self.audit, intended):
             before = self._restartable(command, name)
-            spend_together(*charges)
+            acquire_together(*charges)
         intended = replace(intended, object_id=before.id.value)
         with audited(self.audit, intended, self.clock, charges) as outcome:
             operation.intent_written = True
-            result = Restarted.of(self._restarted(before, command.stop_timeout))
+            result = RestartResult.of(self._restarted(before, command.stop_timeout))
             outcome.answer = answer(result)
             return result
 
-    def _restartable(self, command: Restart, name: ContainerName) -> Container:
+    def _restartable(self, command: RestartRequest, name: ContainerName) -> Container:
         container = self.engine.container(name)
         if container is None:
-            raise Refusal(Reason.CONTAINER_NOT_FOUND, detail=Detail(container=name.value))
+            raise RequestRefused(Reason.CONTAINER_NOT_FOUND, detail=ErrorDetails(container=name.value))
         check_restartable(container, command.username, command.server_name, self.names)
         if self.check_mounts is not None and is_labelled(container):
             self.check_mounts(command.username, container)
@@ -87,35 +87,37 @@ class Restarter:
         except EngineError as error:
             _log.warning("restart: the engine reports a failure: %s", error)
             failure = error
-        return judge(before, self.engine.container(before.id), failure)
+        return verify_restart(before, self.engine.container(before.id), failure)
 
 
 def check_restartable(container: Container, username: Username, server_name: ServerName, names: Names) -> None:
     """Refuse a container that is not this server's, or that does not run.
 
     Raises:
-        Refusal: `NOT_OWNED`, `MANAGED_ELSEWHERE`, `SERVER_NOT_RUNNING`.
+        RequestRefused: `NOT_OWNED`, `MANAGED_ELSEWHERE`, `SERVER_NOT_RUNNING`.
     """
-    detail = Detail(container=container.name)
-    if is_labelled(container) and claimed(container, names) != (username, server_name):
-        raise Refusal(Reason.NOT_OWNED, detail=detail)
+    detail = ErrorDetails(container=container.name)
+    if is_labelled(container) and owner_from_labels(container, names) != (username, server_name):
+        raise RequestRefused(Reason.NOT_OWNED, detail=detail)
     if is_swarm_task(container):
-        raise Refusal(Reason.MANAGED_ELSEWHERE, detail=detail)
+        raise RequestRefused(Reason.MANAGED_ELSEWHERE, detail=detail)
     if container.state not in RUNNING:
-        raise Refusal(Reason.SERVER_NOT_RUNNING, detail=detail)
+        raise RequestRefused(Reason.SERVER_NOT_RUNNING, detail=detail)
 
 
-def judge(before: Container, after: Container | None, failure: EngineError | None) -> Container:
+def verify_restart(before: Container, after: Container | None, failure: EngineError | None) -> Container:
     """Whether a restart did what it should, from what is there afterwards and not from what Docker answered.
 
     Raises:
-        Refusal: `RESTART_FAILED` when the container is gone or stopped; `DOCKER_UNAVAILABLE` or `DOCKER_ERROR` when it
-            runs but was not restarted.
+        RequestRefused: `RESTART_FAILED` when the container is gone or stopped; `DOCKER_UNAVAILABLE` or `DOCKER_ERROR`
+            when it runs but was not restarted.
     """
-    detail = Detail(container=before.name)
+    detail = ErrorDetails(container=before.name)
     if after is None or after.state is not ContainerState.RUNNING:
-        raise Refusal(Reason.RESTART_FAILED, detail=detail) from failure
+        raise RequestRefused(Reason.RESTART_FAILED, detail=detail) from failure
     if after.started == before.started:
         unavailable = isinstance(failure, EngineUnavailable)
-        raise Refusal(Reason.DOCKER_UNAVAILABLE if unavailable else Reason.DOCKER_ERROR, detail=detail) from failure
+        raise RequestRefused(
+            Reason.DOCKER_UNAVAILABLE if unavailable else Reason.DOCKER_ERROR, detail=detail
+        ) from failure
     return after

@@ -15,15 +15,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hubwarden_agent.audit_chain import Broken, Head, check_follows, head_of, read
-from hubwarden_agent.audit_segments import set_aside, whole
+from hubwarden_agent.audit_chain import ChainError, ChainHead, check_follows, head_of, read
+from hubwarden_agent.audit_store import rotated, whole
 from hubwarden_agent.config import Config
 
 _SHOWN = ("time", "sequence", "operation", "phase", "result", "reason", "username", "server_name", "actor", "object")
 _UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 
 
-def anchor(text: str) -> Head:
+def anchor(text: str) -> ChainHead:
     """`SEQUENCE:HASH`, as the agent's stdout says it.
 
     Raises:
@@ -32,7 +32,7 @@ def anchor(text: str) -> Head:
     match = re.fullmatch(r"([0-9]{1,18}):([0-9a-f]{64})", text)
     if not match:
         raise argparse.ArgumentTypeError("must be SEQUENCE:HASH, as in the agent's log")
-    return Head(int(match[1]), match[2])
+    return ChainHead(int(match[1]), match[2])
 
 
 def since(text: str) -> dt.datetime:
@@ -50,11 +50,11 @@ def since(text: str) -> dt.datetime:
     return moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)
 
 
-def verify(path: Path, anchors: Sequence[Head]) -> Iterator[str]:
+def verify(path: Path, anchors: Sequence[ChainHead]) -> Iterator[str]:
     """Check every line of every segment, and the anchors. Yields notes on what is as it may be.
 
     Raises:
-        Broken: with the place of the first line that does not fit, or what an anchor shows.
+        ChainError: with the place of the first line that does not fit, or what an anchor shows.
         OSError: a file cannot be read.
     """
     wanted = {one.sequence: one.hash for one in anchors}
@@ -67,26 +67,26 @@ def verify(path: Path, anchors: Sequence[Head]) -> Iterator[str]:
             fields = read(whole(line))
             if head is None:
                 first = fields["sequence"]
-                head = Head() if first == 1 else Head(first - 1, fields["previous"])
+                head = ChainHead() if first == 1 else ChainHead(first - 1, fields["previous"])
                 _check_anchor(wanted, head)
             check_follows(fields, head)
             head = head_of(fields)
             _check_anchor(wanted, head)
-        except Broken as error:
-            raise Broken(f"{place}: {error}") from error
-    head = head or Head()
+        except ChainError as error:
+            raise ChainError(f"{place}: {error}") from error
+    head = head or ChainHead()
     for sequence in sorted(wanted.keys() - {0}):
         if sequence > head.sequence:
-            raise Broken(f"the anchor {sequence} is not there: the file was shortened, and ends at {head.sequence}")
-        raise Broken(f"the anchor {sequence} cannot be checked: the oldest line that was kept is {first}")
+            raise ChainError(f"the anchor {sequence} is not there: the file was shortened, and ends at {head.sequence}")
+        raise ChainError(f"the anchor {sequence} cannot be checked: the oldest line that was kept is {first}")
     if first > 1:
         yield f"begins at {first}: what was before is gone, as by `audit.keep`; an anchor shows whether it is only that"
     yield f"whole from {first} to {head}"
 
 
-def _check_anchor(wanted: dict[int, str], head: Head) -> None:
+def _check_anchor(wanted: dict[int, str], head: ChainHead) -> None:
     if wanted.pop(head.sequence, head.hash) != head.hash:
-        raise Broken(f"the anchor {head.sequence} has another hash: the file was recomputed")
+        raise ChainError(f"the anchor {head.sequence} has another hash: the file was recomputed")
 
 
 def show(path: Path, wanted: Callable[[Mapping[str, Any]], bool], complain: Callable[[str], None]) -> Iterator[str]:
@@ -99,7 +99,7 @@ def show(path: Path, wanted: Callable[[Mapping[str, Any]], bool], complain: Call
         try:
             if wanted(read(whole(line))):
                 yield line[:-1].decode()
-        except Broken as error:
+        except ChainError as error:
             complain(f"{place}: {error}")
 
 
@@ -113,7 +113,7 @@ def main(arguments: Sequence[str], settings: Config) -> int:
             return 0
         for line in show(path, _wanted(options), _complain):
             print(line if options.json else _row(json.loads(line)))  # noqa: T201 - as above
-    except (Broken, OSError) as error:
+    except (ChainError, OSError) as error:
         _complain(str(error))
         return 1
     return 0
@@ -141,7 +141,7 @@ def _complain(text: str) -> None:
 
 
 def _lines(path: Path) -> Iterator[tuple[str, bytes]]:
-    for file in (*set_aside(path), path):
+    for file in (*rotated(path), path):
         with file.open("rb") as lines:
             for number, line in enumerate(lines, 1):
                 yield f"{file.name}, line {number}", line

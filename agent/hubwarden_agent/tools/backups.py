@@ -14,15 +14,15 @@ from collections.abc import Iterator, Sequence
 
 from hubwarden_agent.audit import Audit
 from hubwarden_agent.audit_scope import audited
-from hubwarden_agent.backup_manifest import BadBackup, Manifest, outdated
+from hubwarden_agent.backup_manifest import BadBackup, Manifest, expired
 from hubwarden_agent.backups import Store
 from hubwarden_agent.clock import Clock, SystemClock
 from hubwarden_agent.config import Config
-from hubwarden_agent.errors import Refusal
+from hubwarden_agent.errors import RequestRefused
 from hubwarden_agent.names import BackupId, Username
 from hubwarden_agent.operations.backup import pruning
 from hubwarden_agent.state_lock import AlreadyRunning
-from hubwarden_agent.tools.offline import add_operator, argument, complain, exclusive_audit, say
+from hubwarden_agent.tools.offline_access import add_operator, argument, complain, exclusive_audit, say
 
 _SHOWN = ("created", "username", "volume", "tar_bytes", "file_bytes")
 
@@ -35,7 +35,7 @@ def main(arguments: Sequence[str], settings: Config) -> int:
         if options.action == "prune":
             return _prune(options, settings, store)
         return _ACTIONS[options.action](options, settings, store)
-    except (AlreadyRunning, BadBackup, OSError, Refusal) as error:
+    except (AlreadyRunning, BadBackup, OSError, RequestRefused) as error:
         complain(getattr(error, "message", "") or str(error))
         return 1
 
@@ -105,7 +105,7 @@ def _gone(options: argparse.Namespace, settings: Config, store: Store, clock: Cl
     kept = store.all()
     for volume in sorted({one.volume.value for one in kept}):
         of_volume = [one for one in kept if one.volume.value == volume]
-        yield from outdated(of_volume, settings.reset.keep, settings.reset.keep_days, clock.now())
+        yield from expired(of_volume, settings.reset.keep, settings.reset.keep_days, clock.now())
 
 
 def _remove(store: Store, manifest: Manifest, audit: Audit, clock: Clock, operator: Username) -> None:

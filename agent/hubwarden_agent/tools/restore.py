@@ -19,14 +19,14 @@ from hubwarden_agent.clock import SystemClock
 from hubwarden_agent.config import Config
 from hubwarden_agent.engine.docker_engine import DockerEngine
 from hubwarden_agent.engine.port import EngineError
-from hubwarden_agent.errors import Refusal
+from hubwarden_agent.errors import RequestRefused
 from hubwarden_agent.helper_image import helper, own_container
 from hubwarden_agent.names import BackupId, Names, RequestId, Username, VolumeName
 from hubwarden_agent.operations.backup import Backups
-from hubwarden_agent.operations.removal import Removal
+from hubwarden_agent.operations.volume_removal import Removal
 from hubwarden_agent.state_lock import AlreadyRunning
-from hubwarden_agent.tools.offline import add_operator, argument, complain, exclusive_audit, say
-from hubwarden_agent.tools.restoring import NotRestored, Order, Restorer
+from hubwarden_agent.tools.offline_access import add_operator, argument, complain, exclusive_audit, say
+from hubwarden_agent.tools.restore_service import NotRestored, Restorer, RestoreRequest
 
 HELPER_SECONDS = 600
 """In which a helper has to take or give something."""
@@ -41,7 +41,7 @@ def main(arguments: Sequence[str], settings: Config) -> int:
     except AlreadyRunning as error:
         complain(f"{error}: stop the agent first")
         return 1
-    except Refusal as refusal:
+    except RequestRefused as refusal:
         holders = f" ({', '.join(refusal.detail.holders)})" if refusal.detail.holders else ""
         complain(f"{refusal.message}{holders}{_cause(refusal)}")
     except (BadBackup, NotRestored, EngineError, OSError) as error:
@@ -60,7 +60,7 @@ def _complain_of_rest(options: argparse.Namespace, settings: Config) -> None:
         volume = options.volume or Names(settings.names).home_volume(options.user)
         if pending_restores.of(settings.state_directory, volume):
             complain(f"{volume} may be half filled: restore again")
-    except (Refusal, OSError) as error:
+    except (RequestRefused, OSError) as error:
         complain(f"whether anything is left half done is not known: {error}")
 
 
@@ -68,7 +68,7 @@ def _restore(options: argparse.Namespace, settings: Config, audit: Audit) -> Non
     clock, names, docker = SystemClock(), Names(settings.names), settings.docker
     policy = replace(settings.reset, backup="required")  # what is set aside is a backup, whatever resets do
     home = names.home_volume(options.user)
-    order = Order(
+    order = RestoreRequest(
         request_id=RequestId(str(uuid.uuid4())),
         operator=options.operator,
         username=options.user,

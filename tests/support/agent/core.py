@@ -9,7 +9,7 @@ from typing import Any
 
 from hubwarden_agent.app import DENIALS_LOGGED
 from hubwarden_agent.authorization import SocketAuthorizer
-from hubwarden_agent.budgets import Window
+from hubwarden_agent.budgets import SlidingWindow
 from hubwarden_agent.config import ResetPolicy
 from hubwarden_agent.denials import DenialLimiter
 from hubwarden_agent.errors import Reason
@@ -17,10 +17,10 @@ from hubwarden_agent.locks import UserLocks
 from hubwarden_agent.metrics import Metrics
 from hubwarden_agent.names import Actor, Names, RequestId, ServerName, Templates, Username
 from hubwarden_agent.operations.backup import Backups
-from hubwarden_agent.operations.commands import Reset, Restart
 from hubwarden_agent.operations.operation_registry import OperationRegistry
-from hubwarden_agent.operations.reset import Resetter
-from hubwarden_agent.operations.restart import Restarter
+from hubwarden_agent.operations.requests import ResetRequest, RestartRequest
+from hubwarden_agent.operations.reset import ResetService
+from hubwarden_agent.operations.restart import RestartService
 from hubwarden_agent.operations.sizes import Sizes
 from hubwarden_agent.rates import parse_rate
 from hubwarden_agent.service import AgentService, Bounds
@@ -53,15 +53,15 @@ class AgentStage:
         self.locks = UserLocks()
         self.names = Names(self.templates)
         self.registry = OperationRegistry(self.locks, self.clock, self.max_concurrent)
-        self.restart_budget = Window(parse_rate(self.restarts), self.clock)
-        self.user_budget = Window(parse_rate(self.resets), self.clock)
-        self.total_budget = Window(parse_rate(self.resets_total), self.clock, Reason.RESET_BUDGET_SPENT)
-        self.restarter = Restarter(
+        self.restart_budget = SlidingWindow(parse_rate(self.restarts), self.clock)
+        self.user_budget = SlidingWindow(parse_rate(self.resets), self.clock)
+        self.total_budget = SlidingWindow(parse_rate(self.resets_total), self.clock, Reason.RESET_BUDGET_SPENT)
+        self.restarter = RestartService(
             self.engine, self.names, self.registry, self.locks, self.audit, self.restart_budget, self.clock
         )
         self.backups = Backups(self.engine, self.names, self.policy, self.clock)
         self.sizes = Sizes(self.engine, self.clock, self.policy.sizes_interval)
-        self.resetter = Resetter(
+        self.resetter = ResetService(
             self.engine,
             self.names,
             self.registry,
@@ -74,7 +74,7 @@ class AgentStage:
             self.backups,
             self.sizes,
         )
-        self.logged = DenialLimiter(Window(parse_rate(DENIALS_LOGGED), self.clock))
+        self.logged = DenialLimiter(SlidingWindow(parse_rate(DENIALS_LOGGED), self.clock))
         self.service = AgentService(
             self.restarter,
             self.resetter,
@@ -105,9 +105,9 @@ def restart_command(
     validate_only: bool = False,
     expected_container: str = "",
     stop_timeout: int = 10,
-) -> Restart:
+) -> RestartRequest:
     """A restart as the service would make it."""
-    return Restart(
+    return RestartRequest(
         client="unix",
         actor=Actor("user:alice"),
         request_id=None if validate_only else identifier or request_id(),
@@ -124,9 +124,9 @@ def reset_command(
     identifier: RequestId | None = None,
     validate_only: bool = False,
     expected_volume: str = "",
-) -> Reset:
+) -> ResetRequest:
     """A reset as the service would make it."""
-    return Reset(
+    return ResetRequest(
         client="unix",
         actor=Actor("user:alice"),
         request_id=None if validate_only else identifier or request_id(),

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from hubwarden_agent.app import DENIALS_LOGGED
-from hubwarden_agent.budgets import Window
+from hubwarden_agent.budgets import SlidingWindow
 from hubwarden_agent.denials import DenialLimiter
 from hubwarden_agent.engine.port import Engine
-from hubwarden_agent.errors import Refusal
+from hubwarden_agent.errors import RequestRefused
 from hubwarden_agent.gateway.app import build_listener
 from hubwarden_agent.gateway.gateway import Gateway
 from hubwarden_agent.locks import UserLocks
@@ -75,7 +75,7 @@ class GatewayStage:
     metrics: Metrics = field(default_factory=lambda: Metrics(FakeClock()))
 
     def __post_init__(self) -> None:
-        self.logged = DenialLimiter(Window(parse_rate(DENIALS_LOGGED), self.clock))
+        self.logged = DenialLimiter(SlidingWindow(parse_rate(DENIALS_LOGGED), self.clock))
 
     def gateway(self) -> Gateway:
         """What answers calls, over this stage's parts."""
@@ -156,11 +156,11 @@ async def gateway(engine: Engine, directory: Path, **parts: Any) -> AsyncIterato
             await asyncio.to_thread(stack.close)
 
 
-def result_or_refusal(function: Callable[[], Value]) -> Value | Refusal:
+def result_or_refusal(function: Callable[[], Value]) -> Value | RequestRefused:
     """What a function returns, or the refusal that it raises."""
     try:
         return function()
-    except Refusal as refusal:
+    except RequestRefused as refusal:
         return refusal
 
 

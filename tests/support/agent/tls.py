@@ -103,7 +103,7 @@ class Files:
             directory = "{self.directory}"
             """
 
-    def read(self) -> tls.Material:
+    def read(self) -> tls.TlsMaterial:
         """The files as they are."""
         return tls.read(config.parse(self.toml()).tls, dt.datetime.now(dt.UTC))
 

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from hubwarden_agent.audit import Audit, Entry
-from hubwarden_agent.errors import Reason, Refusal
+from hubwarden_agent.audit import Audit, AuditEntry
+from hubwarden_agent.errors import Reason, RequestRefused
 
 
 class FakeClock:
@@ -51,7 +51,7 @@ class Line:
     """What one audit line would say."""
 
     phase: str
-    entry: Entry
+    entry: AuditEntry
     reason: Reason | None = None
     answer: Mapping[str, Any] = field(default_factory=dict)
 
@@ -64,20 +64,24 @@ class MemoryAudit(Audit):
         self.broken = False
         self.hold: threading.Event | None = None
 
-    def intent(self, entry: Entry) -> None:
+    def intent(self, entry: AuditEntry) -> None:
         self._stall()
         if self.broken:
-            raise Refusal(Reason.AUDIT_UNAVAILABLE)
+            raise RequestRefused(Reason.AUDIT_UNAVAILABLE)
         self.lines.append(Line("intent", entry))
 
     def outcome(
-        self, entry: Entry, refusal: Refusal | None, duration_ms: int, answer: Mapping[str, Any] | None = None
+        self,
+        entry: AuditEntry,
+        refusal: RequestRefused | None,
+        duration_ms: int,
+        answer: Mapping[str, Any] | None = None,
     ) -> None:
         assert duration_ms >= 0
         self.lines.append(Line("outcome", entry, refusal.reason if refusal else None, answer or {}))
         self._stall()
 
-    def denied(self, entry: Entry, reason: Reason) -> None:
+    def denied(self, entry: AuditEntry, reason: Reason) -> None:
         self.lines.append(Line("denied", entry, reason))
 
     def phases(self) -> list[tuple[str, Reason | None]]:

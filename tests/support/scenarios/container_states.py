@@ -9,7 +9,7 @@ import itertools
 from dataclasses import dataclass
 
 from hubwarden_agent.engine.port import ContainerState
-from hubwarden_agent.errors import Reason, Refusal
+from hubwarden_agent.errors import Reason, RequestRefused
 from support.agent.core import AgentStage, reset_command, restart_command
 
 DONE = None
@@ -73,6 +73,6 @@ def ask(stage: AgentStage, case: Case, username: str) -> Reason | None:
             stage.restarter.restart(restart_command(username, stop_timeout=1))
         else:
             stage.resetter.reset(reset_command(username))
-    except Refusal as refusal:
+    except RequestRefused as refusal:
         return refusal.reason
     return DONE

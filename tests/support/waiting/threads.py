@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from typing import TypeVar
 
-from hubwarden_agent.errors import Reason, Refusal
+from hubwarden_agent.errors import Reason, RequestRefused
 
 Value = TypeVar("Value")
 PATIENCE = 60
@@ -34,7 +34,7 @@ def at_once(number: int, attempt: Callable[[], object]) -> list[Reason | None]:
         meeting.wait(PATIENCE)
         try:
             attempt()
-        except Refusal as refusal:
+        except RequestRefused as refusal:
             return refusal.reason
         return None
 

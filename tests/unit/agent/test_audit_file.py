@@ -17,12 +17,12 @@ from typing import Any
 
 import pytest
 from hubwarden_agent import logging_setup
-from hubwarden_agent.audit import Audit, Entry
-from hubwarden_agent.audit_segments import Segments
-from hubwarden_agent.budgets import Window
+from hubwarden_agent.audit import Audit, AuditEntry
+from hubwarden_agent.audit_store import AuditStore
+from hubwarden_agent.budgets import SlidingWindow
 from hubwarden_agent.denials import DenialLimiter
 from hubwarden_agent.engine.port import EngineError
-from hubwarden_agent.errors import Reason, Refusal
+from hubwarden_agent.errors import Reason, RequestRefused
 from hubwarden_agent.logging_setup import anchors
 from hubwarden_agent.rates import parse_rate
 from hubwarden_agent.tools.audit import verify
@@ -31,7 +31,7 @@ from support.fakes.edges import FakeClock
 from support.waiting.conditions import wait_for
 from support.waiting.threads import in_background
 
-ENTRY = Entry("restart", "木村", "lab", "unix", "user:alice", "an-id", "jupyterlab-x", "f" * 64, "a-fingerprint")
+ENTRY = AuditEntry("restart", "木村", "lab", "unix", "user:alice", "an-id", "jupyterlab-x", "f" * 64, "a-fingerprint")
 LISTED = [
     *("time", "sequence", "request_id", "client", "actor", "username", "server_name", "operation", "phase", "result"),
     *("reason", "object", "object_id", "duration_ms", "previous", "hash"),
@@ -56,8 +56,8 @@ def make(path: Path, clock: FakeClock) -> Make:
     """Opens the audit, as one agent after the other does."""
 
     def make(max_bytes: int = 2**20, keep: int = 3, fsync: Callable[[int], None] = os.fsync) -> Audit:
-        segments = Segments(path, max_bytes, keep, fsync)
-        return Audit(segments, clock, DenialLimiter(Window(parse_rate("2/minute"), clock)))
+        segments = AuditStore(path, max_bytes, keep, fsync)
+        return Audit(segments, clock, DenialLimiter(SlidingWindow(parse_rate("2/minute"), clock)))
 
     return make
 
@@ -88,7 +88,7 @@ def _disk_takes(monkeypatch: pytest.MonkeyPatch, taken: int) -> Iterator[None]:
 
 
 def _refused(audit: Audit) -> Reason:
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(RequestRefused) as refused:
         audit.intent(ENTRY)
     return refused.value.reason
 
@@ -118,7 +118,7 @@ class TestRecord:
         audit = make()
         audit.intent(ENTRY)
         audit.outcome(ENTRY, None, 12, {"started_at": "then"})
-        audit.outcome(ENTRY, Refusal(Reason.RESTART_FAILED), 7)
+        audit.outcome(ENTRY, RequestRefused(Reason.RESTART_FAILED), 7)
         intent, success, failure = _lines(path)
         common = {"time": "2026-11-22T12:00:00.000Z", "operation": "restart", "username": "木村", "server_name": "lab"}
         assert common.items() <= intent.items()
@@ -131,7 +131,7 @@ class TestRecord:
 
     def test_what_docker_said_is_not_in_it(self, make: Make, path: Path) -> None:
         """When Docker fails, its words are not in the audit."""
-        refusal = Refusal(Reason.DOCKER_ERROR)
+        refusal = RequestRefused(Reason.DOCKER_ERROR)
         refusal.__cause__ = EngineError(SECRET)
         make().outcome(ENTRY, refusal, 1)
         assert SECRET not in path.read_text(encoding="utf-8")
@@ -151,7 +151,7 @@ class TestRecord:
         assert _whole(path)
 
     def test_a_clock_that_is_set_back_changes_no_order(self, make: Make, path: Path, clock: FakeClock) -> None:
-        """Segments and lines are numbered: the chain holds, and what is read back is in the order of writing."""
+        """AuditStore and lines are numbered: the chain holds, and what is read back is in the order of writing."""
         audit = make(max_bytes=1, keep=9)
         for _ in range(4):
             audit.intent(ENTRY)

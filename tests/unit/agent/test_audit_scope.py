@@ -5,16 +5,16 @@ from __future__ import annotations
 import threading
 
 import pytest
-from hubwarden_agent.audit import Entry
+from hubwarden_agent.audit import AuditEntry
 from hubwarden_agent.audit_scope import audited
 from hubwarden_agent.engine.port import Conflict, EngineError, EngineUnavailable, NotFound
-from hubwarden_agent.errors import Reason, Refusal
+from hubwarden_agent.errors import Reason, RequestRefused
 from support.agent.core import SECRET
 from support.fakes.edges import FakeClock, MemoryAudit
 from support.waiting.conditions import wait_for
 from support.waiting.threads import in_background
 
-ENTRY = Entry("restart", "alice", "", "unix", "user:alice", "an-id", "jupyterlab-alice", "f" * 64)
+ENTRY = AuditEntry("restart", "alice", "", "unix", "user:alice", "an-id", "jupyterlab-alice", "f" * 64)
 
 
 def _run(audit: MemoryAudit, end: BaseException | None, done: list[str] | None = None) -> None:
@@ -29,7 +29,7 @@ def test_no_intent_no_deed() -> None:
     """When the intent cannot be written the body does not run and nothing follows."""
     audit, done = MemoryAudit(), list[str]()
     audit.broken = True
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(RequestRefused) as refused:
         _run(audit, None, done)
     assert (refused.value.reason, done, audit.lines) == (Reason.AUDIT_UNAVAILABLE, [], [])
 
@@ -37,7 +37,7 @@ def test_no_intent_no_deed() -> None:
 @pytest.mark.parametrize(
     ("end", "reason"),
     [
-        (Refusal(Reason.VOLUME_IN_USE), Reason.VOLUME_IN_USE),
+        (RequestRefused(Reason.VOLUME_IN_USE), Reason.VOLUME_IN_USE),
         (EngineUnavailable(SECRET), Reason.DOCKER_UNAVAILABLE),
         (EngineError(SECRET), Reason.DOCKER_ERROR),
         (NotFound(SECRET), Reason.DOCKER_ERROR),
@@ -47,7 +47,7 @@ def test_no_intent_no_deed() -> None:
 def test_every_failure_has_an_outcome_with_its_reason(end: Exception, reason: Reason) -> None:
     """The caller gets a refusal without the engine's text, which is its cause; the audit gets the reason."""
     audit = MemoryAudit()
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(RequestRefused) as refused:
         _run(audit, end)
     assert refused.value.reason is reason
     assert SECRET not in str(refused.value) + refused.value.message

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from hubwarden_agent import cli
 from hubwarden_agent.audit import Audit
-from hubwarden_agent.audit_chain import Head, link
-from hubwarden_agent.audit_segments import Segments
-from hubwarden_agent.budgets import Window
+from hubwarden_agent.audit_chain import ChainHead, link
+from hubwarden_agent.audit_store import AuditStore
+from hubwarden_agent.budgets import SlidingWindow
 from hubwarden_agent.denials import DenialLimiter
 from hubwarden_agent.rates import parse_rate
 from hubwarden_agent.tools import audit
@@ -24,7 +24,7 @@ Command = Callable[..., tuple[int, str, str]]
 def path(tmp_path: Path) -> Path:
     """Three segments of two lines: alice's restarts and bob's resets, one an hour."""
     path = tmp_path / "audit.jsonl"
-    segments = Segments(path, 2**20, 9)
+    segments = AuditStore(path, 2**20, 9)
     for number in range(6):
         user, operation = (("bob", "reset"), ("alice", "restart"))[number % 2]
         names = ("result", "reason", "server_name", "actor", "object")
@@ -66,7 +66,7 @@ def _change(file: Path, old: str, new: str) -> None:
 
 def _recompute(path: Path, last: int = 6) -> None:
     """What somebody who can write the file does: change a line, and every hash after it."""
-    head = Head()
+    head = ChainHead()
     for file in _files(path):
         lines = []
         for line in file.read_text(encoding="utf-8").splitlines():
@@ -193,8 +193,8 @@ class TestShow:
 
     def test_starts_and_ends_of_the_agent(self, command: Command, path: Path) -> None:
         """When an agent started and ended, both are shown, asked for by name and verified as part of the chain."""
-        segments = Segments(path, 2**20, 9)
-        file = Audit(segments, FakeClock(), DenialLimiter(Window(parse_rate("1/hour"), FakeClock())))
+        segments = AuditStore(path, 2**20, 9)
+        file = Audit(segments, FakeClock(), DenialLimiter(SlidingWindow(parse_rate("1/hour"), FakeClock())))
         file.event("agent-start")
         file.event("agent-stop")
         file.close()
@@ -207,7 +207,8 @@ class TestShow:
 
     def test_a_line_cannot_move_the_cursor(self, command: Command, path: Path) -> None:
         """When a line holds control characters and a fitting hash, they are not printed to the terminal."""
-        line, _ = link(json.loads('{"time":"2026-11-22T00:00:00Z"}') | dict.fromkeys(audit._SHOWN, "\x1b[2J\r"), Head())  # noqa: SLF001 - the fields that the tool shows
+        shown = audit._SHOWN  # noqa: SLF001 - the fields that the tool shows
+        line, _ = link(json.loads('{"time":"2026-11-22T00:00:00Z"}') | dict.fromkeys(shown, "\x1b[2J\r"), ChainHead())
         path.write_bytes(line)
         assert not set("\x1b\r") & set(command("show")[1])
 

@@ -10,7 +10,7 @@ import uuid
 from pathlib import Path
 
 import pytest
-from hubwarden_agent.backup_manifest import Subject
+from hubwarden_agent.backup_manifest import BackupSource
 from hubwarden_agent.backups import Store
 from hubwarden_agent.engine.helper_body import HOME, reading_body, writing_body
 from hubwarden_agent.engine.helper_container import ARCHIVED, verify_totals
@@ -42,7 +42,7 @@ def through_the_store(tree: Folder, directory: Path) -> tuple[object, object]:
         made.mkdir(mode=0o700)
     build(tree, os.fsencode(home))
     store = Store(backups)
-    subject = Subject(Username("alice"), VOLUME, "local", {}, {}, RequestId(str(uuid.uuid4())))
+    subject = BackupSource(Username("alice"), VOLUME, "local", {}, {}, RequestId(str(uuid.uuid4())))
     writer = store.begin(subject, FakeClock())
     tar = subprocess.run(command(home, writes=False), capture_output=True, check=True)
     writer.write(tar.stdout)

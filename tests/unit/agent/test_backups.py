@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 import zstandard
 from hubwarden_agent.backup_file import Writer
-from hubwarden_agent.backup_manifest import BadBackup, Manifest, Subject, outdated, volume_part
+from hubwarden_agent.backup_manifest import BackupSource, BadBackup, Manifest, expired, volume_part
 from hubwarden_agent.backups import Store
 from hubwarden_agent.names import BackupId, RequestId, Username, VolumeName
 from support.scenarios.zstd_tar import compressed
@@ -58,10 +58,10 @@ def store(tmp_path: Path) -> Store:
     return Store(tmp_path / "backups")
 
 
-def subject(volume: VolumeName = HOME) -> Subject:
+def subject(volume: VolumeName = HOME) -> BackupSource:
     """Alice's home, for a request of its own."""
     options, labels = {"size": "1g"}, {"kept": "yes", "ü": "\u2028"}
-    return Subject(Username("älice"), volume, "local", options, labels, RequestId(str(uuid.uuid4())))
+    return BackupSource(Username("älice"), volume, "local", options, labels, RequestId(str(uuid.uuid4())))
 
 
 def put(store: Store, clock: Now, content: bytes = CONTENT, volume: VolumeName = HOME) -> Manifest:
@@ -426,7 +426,7 @@ class TestPruning:
 
 def prune(store: Store, volume: VolumeName, keep: int, keep_days: int, clock: Now) -> list[Manifest]:
     """As whoever prunes does it."""
-    gone = outdated(store.of(volume), keep, keep_days, clock.now())
+    gone = expired(store.of(volume), keep, keep_days, clock.now())
     for manifest in gone:
         store.remove(manifest.backup_id)
     return list(gone)

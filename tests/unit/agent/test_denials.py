@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 import pytest
-from hubwarden_agent.budgets import Window
+from hubwarden_agent.budgets import SlidingWindow
 from hubwarden_agent.denials import MAX_SHOWN, DenialLimiter
 from hubwarden_agent.engine.port import EngineError
 from hubwarden_agent.rates import parse_rate
@@ -18,7 +18,7 @@ from support.waiting.threads import at_once
 def test_the_suppressed_are_counted() -> None:
     """When more come than the window has room for, the next one that is let through says how many were suppressed."""
     clock = FakeClock()
-    limiter = DenialLimiter(Window(parse_rate("2/minute"), clock))
+    limiter = DenialLimiter(SlidingWindow(parse_rate("2/minute"), clock))
     assert [limiter.admit() for _ in range(5)] == [0, 0, None, None, None]
     clock.advance(60)
     assert [limiter.admit() for _ in range(3)] == [3, 0, None]
@@ -27,7 +27,7 @@ def test_the_suppressed_are_counted() -> None:
 def test_no_one_is_lost_between_threads() -> None:
     """When threads are refused at once, each refusal is let through or counted."""
     clock = FakeClock()
-    limiter = DenialLimiter(Window(parse_rate("1/minute"), clock))
+    limiter = DenialLimiter(SlidingWindow(parse_rate("1/minute"), clock))
     at_once(32, limiter.admit)
     clock.advance(60)
     assert limiter.admit() == 31
@@ -36,7 +36,7 @@ def test_no_one_is_lost_between_threads() -> None:
 def test_kinds_have_windows_of_their_own() -> None:
     """When one kind of refusal has used up its window, another kind is let through, and each counts its own."""
     clock = FakeClock()
-    limiter = DenialLimiter(Window(parse_rate("1/minute"), clock))
+    limiter = DenialLimiter(SlidingWindow(parse_rate("1/minute"), clock))
     assert [limiter.admit() for _ in range(3)] == [0, None, None]
     assert [limiter.admit("failure") for _ in range(2)] == [0, None]
     clock.advance(60)

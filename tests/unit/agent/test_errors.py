@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import grpc
 import pytest
-from hubwarden_agent.errors import TABLE, Detail, Reason, Refusal, StatusCode
+from hubwarden_agent.errors import ERROR_TABLE, ErrorDetails, Reason, RequestRefused, StatusCode
 
 # DESIGN's table, kept here by hand: reason -> gRPC code.
 CONTRACT = {
@@ -36,12 +36,12 @@ CONTRACT = {
 
 def test_the_table_is_the_contracts() -> None:
     """Every reason of the contract is in the table with its code, and no other."""
-    assert {reason.value: code.name for reason, (code, _) in TABLE.items()} == CONTRACT
+    assert {reason.value: code.name for reason, (code, _) in ERROR_TABLE.items()} == CONTRACT
 
 
 def test_every_reason_is_in_the_table() -> None:
     """A reason that exists but has no code cannot come to be."""
-    assert set(TABLE) == set(Reason)
+    assert set(ERROR_TABLE) == set(Reason)
 
 
 @pytest.mark.parametrize("code", StatusCode)
@@ -53,7 +53,7 @@ def test_codes_have_grpcs_names_and_numbers(code: StatusCode) -> None:
 @pytest.mark.parametrize("reason", Reason)
 def test_every_sentence_is_for_people(reason: Reason) -> None:
     """A message is a sentence, and never the name of a reason."""
-    message = Refusal(reason).message
+    message = RequestRefused(reason).message
     assert message[0].isupper()
     assert message.endswith(".")
     assert reason.value not in message
@@ -61,16 +61,16 @@ def test_every_sentence_is_for_people(reason: Reason) -> None:
 
 def test_a_cause_is_not_in_the_text() -> None:
     """What Docker said travels as the cause; the refusal's own text does not repeat it."""
-    with pytest.raises(Refusal) as refused:
-        raise Refusal(Reason.DOCKER_ERROR) from RuntimeError("what docker said")
+    with pytest.raises(RequestRefused) as refused:
+        raise RequestRefused(Reason.DOCKER_ERROR) from RuntimeError("what docker said")
     assert "docker said" not in str(refused.value) + refused.value.message
     assert "docker said" in str(refused.value.__cause__)
 
 
 def test_only_known_fields_are_sent() -> None:
     """An unset field is left out; size 0 is known, -1 is not."""
-    assert Detail().metadata() == {}
-    assert Detail(volume="v", container="c", holders=("a", "b"), size_bytes=0).metadata() == {
+    assert ErrorDetails().metadata() == {}
+    assert ErrorDetails(volume="v", container="c", holders=("a", "b"), size_bytes=0).metadata() == {
         "volume": "v",
         "container": "c",
         "holders": "a,b",
@@ -81,6 +81,6 @@ def test_only_known_fields_are_sent() -> None:
 def test_many_holders_are_cut() -> None:
     """A status travels in a header of 8 KiB or so: a volume that 500 containers hold must not make it overflow."""
     holders = tuple(f"{'x' * 200}{number:03}" for number in range(500))
-    sent = Detail(holders=holders).metadata()["holders"]
+    sent = ErrorDetails(holders=holders).metadata()["holders"]
     assert len(sent) < 4096
     assert set(sent.split(",")) < set(holders)

@@ -8,9 +8,9 @@ from itertools import combinations_with_replacement, product
 import pytest
 from hubwarden_agent.config import ResetPolicy
 from hubwarden_agent.engine.port import Container, ContainerState
-from hubwarden_agent.errors import Reason, Refusal
+from hubwarden_agent.errors import Reason, RequestRefused
 from hubwarden_agent.names import ContainerId
-from hubwarden_agent.operations.holders import Holder, Removing, removable
+from hubwarden_agent.operations.reset_checks import Holder, RemovalInProgress, removable
 
 NOW = dt.datetime(2026, 11, 22, tzinfo=dt.UTC)
 START_TIMEOUT = 300
@@ -31,9 +31,9 @@ def _outcome(rows: tuple[Row, ...], *, keep: bool = False) -> tuple[str, tuple[s
     policy = ResetPolicy("refuse" if keep else "remove", start_timeout=START_TIMEOUT)
     try:
         chosen = removable("home", holders, NOW, policy)
-    except Refusal as refusal:
+    except RequestRefused as refusal:
         return refusal.reason.value, refusal.detail.holders
-    except Removing:
+    except RemovalInProgress:
         return "removing", ()
     return "remove", tuple(container.name for container in chosen)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 
 import pytest
-from hubwarden_agent.errors import Reason, Refusal
+from hubwarden_agent.errors import Reason, RequestRefused
 from hubwarden_agent.locks import UserLocks
 from hubwarden_agent.names import Username
 from support.waiting.threads import Meeting, at_once
@@ -18,7 +18,7 @@ def test_a_held_lock_refuses_at_once() -> None:
     locks = UserLocks()
     with locks.hold(ALICE):
         for take in (locks.check, lambda user: locks.hold(user).__enter__()):
-            with pytest.raises(Refusal) as refused:
+            with pytest.raises(RequestRefused) as refused:
                 take(ALICE)
             assert refused.value.reason is Reason.OPERATION_IN_PROGRESS
 
@@ -27,9 +27,9 @@ def test_a_refused_taker_does_not_free_it() -> None:
     """The lock stays with its holder when somebody else was refused."""
     locks = UserLocks()
     with locks.hold(ALICE):
-        with pytest.raises(Refusal), locks.hold(ALICE):
+        with pytest.raises(RequestRefused), locks.hold(ALICE):
             pass
-        with pytest.raises(Refusal):
+        with pytest.raises(RequestRefused):
             locks.check(ALICE)
 
 
@@ -44,11 +44,11 @@ def test_checking_takes_nothing() -> None:
 def test_users_do_not_hold_each_other_up() -> None:
     """Another user's lock is another lock; the same name is the same lock."""
     locks = UserLocks()
-    with locks.hold(ALICE), locks.hold(BOB), pytest.raises(Refusal):
+    with locks.hold(ALICE), locks.hold(BOB), pytest.raises(RequestRefused):
         locks.check(Username("alice"))
 
 
-@pytest.mark.parametrize("end", [RuntimeError, KeyboardInterrupt, Refusal(Reason.DOCKER_ERROR)])
+@pytest.mark.parametrize("end", [RuntimeError, KeyboardInterrupt, RequestRefused(Reason.DOCKER_ERROR)])
 def test_whatever_ends_the_body_frees_the_lock(end: type[BaseException] | BaseException) -> None:
     """When the body raises anything, the lock is free again."""
     locks = UserLocks()
@@ -75,7 +75,7 @@ def test_never_two_threads_at_once() -> None:
     def other() -> None:
         try:
             attempt()
-        except Refusal:
+        except RequestRefused:
             holding.release()
             raise
 

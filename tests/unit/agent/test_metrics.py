@@ -11,7 +11,7 @@ from typing import get_args
 
 import pytest
 from hubwarden_agent.engine.port import EngineError, EngineUnavailable
-from hubwarden_agent.errors import Reason, Refusal
+from hubwarden_agent.errors import Reason, RequestRefused
 from hubwarden_agent.gateway.routes import Operation
 from hubwarden_agent.metrics import Metrics, Warned
 from prometheus_client import generate_latest
@@ -66,7 +66,7 @@ def test_dockers_time_is_apart_from_the_agents_own(metrics: Metrics, clock: Fake
 @pytest.mark.parametrize(
     ("error", "result", "reason"),
     [
-        *((Refusal(reason), "refused", reason.value) for reason in Reason),
+        *((RequestRefused(reason), "refused", reason.value) for reason in Reason),
         (RuntimeError("a bug"), "refused", "DOCKER_ERROR"),
     ],
 )
@@ -140,9 +140,9 @@ def test_labels_are_closed(metrics: Metrics) -> None:
 def test_no_user_shows(metrics: Metrics) -> None:
     """After operations of a user, done and refused, the name is nowhere."""
     stage = AgentStage()
-    with metrics.operation("restart"), pytest.raises(Refusal):
+    with metrics.operation("restart"), pytest.raises(RequestRefused):
         stage.restarter.restart(restart_command("some-user"))
-    with metrics.operation("reset"), pytest.raises(Refusal):
+    with metrics.operation("reset"), pytest.raises(RequestRefused):
         stage.resetter.reset(reset_command("some-user"))
     assert b"some-user" not in generate_latest(metrics.registry)
 

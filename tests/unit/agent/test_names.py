@@ -8,7 +8,7 @@ import string
 
 import pytest
 from dockerspawner import DockerSpawner
-from hubwarden_agent.errors import Reason, Refusal
+from hubwarden_agent.errors import Reason, RequestRefused
 from hubwarden_agent.names import (
     Actor,
     ContainerId,
@@ -62,7 +62,7 @@ class TestParsing:
     )
     def test_refused(self, kind: Parser, text: str) -> None:
         """INVALID_REQUEST, in words that say which kind and do not repeat the text."""
-        with pytest.raises(Refusal) as refused:
+        with pytest.raises(RequestRefused) as refused:
             kind.parse(text)
         assert refused.value.reason is Reason.INVALID_REQUEST
         assert refused.value.message.startswith("That is not a valid ")
@@ -147,7 +147,7 @@ class TestDerived:
         room = 255 - len("jupyterlab-_home")
         assert len(names.home_volume(Username("a" * room)).value) == 255
         for name in ("a" * (room + 1), "木" * 80):
-            with pytest.raises(Refusal):
+            with pytest.raises(RequestRefused):
                 names.home_volume(Username(name))
 
 

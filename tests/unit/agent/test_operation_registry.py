@@ -7,10 +7,10 @@ from collections.abc import Callable
 from functools import partial
 
 import pytest
-from hubwarden_agent.errors import Reason, Refusal
+from hubwarden_agent.errors import Reason, RequestRefused
 from hubwarden_agent.locks import UserLocks
-from hubwarden_agent.operations.commands import Restart
 from hubwarden_agent.operations.operation_registry import REMEMBERED_SECONDS, Operation, OperationRegistry
+from hubwarden_agent.operations.requests import RestartRequest
 from support.agent.core import ALICE, CONTAINER, HOME, AgentStage, request_id, reset_command, restart_command
 from support.fakes.edges import FakeClock
 from support.waiting.conditions import wait_for
@@ -58,8 +58,8 @@ def registry(locks: UserLocks, clock: FakeClock) -> OperationRegistry:
     return OperationRegistry(locks, clock, max_concurrent=2)
 
 
-def _reason(registry: OperationRegistry, command: Restart, work: Work) -> Reason:
-    with pytest.raises(Refusal) as refused:
+def _reason(registry: OperationRegistry, command: RestartRequest, work: Work) -> Reason:
+    with pytest.raises(RequestRefused) as refused:
         registry.run(command, work)
     return refused.value.reason
 
@@ -82,7 +82,7 @@ def test_too_many_at_once(registry: OperationRegistry) -> None:
     commands = [restart_command("alice"), restart_command("bob")]
     running = [in_background(partial(registry.run, command, deeds)) for command in commands]
     wait_for(lambda: deeds.begun == 2, "it")
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(RequestRefused) as refused:
         registry.run(restart_command("carol"), deeds)
     assert (refused.value.reason, bool(refused.value.retry_after)) == (Reason.TOO_BUSY, True)
     running.append(in_background(lambda: registry.run(commands[0], deeds)))
@@ -119,7 +119,7 @@ def test_a_restarts_id_is_no_resets() -> None:
     stage.engine.add_container(CONTAINER)
     stage.engine.add_volume(HOME)
     stage.restarter.restart(restart_command(identifier=identifier))
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(RequestRefused) as refused:
         stage.resetter.reset(reset_command(identifier=identifier))
     assert refused.value.reason is Reason.INVALID_REQUEST
 
@@ -138,7 +138,7 @@ def test_a_replay_waits_and_gets_the_same_outcome(registry: OperationRegistry) -
 
 def test_a_failure_after_the_intent_is_remembered(registry: OperationRegistry) -> None:
     """What acted and failed is not tried again under its id."""
-    deeds, command = Deeds(end=Refusal(Reason.RESTART_FAILED)), restart_command()
+    deeds, command = Deeds(end=RequestRefused(Reason.RESTART_FAILED)), restart_command()
     deeds.finish.set()
     for _ in range(3):
         assert _reason(registry, command, deeds) is Reason.RESTART_FAILED
@@ -147,7 +147,7 @@ def test_a_failure_after_the_intent_is_remembered(registry: OperationRegistry) -
 
 def test_a_refusal_before_the_intent_is_forgotten(registry: OperationRegistry) -> None:
     """The same id may be asked again, and be another request."""
-    deeds, command = Deeds(acts=False, end=Refusal(Reason.SERVER_NOT_RUNNING)), restart_command()
+    deeds, command = Deeds(acts=False, end=RequestRefused(Reason.SERVER_NOT_RUNNING)), restart_command()
     deeds.finish.set()
     for _ in range(3):
         assert _reason(registry, command, deeds) is Reason.SERVER_NOT_RUNNING

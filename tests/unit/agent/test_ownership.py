@@ -66,4 +66,4 @@ def test_alices(container: Container) -> None:
 
 def test_whole_labels_say_who_and_which() -> None:
     """When `claimed` reads what `labels` wrote, user and server are the same."""
-    assert ownership.claimed(_container(LAB, OWN), NAMES) == (ALICE, ServerName("Lab"))
+    assert ownership.owner_from_labels(_container(LAB, OWN), NAMES) == (ALICE, ServerName("Lab"))

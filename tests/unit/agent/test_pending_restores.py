@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from hubwarden_agent import cli, config, pending_restores
 from hubwarden_agent.app import build
-from hubwarden_agent.audit import Entry
+from hubwarden_agent.audit import AuditEntry
 from hubwarden_agent.engine.port import ContainerState
-from hubwarden_agent.errors import Reason, Refusal
+from hubwarden_agent.errors import Reason, RequestRefused
 from hubwarden_agent.metrics import Metrics
 from hubwarden_agent.names import BackupId, Names, RequestId, Templates, Username, VolumeName
-from hubwarden_agent.operations.recovery import look
+from hubwarden_agent.operations.recovery import inspect
 from hubwarden_agent.pending_restores import Unfinished
 from support.fakes.edges import FakeClock
 from support.fakes.engine import FakeEngine
@@ -53,7 +53,7 @@ def test_the_agent_does_nothing_for_that_user(tmp_path: Path, restore: Unfinishe
     pending_restores.note(tmp_path, replace(restore, username=Username("bob"), volume=VolumeName("bob-rescue")))
     settings, clock = config.parse(f'[state]\ndirectory = "{tmp_path}"'), FakeClock()
     agent = build(settings, FakeEngine(), clock, Metrics(clock), None)
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(RequestRefused) as refused:
         agent.recovery.locks.check(Username("älice"))
     assert refused.value.reason is Reason.OPERATION_IN_PROGRESS
     agent.recovery.locks.check(Username("bob"))
@@ -76,5 +76,5 @@ def test_a_killed_tool_is_closed_with_what_is_there(operation: str, found: dict[
     engine = FakeEngine()
     server = engine.add_container("server", ContainerState.EXITED)
     names, ids = (HOME.value, "") if operation == "prune" else (f"{HOME} server", f"then {server.id}")
-    entry = Entry(operation, "alice", "", "tool", "operator:me", str(uuid.uuid4()), names, ids)
-    assert look(entry, engine) == found
+    entry = AuditEntry(operation, "alice", "", "tool", "operator:me", str(uuid.uuid4()), names, ids)
+    assert inspect(entry, engine) == found

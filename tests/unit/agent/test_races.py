@@ -9,7 +9,7 @@ from functools import partial
 
 import pytest
 from hubwarden_agent.engine.port import ContainerState
-from hubwarden_agent.errors import Reason, Refusal
+from hubwarden_agent.errors import Reason, RequestRefused
 from support.agent.core import AgentStage, request_id, reset_command, restart_command
 from support.fakes.engine import home_of
 from support.waiting.conditions import wait_for
@@ -19,7 +19,7 @@ CALLS = 60
 
 
 def _reasons(results: Sequence[object]) -> Counter[Reason | None]:
-    return Counter(result.reason if isinstance(result, Refusal) else None for result in results)
+    return Counter(result.reason if isinstance(result, RequestRefused) else None for result in results)
 
 
 def test_of_many_restarts_of_one_container_one_acts() -> None:

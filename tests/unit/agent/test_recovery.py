@@ -8,25 +8,32 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hubwarden_agent.audit import Entry, Past
+from hubwarden_agent.audit import AuditEntry, AuditRecord
 from hubwarden_agent.engine.port import Container, ContainerState, EngineError, EngineUnavailable, PublishedPort
-from hubwarden_agent.errors import Reason, Refusal
+from hubwarden_agent.errors import Reason, RequestRefused
 from hubwarden_agent.names import VolumeName
-from hubwarden_agent.operations import commands, recovery
-from hubwarden_agent.operations.commands import Reset, Restart, Restarted, answer, fingerprint, from_answer
+from hubwarden_agent.operations import recovery, requests
 from hubwarden_agent.operations.recovery import Recovery
+from hubwarden_agent.operations.requests import (
+    ResetRequest,
+    RestartRequest,
+    RestartResult,
+    answer,
+    fingerprint,
+    from_answer,
+)
 from support.agent.core import CONTAINER, HOME, AgentStage, request_id, reset_command, restart_command
 from support.fakes.edges import Line, MemoryAudit
 from support.fakes.engine import home_of
 from support.waiting.threads import in_background
 
 
-def _history(audit: MemoryAudit, time: dt.datetime) -> list[Past]:
+def _history(audit: MemoryAudit, time: dt.datetime) -> list[AuditRecord]:
     """The lines as they come back from disk: through JSON, the newest first."""
 
-    def past(line: Line) -> Past:
+    def past(line: Line) -> AuditRecord:
         reason = line.reason.value if line.reason else ""
-        return Past(time, line.phase, line.entry, reason, json.loads(json.dumps(line.answer)))
+        return AuditRecord(time, line.phase, line.entry, reason, json.loads(json.dumps(line.answer)))
 
     return [past(line) for line in reversed(audit.lines)]
 
@@ -58,9 +65,9 @@ def stage() -> AgentStage:
     return stage
 
 
-def _refused(stage: AgentStage, command: Restart | Reset) -> Refusal:
-    with pytest.raises(Refusal) as refused:
-        (stage.restarter.restart(command) if isinstance(command, Restart) else stage.resetter.reset(command))
+def _refused(stage: AgentStage, command: RestartRequest | ResetRequest) -> RequestRefused:
+    with pytest.raises(RequestRefused) as refused:
+        (stage.restarter.restart(command) if isinstance(command, RestartRequest) else stage.resetter.reset(command))
     return refused.value
 
 
@@ -107,7 +114,9 @@ class TestFinished:
         command = restart_command()
         before = stage.restarter.restart(command)
         new = AgentStage(engine=stage.engine)
-        start = Past(dt.datetime(1970, 1, 1, tzinfo=dt.UTC), "event", Entry("agent-start", "", "", "", "", "", "", ""))
+        start = AuditRecord(
+            dt.datetime(1970, 1, 1, tzinfo=dt.UTC), "event", AuditEntry("agent-start", "", "", "", "", "", "", "")
+        )
         lines = _history(stage.audit, new.clock.now())
         history = [replace(lines[0], phase="denied"), start, *lines]
         Recovery(new.engine, new.audit, new.registry, new.locks, new.clock).begin(history)
@@ -234,7 +243,7 @@ class TestInterrupted:
         assert not asking.done()
         stage.engine.available = True
         assert again.close_done()
-        with pytest.raises(Refusal, match="INTERRUPTED"):
+        with pytest.raises(RequestRefused, match="INTERRUPTED"):
             asking.result(30)
         assert new.audit.lines[-1].answer == {CONTAINER: "running"}
 
@@ -248,7 +257,7 @@ class TestInterrupted:
     @pytest.mark.parametrize(("username", "found"), [("alice", {CONTAINER: "running"}), ("", {})])
     def test_the_gateways(self, stage: AgentStage, username: str, found: dict[str, str]) -> None:
         """A create is closed by the container's name; the fetching of an image has nothing to look at."""
-        entry = Entry("create", username, "", "gateway", "", "an-id", CONTAINER, "")
+        entry = AuditEntry("create", username, "", "gateway", "", "an-id", CONTAINER, "")
         stage.audit.intent(entry)
         new, _ = _started_again(stage)
         assert new.audit.lines[-1].answer == found
@@ -257,7 +266,7 @@ class TestInterrupted:
         """Of which the engine knows nothing; the reset that it came after keeps its own answer."""
         command = reset_command("bob")
         before = stage.resetter.reset(command)
-        stage.audit.intent(Entry("prune", "bob", "", "unix", "user:bob", "an-id", "jupyterlab-bob_home", ""))
+        stage.audit.intent(AuditEntry("prune", "bob", "", "unix", "user:bob", "an-id", "jupyterlab-bob_home", ""))
         new, _ = _started_again(stage)
         last = new.audit.lines[-1]
         assert (last.phase, last.entry.request_id, last.reason) == ("outcome", "an-id", Reason.INTERRUPTED)
@@ -280,7 +289,7 @@ class TestDockerIsStillAtIt:
     def _cut_off(
         self, stage: AgentStage, stopped: Container, operation: str = "restart"
     ) -> tuple[AgentStage, Recovery]:
-        entry = replace(commands.entry(restart_command(), CONTAINER), object_id=stopped.id.value, operation=operation)
+        entry = replace(requests.entry(restart_command(), CONTAINER), object_id=stopped.id.value, operation=operation)
         stage.audit.intent(entry)
         return _started_again(stage, hours=0)
 
@@ -336,14 +345,16 @@ def test_an_answer_comes_back_whole() -> None:
     """When a response went through the audit's JSON, every field is the same."""
     now = dt.datetime(2026, 11, 22, 12, 0, 0, 123456, tzinfo=dt.UTC)
     for started in (now, None):
-        result = Restarted("a", "b" * 64, started, {"bridge": "10.0.0.2"}, (PublishedPort(8888, "tcp", "::1", 30000),))
+        result = RestartResult(
+            "a", "b" * 64, started, {"bridge": "10.0.0.2"}, (PublishedPort(8888, "tcp", "::1", 30000),)
+        )
         assert from_answer("restart", json.loads(json.dumps(answer(result)))) == result
 
 
 def test_a_fingerprint_stands_for_everything_but_the_id() -> None:
     """Equal for the same request under any id, another for any other parameter or client."""
     assert fingerprint(restart_command()) == fingerprint(restart_command())
-    different: list[Restart | Reset] = [
+    different: list[RestartRequest | ResetRequest] = [
         restart_command(),
         restart_command(stop_timeout=3),
         restart_command("bob"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hubwarden_agent import ownership
 from hubwarden_agent.engine.port import Container, ContainerState, Mount
-from hubwarden_agent.errors import Refusal
+from hubwarden_agent.errors import RequestRefused
 from hubwarden_agent.names import ServerName, Username
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -53,7 +53,7 @@ def _ask(stage: AgentStage, kind: str, user: str, server: str, *, validate_only:
             stage.restarter.restart(restart_command(user, server, validate_only=validate_only))
         else:
             stage.resetter.reset(reset_command(user, validate_only=validate_only))
-    except Refusal:
+    except RequestRefused:
         pass
 
 

@@ -6,9 +6,9 @@ import pytest
 from hubwarden_agent import ownership
 from hubwarden_agent.config import ResetPolicy
 from hubwarden_agent.engine.port import Container, ContainerState
-from hubwarden_agent.errors import Reason, Refusal
+from hubwarden_agent.errors import Reason, RequestRefused
 from hubwarden_agent.names import ServerName, VolumeName
-from hubwarden_agent.operations.commands import Reset
+from hubwarden_agent.operations.requests import ResetRequest
 from support.agent.core import ALICE, CONTAINER, HOME, SECRET, AgentStage, reset_command
 from support.fakes.engine import home_of
 
@@ -28,8 +28,8 @@ def _holder(stage: AgentStage, name: str, state: ContainerState = ContainerState
     return holder
 
 
-def _refused(stage: AgentStage, command: Reset) -> Refusal:
-    with pytest.raises(Refusal) as refused:
+def _refused(stage: AgentStage, command: ResetRequest) -> RequestRefused:
+    with pytest.raises(RequestRefused) as refused:
         stage.resetter.reset(command)
     assert SECRET not in str(refused.value)
     return refused.value
@@ -115,7 +115,7 @@ class TestDenials:
         stage.audit.broken = True
         assert (_refused(stage, reset_command())).reason is Reason.AUDIT_UNAVAILABLE
         assert stage.touched == []
-        assert (stage.user_budget.left("alice"), stage.total_budget.left("")) == (3, 60)
+        assert (stage.user_budget.remaining("alice"), stage.total_budget.remaining("")) == (3, 60)
 
     @pytest.mark.parametrize(
         ("limits", "reason"),

@@ -15,7 +15,7 @@ from hubwarden_agent.backup_manifest import Manifest
 from hubwarden_agent.backups import Store
 from hubwarden_agent.config import ResetPolicy
 from hubwarden_agent.engine.port import HELPER_LABEL, HELPERS, ContainerState, EngineError, EngineUnavailable
-from hubwarden_agent.errors import Reason, Refusal
+from hubwarden_agent.errors import Reason, RequestRefused
 from hubwarden_agent.names import BackupId, VolumeName
 from hubwarden_agent.operations import backup
 from support.agent.core import CONTAINER, HOME, SECRET, AgentStage, reset_command
@@ -52,9 +52,9 @@ def stage_of(store: Store, **fields: Any) -> AgentStage:
     return stage
 
 
-def refused(stage: AgentStage, *, validate_only: bool = False) -> Refusal:
+def refused(stage: AgentStage, *, validate_only: bool = False) -> RequestRefused:
     """Reset, which is refused; no part of a backup and no helper stays, and neither volume nor container is touched."""
-    with pytest.raises(Refusal) as raised:
+    with pytest.raises(RequestRefused) as raised:
         stage.resetter.reset(reset_command(validate_only=validate_only))
     assert SECRET not in str(raised.value)
     assert VOLUME in stage.engine.volumes
@@ -121,11 +121,11 @@ class TestDenials:
             stage.engine.add_volume(f"jupyterlab-{name}_home")
         resetting = [in_background(partial(stage.resetter.reset, reset_command(name))) for name in others]
         wait_for(lambda: len(stage.touched) == HELPERS, "the backups")
-        with pytest.raises(Refusal) as raised:
+        with pytest.raises(RequestRefused) as raised:
             stage.resetter.reset(reset_command(validate_only=validate_only))
         assert (raised.value.reason, raised.value.retry_after) == (Reason.TOO_BUSY, 60)
         assert stage.audit.phases()[HELPERS:] == ([] if validate_only else [("denied", Reason.TOO_BUSY)])
-        assert (stage.user_budget.left("alice"), stage.total_budget.left("")) == (3, 60 - HELPERS)
+        assert (stage.user_budget.remaining("alice"), stage.total_budget.remaining("")) == (3, 60 - HELPERS)
         assert len(stage.touched) == HELPERS
         release.set()
         for one in resetting:
@@ -141,7 +141,7 @@ class TestDenials:
         resetting = [in_background(partial(stage.resetter.reset, reset_command(name))) for name in names]
         wait_for(lambda: sum(one.done() for one in resetting) == 3, "the refusals")
         refusals = [one.exception() for one in resetting if one.done()]
-        assert [one.reason for one in refusals if isinstance(one, Refusal)] == [Reason.TOO_BUSY] * 3
+        assert [one.reason for one in refusals if isinstance(one, RequestRefused)] == [Reason.TOO_BUSY] * 3
         release.set()
         assert sum(one.exception(30) is None for one in resetting) == HELPERS
 
@@ -150,7 +150,7 @@ class TestDenials:
         for _ in range(HELPERS):
             stage.engine.fail_next["help"] = EngineError(SECRET)
             assert (refused(stage)).reason is Reason.BACKUP_FAILED
-        stage.user_budget.spend("alice")
+        stage.user_budget.acquire("alice")
         for _ in range(HELPERS):
             assert (refused(stage)).reason is Reason.RATE_LIMITED
         stage.clock.advance(3600)
@@ -188,7 +188,7 @@ class TestDenials:
         refusal = refused(stage, validate_only=validate_only)
         assert (refusal.reason, refusal.detail.holders) == (Reason.VOLUME_IN_USE, ())
         assert refusal.message == "Another tool depends on the home volume."
-        assert stage.total_budget.left("") == 60
+        assert stage.total_budget.remaining("") == 60
 
 
 class TestBackup:
@@ -220,7 +220,7 @@ class TestBackup:
     def test_it_stays_when_the_removal_fails(self, stage: AgentStage, store: Store) -> None:
         """When the removal fails after a backup, the backup stays and the outcome names it."""
         stage.engine.fail_next["remove_volume"] = EngineError(SECRET)
-        with pytest.raises(Refusal):
+        with pytest.raises(RequestRefused):
             stage.resetter.reset(reset_command())
         [manifest] = store.all()
         assert stage.audit.lines[-1].answer == {"backup_id": manifest.backup_id.value}
@@ -231,7 +231,7 @@ class TestBackup:
         first = stage.resetter.reset(reset_command())
         stage.clock.advance(11 * 24 * 3600)
         stage.engine.fail_next["remove_volume"] = EngineError(SECRET)
-        with pytest.raises(Refusal):
+        with pytest.raises(RequestRefused):
             stage.resetter.reset(reset_command())
         assert first.backup_id in {one.backup_id.value for one in store.all()}
         last = stage.resetter.reset(reset_command())
@@ -284,7 +284,7 @@ class TestLeftBehind:
         assert stage.engine.containers == {}
         stage.engine.add_volume("jupyterlab-bob_home")
         stage.engine.add_container("helper", **fields | {"mounts": (home_of("bob"),)})
-        with pytest.raises(Refusal) as raised:
+        with pytest.raises(RequestRefused) as raised:
             stage.resetter.reset(reset_command("bob", validate_only=True))
         assert raised.value.reason is Reason.VOLUME_IN_USE
 

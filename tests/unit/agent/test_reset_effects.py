@@ -7,10 +7,10 @@ import threading
 
 import pytest
 from hubwarden_agent.engine.port import Container, ContainerState, EngineError, EngineUnavailable, Volume
-from hubwarden_agent.errors import Reason, Refusal
+from hubwarden_agent.errors import Reason, RequestRefused
 from hubwarden_agent.names import VolumeName
 from hubwarden_agent.operations import reset as reset_module
-from hubwarden_agent.operations.commands import Reset
+from hubwarden_agent.operations.requests import ResetRequest
 from hubwarden_agent.ownership import is_local
 from support.agent.core import CONTAINER, HOME, SECRET, AgentStage, reset_command, restart_command
 from support.fakes.engine import home_of
@@ -33,8 +33,8 @@ def _holder(stage: AgentStage, name: str, state: ContainerState = ContainerState
     return holder
 
 
-def _refused(stage: AgentStage, command: Reset) -> Refusal:
-    with pytest.raises(Refusal) as refused:
+def _refused(stage: AgentStage, command: ResetRequest) -> RequestRefused:
+    with pytest.raises(RequestRefused) as refused:
         stage.resetter.reset(command)
     assert SECRET not in str(refused.value)
     return refused.value
@@ -177,7 +177,7 @@ class TestRestartAgainstReset:
         resetting = in_background(lambda: stage.resetter.reset(reset_command()))
         wait_for(lambda: stage.touched, "it")
         for server in ("", "lab"):
-            with pytest.raises(Refusal) as refused:
+            with pytest.raises(RequestRefused) as refused:
                 stage.restarter.restart(restart_command(server_name=server))
             assert refused.value.reason is Reason.OPERATION_IN_PROGRESS
         stage.restarter.restart(restart_command("bob"))

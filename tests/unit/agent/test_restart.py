@@ -8,9 +8,9 @@ import threading
 import pytest
 from hubwarden_agent import ownership
 from hubwarden_agent.engine.port import ContainerState, EngineError, EngineUnavailable, NotFound
-from hubwarden_agent.errors import Reason, Refusal
+from hubwarden_agent.errors import Reason, RequestRefused
 from hubwarden_agent.names import ServerName, Templates, Username
-from hubwarden_agent.operations.commands import Restart, Restarted
+from hubwarden_agent.operations.requests import RestartRequest, RestartResult
 from support.agent.core import ALICE, CONTAINER, SECRET, AgentStage, restart_command
 from support.waiting.conditions import wait_for
 from support.waiting.threads import in_background
@@ -24,8 +24,8 @@ def stage() -> AgentStage:
     return AgentStage()
 
 
-def _refused(stage: AgentStage, command: Restart) -> Refusal:
-    with pytest.raises(Refusal) as refused:
+def _refused(stage: AgentStage, command: RestartRequest) -> RequestRefused:
+    with pytest.raises(RequestRefused) as refused:
         stage.restarter.restart(command)
     assert SECRET not in str(refused.value)
     return refused.value
@@ -99,7 +99,7 @@ class TestDenials:
         stage.audit.broken = True
         assert (_refused(stage, restart_command())).reason is Reason.AUDIT_UNAVAILABLE
         assert stage.touched == []
-        assert stage.restart_budget.left("alice") == 6
+        assert stage.restart_budget.remaining("alice") == 6
 
     def test_the_budget(self) -> None:
         """Spent: RATE_LIMITED with the seconds to wait, per user, and not for others."""
@@ -135,7 +135,7 @@ class TestValidateOnly:
         container = stage.engine.add_container(CONTAINER, addresses={"bridge": "10.0.0.9"})
         for _ in range(3):
             answer = stage.restarter.restart(restart_command(validate_only=True))
-            assert answer == Restarted.of(container)
+            assert answer == RestartResult.of(container)
         assert (stage.touched, stage.audit.lines) == ([], [])
         stage.restarter.restart(restart_command())
 
@@ -242,7 +242,7 @@ def test_an_inspect_is_not_held_up(stage: AgentStage) -> None:
     released = stage.engine.hold["restart_container"] = threading.Event()
     slow = in_background(lambda: stage.restarter.restart(restart_command()))
     wait_for(lambda: stage.touched, "it")
-    assert (stage.restarter.restart(restart_command("bob", validate_only=True))) == Restarted.of(bob)
+    assert (stage.restarter.restart(restart_command("bob", validate_only=True))) == RestartResult.of(bob)
     assert not slow.done()
     released.set()
     slow.result(30)

@@ -7,7 +7,7 @@ import logging
 import pytest
 from hubwarden_agent.engine import docker_json
 from hubwarden_agent.metrics import Metrics
-from hubwarden_agent.runtime_check import RuntimeCheck, problem
+from hubwarden_agent.runtime_check import RuntimeCheck, weakness
 from prometheus_client import generate_latest
 from support.fakes.edges import FakeClock
 from support.fakes.engine import FakeEngine
@@ -29,7 +29,7 @@ OLD, UNKNOWN = "runtime_outdated", "runtime_unknown"
 )
 def test_which_versions_are_warned_of(version: str | None, warned: str | None) -> None:
     """When a version is older than the first release with the fixes, or cannot be compared, there is a warning."""
-    found = problem(version)
+    found = weakness(version)
     assert (found[0] if found else None) == warned
 
 

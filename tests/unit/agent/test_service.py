@@ -15,9 +15,9 @@ import pytest
 from hubwarden.v1 import agent_pb2
 from hubwarden_agent.config import ResetPolicy
 from hubwarden_agent.engine.port import ContainerState, EngineError, PublishedPort
-from hubwarden_agent.errors import TABLE, Detail, Reason, Refusal
+from hubwarden_agent.errors import ERROR_TABLE, ErrorDetails, Reason, RequestRefused
 from hubwarden_agent.grpc_limits import MAX_MESSAGE_BYTES
-from hubwarden_agent.operations.commands import Restart, WasReset
+from hubwarden_agent.operations.requests import ResetResult, RestartRequest
 from hubwarden_agent.service import reset_message, status
 from support.agent.client import PATIENCE, refusal_of, restart_request
 from support.agent.core import CONTAINER, HOME, SECRET, AgentStage
@@ -32,22 +32,24 @@ class TestRefusals:
         """Code, sentence, domain, reason, request id, and a RetryInfo where waiting helps."""
 
         class Refuses:
-            def restart(self, command: Restart) -> Any:
-                raise Refusal(reason, detail=Detail(container=str(command.username)), retry_after=1.2) from None
+            def restart(self, command: RestartRequest) -> Any:
+                raise RequestRefused(
+                    reason, detail=ErrorDetails(container=str(command.username)), retry_after=1.2
+                ) from None
 
         stage = AgentStage()
         stage.service._restarter = Refuses()  # noqa: SLF001 - an operation that raises what no real one raises
         request = restart_request()
         async with serving(stage, tmp_path) as served:
             refusal = await refusal_of(served.stub.RestartContainer(request, timeout=PATIENCE))
-        assert refusal.code.name == TABLE[reason][0].name
-        assert (refusal.reason, refusal.message) == (reason.value, TABLE[reason][1])
+        assert refusal.code.name == ERROR_TABLE[reason][0].name
+        assert (refusal.reason, refusal.message) == (reason.value, ERROR_TABLE[reason][1])
         assert refusal.metadata == {"container": "alice", "request_id": request.request_id}
         assert refusal.retry_after == 2
 
     def test_no_retry_info_where_waiting_does_not_help(self) -> None:
         """When waiting does not help, the refusal has an ErrorInfo and no RetryInfo."""
-        assert len(status(Refusal(Reason.NOT_OWNED), "").details) == 1
+        assert len(status(RequestRefused(Reason.NOT_OWNED), "").details) == 1
 
     async def test_dockers_words_stay_inside(self, served: Served, caplog: pytest.LogCaptureFixture) -> None:
         """Unavailable or failing, before and after the intent: our sentence to the client, Docker's to the log."""
@@ -122,10 +124,10 @@ class TestAnswers:
     def test_a_reset_with_many_containers_can_be_sent(self) -> None:
         """When 100 containers with long names went with a home, the answer has the first, and gRPC can send it."""
         names = tuple(f"{number:03}{'x' * 252}" for number in range(100))
-        answer = reset_message(WasReset(HOME, names, dt.datetime.now(dt.UTC)))
+        answer = reset_message(ResetResult(HOME, names, dt.datetime.now(dt.UTC)))
         assert answer.ByteSize() < MAX_MESSAGE_BYTES
         assert tuple(answer.removed_containers) == names[:8]
-        assert list(reset_message(WasReset(HOME, (), dt.datetime.now(dt.UTC))).removed_containers) == []
+        assert list(reset_message(ResetResult(HOME, (), dt.datetime.now(dt.UTC))).removed_containers) == []
 
     @pytest.mark.parametrize(("seconds", "asked"), [(None, 10), (0, 0), (0.001, 1), (9.5, 10), (60, 60)])
     async def test_the_stop_timeout(self, served: Served, seconds: float | None, asked: int) -> None:

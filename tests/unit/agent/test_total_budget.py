@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 import pytest
-from hubwarden_agent.errors import Reason, Refusal
+from hubwarden_agent.errors import Reason, RequestRefused
 from support.agent.core import AgentStage, reset_command
 
 
@@ -27,7 +27,7 @@ def test_its_end_is_said_once_each_time(caplog: pytest.LogCaptureFixture) -> Non
     assert (_say(caplog), _announced(stage)) == (0, 0)
     stage.resetter.reset(reset_command("bob"))
     for _ in range(3):
-        with pytest.raises(Refusal) as refused:
+        with pytest.raises(RequestRefused) as refused:
             stage.resetter.reset(reset_command("carol"))
         assert (refused.value.reason, refused.value.retry_after) == (Reason.RESET_BUDGET_SPENT, 3600)
     assert (_say(caplog), _announced(stage)) == (1, 1)
@@ -43,9 +43,9 @@ def test_what_costs_nothing_does_not_end_it(caplog: pytest.LogCaptureFixture) ->
     stage.engine.add_volume("jupyterlab-alice_home")
     command = reset_command("alice")
     stage.resetter.reset(reset_command("alice", validate_only=True))
-    with pytest.raises(Refusal):
+    with pytest.raises(RequestRefused):
         stage.resetter.reset(reset_command("nobody"))
     stage.resetter.reset(command)
     stage.resetter.reset(command)
-    assert stage.total_budget.left("") == 1
+    assert stage.total_budget.remaining("") == 1
     assert _say(caplog) == 0

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from hubwarden_agent.errors import Reason, Refusal
+from hubwarden_agent.errors import Reason, RequestRefused
 from hubwarden_agent.gateway.refusals import STATUS, status_and_message
 from hubwarden_agent.gateway.request_context import RequestContext
-from hubwarden_agent.gateway.routes import ROUTES, Call, Operation
+from hubwarden_agent.gateway.routes import ROUTES, ApiRequest, Operation
 from support.agent.gateway import GatewayStage, spawner_body
 from support.fakes.engine import FakeEngine
 
@@ -15,7 +15,7 @@ def test_every_operation_is_answered(stage: GatewayStage) -> None:
     """Each operation is in one of the two tables of who answers: those that take a body, and the others."""
     gateway = stage.gateway()
     assert {*gateway._simple, *gateway._with_body} == set(Operation)  # noqa: SLF001 - the tables that the route table is held to
-    assert {operation for operation in Operation if Call(operation).takes_body} == set(gateway._with_body)  # noqa: SLF001 - the tables that the route table is held to
+    assert {operation for operation in Operation if ApiRequest(operation).takes_body} == set(gateway._with_body)  # noqa: SLF001 - the tables that the route table is held to
     assert not set(gateway._simple) & set(gateway._with_body)  # noqa: SLF001 - the tables that the route table is held to
     assert {route.operation for route in ROUTES} == set(Operation)
 
@@ -24,7 +24,7 @@ def test_every_operation_is_answered(stage: GatewayStage) -> None:
 @pytest.mark.parametrize("reading", [True, False])
 def test_every_reason_has_a_status(reason: Reason, *, reading: bool) -> None:
     """One that the table does not list is a 500, and no reason is one for somebody who only looks."""
-    status, message = status_and_message(Refusal(reason), "the-id", reading=reading)
+    status, message = status_and_message(RequestRefused(reason), "the-id", reading=reading)
     assert message.startswith("hubwarden: ")
     if reading:
         assert status != 500

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from hubwarden_agent.engine.port import Mount
-from hubwarden_agent.errors import Reason, Refusal
+from hubwarden_agent.errors import Reason, RequestRefused
 from hubwarden_agent.gateway import strict_json
 from hubwarden_agent.gateway.create_body import decode
 from hubwarden_agent.gateway.policy import Plan, plan
@@ -28,9 +28,11 @@ def planned(
     return plan(decode(document), ContainerName(name), policy, names)
 
 
-def refusal_of(document: dict[str, Any], name: str = "jupyterlab-alice", policy: SpawnPolicy = POLICY) -> Refusal:
+def refusal_of(
+    document: dict[str, Any], name: str = "jupyterlab-alice", policy: SpawnPolicy = POLICY
+) -> RequestRefused:
     """The refusal of a document."""
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(RequestRefused) as refused:
         planned(document, name, policy)
     return refused.value
 
@@ -358,7 +360,7 @@ def test_whatever_reaches_the_engine_satisfies_the_policy(document: dict[str, An
     result = result_or_refusal(
         lambda: plan(decode(strict_json.loads(body)), ContainerName("jupyterlab-alice"), policy, NAMES)
     )
-    if isinstance(result, Refusal):
+    if isinstance(result, RequestRefused):
         assert result.reason in (Reason.INVALID_REQUEST, Reason.NAME_MISMATCH)
         return
     spec = result.spec
@@ -383,7 +385,7 @@ def test_what_was_accepted_is_accepted_again(document: dict[str, Any]) -> None:
     """A body that is written anew from what was understood is understood alike."""
     try:
         body = decode(document)
-    except Refusal:
+    except RequestRefused:
         return
     host = body.host
     again = {

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 from hubwarden_agent.clock import SystemClock
-from hubwarden_agent.errors import Refusal
+from hubwarden_agent.errors import RequestRefused
 from hubwarden_agent.gateway import request_reader
 from hubwarden_agent.gateway.refusals import GatewayRefusal
 from hubwarden_agent.gateway.request_reader import ClientDisconnected, Head, RequestReader
@@ -132,7 +132,7 @@ def test_lengths_that_are_none(length: str) -> None:
 def test_whatever_is_sent_is_refused_or_read_back_the_same(sent: bytes) -> None:
     """What is taken has one reading: written out again, it is taken again, as the same."""
     head = result_or_refusal(lambda: parse(sent))
-    if isinstance(head, Refusal):
+    if isinstance(head, RequestRefused):
         return
     lines = [f"{name}: {value}" for name, values in head.headers.items() for value in values]
     again = parse("\r\n".join([f"{head.method} {head.target} HTTP/1.1", *lines]).encode("ascii"))

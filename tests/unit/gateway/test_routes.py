@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 from hubwarden_agent.gateway.refusals import GatewayRefusal
-from hubwarden_agent.gateway.routes import API_VERSION, OLDEST_API_VERSION, ROUTES, Call, Operation, resolve
+from hubwarden_agent.gateway.routes import API_VERSION, OLDEST_API_VERSION, ROUTES, ApiRequest, Operation, resolve
 from hypothesis import given
 from hypothesis import strategies as st
 from support.agent.gateway import result_or_refusal
@@ -247,4 +247,4 @@ def test_no_target_makes_it_fail_otherwise(method: str, target: str) -> None:
     """Whatever is asked, it is a call or a refusal."""
     for start in ("", "/v1.44/", "/v1.44/containers/", "/v1.44/containers/create?", "/v1.44/images/"):
         result = result_or_refusal(partial(resolve, method, start + target))
-        assert isinstance(result, Call) or (isinstance(result, GatewayRefusal) and result.status in (400, 403))
+        assert isinstance(result, ApiRequest) or (isinstance(result, GatewayRefusal) and result.status in (400, 403))

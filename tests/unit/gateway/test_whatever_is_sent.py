@@ -12,15 +12,15 @@ from dataclasses import MISSING, asdict, fields, replace
 from typing import Any
 
 from hubwarden_agent.app import DENIALS_LOGGED
-from hubwarden_agent.budgets import Window
+from hubwarden_agent.budgets import SlidingWindow
 from hubwarden_agent.denials import DenialLimiter
 from hubwarden_agent.engine.options import DeviceRequest, HealthCheck, LogConfig, RestartPolicy, Tmpfs, Ulimit
 from hubwarden_agent.engine.port import ContainerSpec
-from hubwarden_agent.errors import Refusal
+from hubwarden_agent.errors import RequestRefused
 from hubwarden_agent.gateway import create_body, strict_json
 from hubwarden_agent.gateway.gateway import Gateway
 from hubwarden_agent.gateway.request_context import RequestContext
-from hubwarden_agent.gateway.routes import Call, Operation
+from hubwarden_agent.gateway.routes import ApiRequest, Operation
 from hubwarden_agent.host_paths import HostPath
 from hubwarden_agent.locks import UserLocks
 from hubwarden_agent.names import ContainerId, Names, Templates
@@ -182,10 +182,10 @@ def test_what_was_accepted_is_accepted_again_and_equal(document: Any, ascii_only
         result_or_refusal(lambda data=data: create_body.decode(strict_json.loads(data)))  # type: ignore[misc] # bound at once
         for data in (json.dumps(document).encode(), again)
     )
-    if not isinstance(first, Refusal):
+    if not isinstance(first, RequestRefused):
         assert second == first
     elif ascii_only:
-        assert isinstance(second, Refusal)
+        assert isinstance(second, RequestRefused)
 
 
 def _sent(document: object, user: str) -> Recording:
@@ -197,12 +197,12 @@ def _sent(document: object, user: str) -> Recording:
         locks=UserLocks(),
         audit=MemoryAudit(),
         clock=FakeClock(),
-        logged=DenialLimiter(Window(parse_rate(DENIALS_LOGGED), FakeClock())),
+        logged=DenialLimiter(SlidingWindow(parse_rate(DENIALS_LOGGED), FakeClock())),
     )
-    call = Call(Operation.CREATE, query={"name": f"jupyterlab-{user}"})
+    call = ApiRequest(Operation.CREATE, query={"name": f"jupyterlab-{user}"})
     try:
         gateway.answer(call, RequestContext("id"), json.dumps(document).encode())
-    except Refusal:
+    except RequestRefused:
         assert engine.specs == [] or len(engine.specs) == 1
     return engine
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from hubwarden_agent import cli
-from hubwarden_agent.backup_manifest import Manifest, Subject
+from hubwarden_agent.backup_manifest import BackupSource, Manifest
 from hubwarden_agent.backups import Store
 from hubwarden_agent.names import RequestId, Username, VolumeName
 from hubwarden_agent.state_lock import locked
@@ -50,7 +50,7 @@ def put(store: Store, user: str = "alice", days: int = 0) -> Manifest:
     clock = FakeClock()
     clock.time = dt.datetime.now(dt.UTC) - dt.timedelta(days=days)
     volume, labels = VolumeName(f"jupyterlab-{user}_home"), {"kept\x1b[2J": "yés"}
-    writer = store.begin(Subject(Username(user), volume, "local", {}, labels, RequestId(str(uuid.uuid4()))), clock)
+    writer = store.begin(BackupSource(Username(user), volume, "local", {}, labels, RequestId(str(uuid.uuid4()))), clock)
     writer.write(compressed(b"x" * 1000))
     return writer.commit(1000)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from hubwarden_agent import cli
-from hubwarden_agent.backup_manifest import Subject
+from hubwarden_agent.backup_manifest import BackupSource
 from hubwarden_agent.backups import Store
 from hubwarden_agent.engine.port import EngineError
 from hubwarden_agent.names import RequestId, Username, VolumeName
@@ -42,7 +42,7 @@ def run(tmp_path: Path, capsys: pytest.CaptureFixture[str], engine: ClosedEngine
     """Restores alice's only backup: the exit status, and what is said on stderr."""
     del engine  # only has to be there first
     (tmp_path / "backups").mkdir(mode=0o700)
-    subject = Subject(Username("alice"), HOME, "local", {}, {}, RequestId(str(uuid.uuid4())))
+    subject = BackupSource(Username("alice"), HOME, "local", {}, {}, RequestId(str(uuid.uuid4())))
     writer = Store(tmp_path / "backups").begin(subject, FakeClock())
     writer.write(compressed(b"thesis"))
     backup_id = writer.commit(len(b"thesis")).backup_id.value

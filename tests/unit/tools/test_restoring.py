@@ -11,15 +11,15 @@ from typing import Any
 
 import pytest
 from hubwarden_agent import pending_restores
-from hubwarden_agent.backup_manifest import BadBackup, Manifest, Subject
+from hubwarden_agent.backup_manifest import BackupSource, BadBackup, Manifest
 from hubwarden_agent.backups import Store
 from hubwarden_agent.config import ResetPolicy
 from hubwarden_agent.engine.port import ContainerState, EngineError, EngineUnavailable, Helper, Volume
-from hubwarden_agent.errors import Reason, Refusal
+from hubwarden_agent.errors import Reason, RequestRefused
 from hubwarden_agent.names import ImageId, Names, RequestId, Templates, Username, VolumeName
 from hubwarden_agent.operations.backup import Backups
-from hubwarden_agent.operations.removal import Removal
-from hubwarden_agent.tools.restoring import NotRestored, Order, Restorer
+from hubwarden_agent.operations.volume_removal import Removal
+from hubwarden_agent.tools.restore_service import NotRestored, Restorer, RestoreRequest
 from support.fakes.edges import FakeClock, MemoryAudit
 from support.fakes.engine import EMPTY_TAR, FakeEngine, home_of
 from support.scenarios.zstd_tar import compressed
@@ -43,7 +43,7 @@ class Stage:
 
     def put(self, content: tuple[bytes, ...], **fields: Any) -> Manifest:
         """A backup that is in place."""
-        subject = Subject(Username("alice"), HOME, "local", OPTIONS, LABELS, RequestId(str(uuid.uuid4())))
+        subject = BackupSource(Username("alice"), HOME, "local", OPTIONS, LABELS, RequestId(str(uuid.uuid4())))
         writer = self.store.begin(replace(subject, **fields), self.clock)
         writer.write(compressed(b"".join(content)))
         return writer.commit(sum(map(len, content)))
@@ -66,7 +66,7 @@ class Stage:
         restorer = Restorer(
             self.engine, self.helper, removal, backups, self.audit, self.state, self.clock, self.said.append
         )
-        order = Order(RequestId(str(uuid.uuid4())), Username("root"), Username(user), volume, aside)
+        order = RestoreRequest(RequestId(str(uuid.uuid4())), Username("root"), Username(user), volume, aside)
         with self.store.open((backup or self.backup).backup_id) as reader:
             return restorer.restore(order, reader)
 
@@ -118,7 +118,7 @@ class TestRefused:
     def test_a_volume_that_cannot_be_read(self, stage: Stage) -> None:
         """What comes is no tar: said as the engine's failure, with the volume's name for the operator."""
         stage.fill((b"no tar" * 1000,))
-        with pytest.raises(Refusal) as refused:
+        with pytest.raises(RequestRefused) as refused:
             stage.restore()
         assert refused.value.reason is Reason.DOCKER_ERROR
         assert HOME.value in str(refused.value.__cause__)
@@ -175,7 +175,7 @@ class TestRefused:
         """When the user's server runs, the restore is refused, also with `--aside`."""
         stage.fill()
         stage.engine.add_container("jupyterlab-alice", state, mounts=(home_of("alice"),))
-        with pytest.raises(Refusal) as refused:
+        with pytest.raises(RequestRefused) as refused:
             stage.restore(aside=True)
         assert refused.value.reason is reason
 
@@ -184,7 +184,7 @@ class TestRefused:
         """When another user's container holds the volume in any state, the restore is refused."""
         stage.fill()
         stage.engine.add_container("somebody", state, mounts=(home_of("alice"),))
-        with pytest.raises(Refusal) as refused:
+        with pytest.raises(RequestRefused) as refused:
             stage.restore(aside=True)
         assert refused.value.reason is Reason.VOLUME_IN_USE
 
@@ -193,7 +193,7 @@ class TestRefused:
         stage.policy = replace(stage.policy, stopped_container="refuse")
         stage.fill()
         stage.engine.add_container("jupyterlab-alice", ContainerState.EXITED, mounts=(home_of("alice"),))
-        with pytest.raises(Refusal) as refused:
+        with pytest.raises(RequestRefused) as refused:
             stage.restore(aside=True)
         assert refused.value.reason is Reason.CONTAINER_KEPT
 
@@ -208,14 +208,14 @@ class TestRefused:
         with pytest.raises(NotRestored, match="point to files elsewhere"):
             stage.restore(stage.put(THESIS, options=bind))
         stage.engine.add_volume(HOME.value, options=bind)
-        with pytest.raises(Refusal) as refused:
+        with pytest.raises(RequestRefused) as refused:
             stage.restore(aside=True)
         assert refused.value.reason is Reason.VOLUME_NOT_LOCAL
 
     def test_an_engine_that_is_away(self, stage: Stage) -> None:
         """When Docker is unavailable, the tool's message names Docker."""
         stage.engine.available = False
-        with pytest.raises(Refusal) as refused:
+        with pytest.raises(RequestRefused) as refused:
             stage.restore()
         assert refused.value.reason is Reason.DOCKER_UNAVAILABLE
 
@@ -298,7 +298,7 @@ class TestFailed:
         stage.engine._enter = failing  # type: ignore[method-assign]  # noqa: SLF001 - a step of the restore alone; every question passes here
         try:
             stage.restore(aside=aside)
-        except (Refusal, NotRestored):
+        except (RequestRefused, NotRestored):
             return True
         else:
             return False
@@ -309,7 +309,7 @@ class TestFailed:
         """A store that cannot take it leaves everything as it is."""
         volume = stage.fill()
         stage.policy = replace(stage.policy, max_bytes=len(OTHER[0]))
-        with pytest.raises(Refusal) as refused:
+        with pytest.raises(RequestRefused) as refused:
             stage.restore(aside=True)
         assert refused.value.reason is Reason.BACKUP_FAILED
         assert stage.engine.volumes[HOME] is volume
@@ -319,7 +319,7 @@ class TestFailed:
         """An audit that cannot be written stops it before the first change."""
         volume = stage.fill()
         stage.audit.broken = True
-        with pytest.raises(Refusal) as refused:
+        with pytest.raises(RequestRefused) as refused:
             stage.restore(aside=True)
         assert refused.value.reason is Reason.AUDIT_UNAVAILABLE
         assert stage.engine.volumes[HOME] is volume
@@ -329,7 +329,7 @@ class TestFailed:
         stage.engine.before["volume"] = lambda: stage.engine.before.update(
             volume=lambda: stage.engine.add_volume(HOME.value, labels={"somebody": "else"})
         )
-        with pytest.raises(Refusal, match="Somebody else created"):
+        with pytest.raises(RequestRefused, match="Somebody else created"):
             stage.restore()
         assert stage.engine.volumes[HOME].labels == {"somebody": "else"}
         assert HOME not in stage.engine.contents
@@ -381,7 +381,7 @@ class TestKilled:
             self.without_undo(stage)
         assert stage.engine.contents[HOME] == (b"half",)
         stage.engine.fail_next["remove_volume"] = EngineUnavailable("gone")
-        with pytest.raises(Refusal):
+        with pytest.raises(RequestRefused):
             stage.restore()
         assert list(pending_restores.users(stage.state, Names(Templates()))) == [Username("alice")]
         stage.restore()

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
-from hubwarden_agent.errors import Reason, Refusal
-from hubwarden_agent.gateway.room import Room
+from hubwarden_agent.errors import Reason, RequestRefused
+from hubwarden_agent.gateway.quota import Quota
 from support.waiting.threads import Meeting, at_once
 
 PATIENCE = 30
@@ -37,13 +37,13 @@ class Engine:
 class Create:
     """A create in a thread of its own, which goes on to its end once it `may_end`."""
 
-    def __init__(self, threads: ThreadPoolExecutor, room: Room, engine: Engine) -> None:
+    def __init__(self, threads: ThreadPoolExecutor, room: Quota, engine: Engine) -> None:
         self.may_end = threading.Event()
         self.begun = threading.Event()
         self.end: Future[None] = threads.submit(self._run, room, engine)
 
-    def _run(self, room: Room, engine: Engine) -> None:
-        with room.for_more():
+    def _run(self, room: Quota, engine: Engine) -> None:
+        with room.reserve():
             self.begun.set()
             assert self.may_end.wait(PATIENCE)
             engine.existing += 1
@@ -56,15 +56,15 @@ def threads() -> Iterator[ThreadPoolExecutor]:
         yield threads
 
 
-def create(room: Room, engine: Engine) -> None:
+def create(room: Quota, engine: Engine) -> None:
     """Create a container."""
-    with room.for_more():
+    with room.reserve():
         engine.existing += 1
 
 
-def refused(room: Room, engine: Engine) -> None:
+def refused(room: Quota, engine: Engine) -> None:
     """One more is too many."""
-    with pytest.raises(Refusal) as refusal:
+    with pytest.raises(RequestRefused) as refusal:
         create(room, engine)
     assert refusal.value.reason is Reason.TOO_BUSY
     assert refusal.value.retry_after
@@ -73,13 +73,13 @@ def refused(room: Room, engine: Engine) -> None:
 def test_no_room_from_the_beginning() -> None:
     """What was there before the agent started counts."""
     engine = Engine(existing=3)
-    refused(Room(engine.count, 3, "max_containers"), engine)
+    refused(Quota(engine.count, 3, "max_containers"), engine)
 
 
 def test_what_is_being_created_counts(threads: ThreadPoolExecutor) -> None:
     """When a create is running, it counts before the engine lists the container."""
     engine = Engine()
-    room = Room(engine.count, 1, "max_containers")
+    room = Quota(engine.count, 1, "max_containers")
     first = Create(threads, room, engine)
     assert first.begun.wait(PATIENCE)
     refused(room, engine)
@@ -91,7 +91,7 @@ def test_what_is_being_created_counts(threads: ThreadPoolExecutor) -> None:
 def test_what_ends_while_the_engine_counts_is_counted(threads: ThreadPoolExecutor) -> None:
     """A container that the count has just missed, and that is no longer being created when the answer comes."""
     engine = Engine()
-    room = Room(engine.count, 1, "max_containers")
+    room = Quota(engine.count, 1, "max_containers")
     first = Create(threads, room, engine)
     assert first.begun.wait(PATIENCE)
     engine.answer.clear()
@@ -108,7 +108,7 @@ def test_what_ends_while_the_engine_counts_is_counted(threads: ThreadPoolExecuto
 def test_a_count_holds_up_whoever_has_no_room(threads: ThreadPoolExecutor) -> None:
     """They wait for it, and make none of their own that it has made needless. Who is done, or needs none, goes on."""
     engine = Engine()
-    room = Room(engine.count, 4, "max_volumes")
+    room = Quota(engine.count, 4, "max_volumes")
     first = Create(threads, room, engine)
     assert first.begun.wait(PATIENCE)
     for _ in range(3):
@@ -118,7 +118,7 @@ def test_a_count_holds_up_whoever_has_no_room(threads: ThreadPoolExecutor) -> No
     engine.counting.clear()
     waiting = [threads.submit(create, room, engine) for _ in range(2)]
     assert engine.counting.wait(PATIENCE)
-    with room.for_more(0):
+    with room.reserve(0):
         pass
     first.may_end.set()
     first.end.result(PATIENCE)
@@ -133,7 +133,7 @@ def test_a_count_holds_up_whoever_has_no_room(threads: ThreadPoolExecutor) -> No
 def test_a_smaller_one_that_fits_during_a_count_is_counted(threads: ThreadPoolExecutor) -> None:
     """Three volumes do not fit without a count, one does: what was made of it meanwhile is not forgotten."""
     engine = Engine()
-    room = Room(engine.count, 4, "max_volumes")
+    room = Quota(engine.count, 4, "max_volumes")
     create(room, engine)
     create(room, engine)
     engine.existing = 1  # one was removed
@@ -143,12 +143,12 @@ def test_a_smaller_one_that_fits_during_a_count_is_counted(threads: ThreadPoolEx
     assert engine.counting.wait(PATIENCE)
     create(room, engine)
     engine.answer.set()
-    assert isinstance(three.exception(PATIENCE), Refusal)
+    assert isinstance(three.exception(PATIENCE), RequestRefused)
     assert engine.existing == 2
 
 
-def _three(room: Room, engine: Engine) -> None:
-    with room.for_more(3):
+def _three(room: Quota, engine: Engine) -> None:
+    with room.reserve(3):
         engine.existing += 3
 
 
@@ -156,10 +156,10 @@ def test_many_creates_at_once() -> None:
     """Room for seven: seven are made, whatever way they meet; and what they held is free again when they failed."""
     for _ in range(50):
         made = list[int]()
-        room = Room(made.__len__, 7, "max_containers")
+        room = Quota(made.__len__, 7, "max_containers")
 
-        def attempt(room: Room = room, made: list[int] = made) -> None:
-            with room.for_more():
+        def attempt(room: Quota = room, made: list[int] = made) -> None:
+            with room.reserve():
                 made.append(1)
 
         refused = at_once(20, attempt)
@@ -178,21 +178,21 @@ def test_two_that_end_at_once(where: str) -> None:
         return other + int(self) if where == "__radd__" else other - int(self)
 
     number = type("Number", (int,), {where: met})(1)
-    room = Room(lambda: 0, 10, "max_containers")
-    room._ceiling = 0  # noqa: SLF001 - what is kept in memory shows nowhere else
+    room = Quota(lambda: 0, 10, "max_containers")
+    room._upper_bound = 0  # noqa: SLF001 - what is kept in memory shows nowhere else
 
     def attempt() -> None:
-        with room.for_more(number):
+        with room.reserve(number):
             pass
 
     assert at_once(2, attempt) == [None, None]
-    assert (room._reserved, room._ceiling) == (0, 2)  # noqa: SLF001 - what is kept in memory shows nowhere else
+    assert (room._reserved, room._upper_bound) == (0, 2)  # noqa: SLF001 - what is kept in memory shows nowhere else
 
 
 def test_far_from_the_maximum_the_engine_is_asked_once() -> None:
     """A create does not wait for a count that cannot change anything."""
     engine = Engine()
-    room = Room(engine.count, 100, "max_containers")
+    room = Quota(engine.count, 100, "max_containers")
     for _ in range(50):
         create(room, engine)
     assert engine.asked == 1
@@ -201,7 +201,7 @@ def test_far_from_the_maximum_the_engine_is_asked_once() -> None:
 def test_what_was_removed_makes_room() -> None:
     """When the maximum is reached, the engine is asked again, and a removed container no longer counts."""
     engine = Engine()
-    room = Room(engine.count, 2, "max_containers")
+    room = Quota(engine.count, 2, "max_containers")
     create(room, engine)
     create(room, engine)
     refused(room, engine)
@@ -214,9 +214,9 @@ def test_what_was_removed_makes_room() -> None:
 def test_a_create_that_fails_gives_its_room_back() -> None:
     """Failures do not use up room, however many there are."""
     engine = Engine()
-    room = Room(engine.count, 1, "max_containers")
+    room = Quota(engine.count, 1, "max_containers")
     for _ in range(5):
-        with pytest.raises(ConnectionError), room.for_more():
+        with pytest.raises(ConnectionError), room.reserve():
             raise ConnectionError
     create(room, engine)
     refused(room, engine)

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from sys import intern
 from typing import Any, Self
 
-from hubwarden_agent.audit import Entry
+from hubwarden_agent.audit import AuditEntry
 from hubwarden_agent.engine.port import Container, PublishedPort
 from hubwarden_agent.names import Actor, RequestId, ServerName, Username
 
@@ -23,7 +23,7 @@ DEFAULT_STOP_TIMEOUT = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Restart:
+class RestartRequest:
     """Restart a user's running container in place. `stop_timeout` in seconds; `request_id` unset: only validate."""
 
     client: str
@@ -36,7 +36,7 @@ class Restart:
 
 
 @dataclass(frozen=True, slots=True)
-class Reset:
+class ResetRequest:
     """Delete a user's home volume. `request_id` unset: only validate."""
 
     client: str
@@ -47,7 +47,7 @@ class Reset:
 
 
 @dataclass(frozen=True, slots=True)
-class Restarted:
+class RestartResult:
     """The container as it is now."""
 
     container: str
@@ -66,7 +66,7 @@ class Restarted:
 
 
 @dataclass(frozen=True, slots=True)
-class WasReset:
+class ResetResult:
     """What a reset removed, or would. `size_bytes` is -1 when it is not known."""
 
     volume: str
@@ -76,16 +76,16 @@ class WasReset:
     size_bytes: int = -1
 
 
-def fingerprint(command: Restart | Reset) -> str:
+def fingerprint(command: RestartRequest | ResetRequest) -> str:
     """Stands for a command's parameters and client: equal only for the same request, its id left out."""
     text = json.dumps([type(command).__name__, asdict(replace(command, request_id=None))], sort_keys=True)
     return intern(hashlib.sha256(text.encode()).hexdigest())  # remembered, too
 
 
-def entry(command: Restart | Reset, name: str) -> Entry:
+def entry(command: RestartRequest | ResetRequest, name: str) -> AuditEntry:
     """What the audit says of a command, before anything is known of the object of that name."""
-    restart = command if isinstance(command, Restart) else None
-    return Entry(
+    restart = command if isinstance(command, RestartRequest) else None
+    return AuditEntry(
         operation="restart" if restart else "reset",
         username=command.username.value,
         server_name=restart.server_name.value if restart else "",
@@ -99,19 +99,19 @@ def entry(command: Restart | Reset, name: str) -> Entry:
     )
 
 
-def answer(result: Restarted | WasReset) -> dict[str, Any]:
+def answer(result: RestartResult | ResetResult) -> dict[str, Any]:
     """A result as JSON can hold it."""
     return {
         key: value.isoformat() if isinstance(value, dt.datetime) else value for key, value in asdict(result).items()
     }
 
 
-def from_answer(operation: str, answer: Mapping[str, Any]) -> Restarted | WasReset:
+def from_answer(operation: str, answer: Mapping[str, Any]) -> RestartResult | ResetResult:
     """The result that `answer` was made of."""
     if operation == "reset":
         completed_at = dt.datetime.fromisoformat(answer["completed_at"])
         removed = tuple(answer["removed_containers"])
-        return WasReset(**{**answer, "completed_at": completed_at, "removed_containers": removed})
+        return ResetResult(**{**answer, "completed_at": completed_at, "removed_containers": removed})
     started_at = answer["started_at"] and dt.datetime.fromisoformat(answer["started_at"])
     ports = tuple(PublishedPort(**port) for port in answer["ports"])
-    return Restarted(**{**answer, "started_at": started_at, "ports": ports})
+    return RestartResult(**{**answer, "started_at": started_at, "ports": ports})

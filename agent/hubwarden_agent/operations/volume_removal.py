@@ -9,26 +9,26 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass, replace
 
-from hubwarden_agent.audit import Entry
+from hubwarden_agent.audit import AuditEntry
 from hubwarden_agent.clock import Clock
 from hubwarden_agent.config import ResetPolicy
 from hubwarden_agent.engine.port import Conflict, Container, ContainerState, Engine, EngineError, NotFound, Volume
-from hubwarden_agent.errors import Detail, Reason, Refusal
+from hubwarden_agent.errors import ErrorDetails, Reason, RequestRefused
 from hubwarden_agent.names import Names, Username, VolumeName
-from hubwarden_agent.operations.holders import Holder, removable
+from hubwarden_agent.operations.reset_checks import Holder, removable
 from hubwarden_agent.ownership import is_helper, is_labelled, is_local, owns
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class RemovalPlan:
     """What is removed: the volume, and the user's own stopped containers that hold it."""
 
     volume: Volume
     containers: tuple[Container, ...]
 
-    def named_in(self, entry: Entry) -> Entry:
+    def named_in(self, entry: AuditEntry) -> AuditEntry:
         """An audit entry with names and ids of all of it; neither can hold a space."""
         names = [self.volume.name.value, *(container.name for container in self.containers)]
         ids = [self.volume.created, *(container.id.value for container in self.containers)]
@@ -44,26 +44,28 @@ class Removal:
     policy: ResetPolicy
     clock: Clock
 
-    def look(self, username: Username, name: VolumeName) -> Target:
+    def inspect(self, username: Username, name: VolumeName) -> RemovalPlan:
         """What a removal would remove.
 
         Raises:
-            Refusal: `VOLUME_NOT_FOUND`, `VOLUME_NOT_LOCAL`, `VOLUME_IN_USE`, and what `removable` refuses.
+            RequestRefused: `VOLUME_NOT_FOUND`, `VOLUME_NOT_LOCAL`, `VOLUME_IN_USE`, and what `removable` refuses.
             Removing: as `removable`.
             EngineError: the engine does not say.
         """
         volume = self.engine.volume(name)
         if volume is None:
-            raise Refusal(Reason.VOLUME_NOT_FOUND, detail=Detail(volume=name.value))
+            raise RequestRefused(Reason.VOLUME_NOT_FOUND, detail=ErrorDetails(volume=name.value))
         if not (is_local(volume) or self.policy.allow_non_local):
-            raise Refusal(Reason.VOLUME_NOT_LOCAL, detail=Detail(volume=name.value))
+            raise RequestRefused(Reason.VOLUME_NOT_LOCAL, detail=ErrorDetails(volume=name.value))
         if not volume.labels.keys().isdisjoint(self.policy.protect_labels):
-            raise Refusal(Reason.VOLUME_IN_USE, "Another tool depends on the home volume.", detail=Detail(name.value))
-        holding = self.engine.containers_holding(name)
+            raise RequestRefused(
+                Reason.VOLUME_IN_USE, "Another tool depends on the home volume.", detail=ErrorDetails(name.value)
+            )
+        using = self.engine.containers_holding(name)
         # Under the user's lock, a helper is what a crash left behind; the next one of the volume takes it away.
-        containers = [container for container in holding if not is_helper(container, self.names)]
+        containers = [container for container in using if not is_helper(container, self.names)]
         holders = [holder for container in containers if (holder := self._holder(username, container))]
-        return Target(volume, removable(name.value, holders, self.clock.now(), self.policy))
+        return RemovalPlan(volume, removable(name.value, holders, self.clock.now(), self.policy))
 
     def _holder(self, username: Username, listed: Container) -> Holder | None:
         """Whether a listed container is the user's own; None when it is gone."""
@@ -76,11 +78,11 @@ class Removal:
         container = self.engine.container(listed.id)
         return Holder(container, owns(username, container, self.names)) if container else None
 
-    def remove(self, target: Target) -> None:
+    def remove(self, target: RemovalPlan) -> None:
         """Remove it.
 
         Raises:
-            Refusal: `VOLUME_IN_USE`; `VOLUME_NOT_FOUND` when the volume is not the one that was looked at.
+            RequestRefused: `VOLUME_IN_USE`; `VOLUME_NOT_FOUND` when the volume is not the one that was looked at.
             EngineError: the engine does not do it.
         """
         name = target.volume.name
@@ -93,8 +95,8 @@ class Removal:
                 raise _in_use(name, container.name) from error
         present = self.engine.volume(name)
         if present is None or present.created != target.volume.created:
-            raise Refusal(
-                Reason.VOLUME_NOT_FOUND, "The home volume changed meanwhile.", detail=Detail(volume=name.value)
+            raise RequestRefused(
+                Reason.VOLUME_NOT_FOUND, "The home volume changed meanwhile.", detail=ErrorDetails(volume=name.value)
             )
         try:
             self.engine.remove_volume(name)
@@ -107,19 +109,19 @@ class Removal:
             _log.warning("removal: the volume is gone, although the engine reports a failure: %s", error)
 
 
-def create_alike(engine: Engine, name: VolumeName, like: Volume) -> Volume:
+def recreate(engine: Engine, name: VolumeName, like: Volume) -> Volume:
     """Create a volume with the driver, options and labels of another.
 
     Raises:
-        Refusal: `DOCKER_ERROR` when it has others, because somebody was quicker.
+        RequestRefused: `DOCKER_ERROR` when it has others, because somebody was quicker.
         EngineError: the engine does not create it.
     """
     new = engine.create_volume(name, like.driver, like.options, like.labels)
     if (new.driver, new.options, new.labels) != (like.driver, like.options, like.labels):
         _log.error("volume %s came back with other labels or options", name)
-        raise Refusal(Reason.DOCKER_ERROR, detail=Detail(volume=name.value))
+        raise RequestRefused(Reason.DOCKER_ERROR, detail=ErrorDetails(volume=name.value))
     return new
 
 
-def _in_use(volume: VolumeName, *holders: str) -> Refusal:
-    return Refusal(Reason.VOLUME_IN_USE, detail=Detail(volume=volume.value, holders=holders))
+def _in_use(volume: VolumeName, *holders: str) -> RequestRefused:
+    return RequestRefused(Reason.VOLUME_IN_USE, detail=ErrorDetails(volume=volume.value, holders=holders))

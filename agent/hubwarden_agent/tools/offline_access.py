@@ -15,12 +15,12 @@ from getpass import getuser
 from typing import TypeVar
 
 from hubwarden_agent.audit import Audit
-from hubwarden_agent.audit_segments import Segments
-from hubwarden_agent.budgets import Window
+from hubwarden_agent.audit_store import AuditStore
+from hubwarden_agent.budgets import SlidingWindow
 from hubwarden_agent.clock import Clock
 from hubwarden_agent.config import Config
 from hubwarden_agent.denials import DenialLimiter
-from hubwarden_agent.errors import Refusal
+from hubwarden_agent.errors import RequestRefused
 from hubwarden_agent.names import Username
 from hubwarden_agent.rates import parse_rate
 from hubwarden_agent.state_lock import locked
@@ -38,8 +38,8 @@ def exclusive_audit(settings: Config, clock: Clock) -> Iterator[Audit]:
     """
     kept = settings.audit
     with locked(settings.state_directory):
-        segments = Segments(settings.state_directory / kept.file, kept.max_bytes, kept.keep)
-        audit = Audit(segments, clock, DenialLimiter(Window(parse_rate("60/minute"), clock)))
+        segments = AuditStore(settings.state_directory / kept.file, kept.max_bytes, kept.keep)
+        audit = Audit(segments, clock, DenialLimiter(SlidingWindow(parse_rate("60/minute"), clock)))
         try:
             yield audit
         finally:
@@ -52,7 +52,7 @@ def argument(parse: Callable[[str], Parsed]) -> Callable[[str], Parsed]:
     def parsed(text: str) -> Parsed:
         try:
             return parse(text)
-        except Refusal as refusal:
+        except RequestRefused as refusal:
             raise argparse.ArgumentTypeError(refusal.message) from refusal
 
     return parsed
@@ -72,7 +72,7 @@ def add_operator(parser: argparse.ArgumentParser) -> None:
 def _this_user() -> Username:
     try:
         return Username(getuser())
-    except (OSError, KeyError, Refusal):  # a uid without a name
+    except (OSError, KeyError, RequestRefused):  # a uid without a name
         return Username(f"uid {os.getuid()}")
 
 

@@ -11,13 +11,13 @@ from __future__ import annotations
 
 from hubwarden_agent import ownership
 from hubwarden_agent.engine.port import Container, Engine
-from hubwarden_agent.errors import Reason, Refusal
-from hubwarden_agent.gateway import create_body, mounts, policy, volumes
+from hubwarden_agent.errors import Reason, RequestRefused
+from hubwarden_agent.gateway import create_body, mounts, policy, volume_checks
 from hubwarden_agent.names import ContainerName, Names, ServerName, Username
 from hubwarden_agent.spawn_policy import SpawnPolicy
 
 
-class Owners:
+class ContainerOwners:
     """Says whose containers are.
 
     Args:
@@ -35,17 +35,17 @@ class Owners:
         """Whose it is.
 
         Raises:
-            Refusal: nobody's whom the gateway serves; what it says is for the log.
+            RequestRefused: nobody's whom the gateway serves; what it says is for the log.
         """
         if ownership.is_swarm_task(container):
-            raise Refusal(Reason.NOT_OWNED, "It belongs to a Docker Swarm task.")
+            raise RequestRefused(Reason.NOT_OWNED, "It belongs to a Docker Swarm task.")
         if self._spawn.adopt == "off" or ownership.is_labelled(container):
-            owner = ownership.claimed(container, self._names)
+            owner = ownership.owner_from_labels(container, self._names)
             if owner is None:
-                raise Refusal(Reason.NOT_OWNED)
+                raise RequestRefused(Reason.NOT_OWNED)
             return owner
         plan = adopted(container, self._spawn, self._names)
-        volumes.check_plain(self._engine, container.mounts)
+        volume_checks.check_plain(self._engine, container.mounts)
         return plan.username, plan.server_name
 
     def count(self) -> int:
@@ -61,7 +61,7 @@ class Owners:
         inspected = self._engine.container(container.id)
         try:
             return inspected is not None and bool(adopted(inspected, self._spawn, self._names))
-        except Refusal:
+        except RequestRefused:
             return False
 
 
@@ -69,14 +69,14 @@ def adopted(container: Container, spawn: SpawnPolicy, names: Names) -> policy.Pl
     """What the gateway would make if it were asked for this container, which nobody labelled.
 
     Raises:
-        Refusal: it would not.
+        RequestRefused: it would not.
     """
     body = create_body.decode(
         {"Image": container.image, "Env": list(container.environment), "HostConfig": dict(container.host_config)}
     )
     if not all(binding.host_ip for binding in body.host.port_bindings):
         # In a create this stands for the policy's address; here it was left to the engine, which takes every one.
-        raise Refusal(Reason.NOT_OWNED, "It publishes a port at every address of the host.")
+        raise RequestRefused(Reason.NOT_OWNED, "It publishes a port at every address of the host.")
     plan = policy.plan(body, ContainerName(container.name), spawn, names)
     mounts.check_held(container.mounts, mounts.offered(spawn, names, plan.username))
     return plan

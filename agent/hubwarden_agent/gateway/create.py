@@ -6,14 +6,13 @@ there and a name is free is the engine's to know: it is asked why only once it h
 
 from __future__ import annotations
 
-from hubwarden_agent.budgets import Window, spend_together
+from hubwarden_agent.budgets import SlidingWindow, acquire_together
 from hubwarden_agent.engine.port import Conflict, ContainerSpec, Engine, NotFound
-from hubwarden_agent.gateway import create_body, images, policy, refusals, strict_json, volumes
-from hubwarden_agent.gateway.made import Made, Owned
-from hubwarden_agent.gateway.owners import Owners
+from hubwarden_agent.gateway import create_body, images, policy, refusals, strict_json, volume_checks
+from hubwarden_agent.gateway.adoption import ContainerOwners
+from hubwarden_agent.gateway.quota import Quota
 from hubwarden_agent.gateway.request_context import ChangeRecorder, RequestContext, Response, json_response
-from hubwarden_agent.gateway.room import Room
-from hubwarden_agent.gateway.routes import Call
+from hubwarden_agent.gateway.routes import ApiRequest
 from hubwarden_agent.locks import UserLocks
 from hubwarden_agent.names import ContainerId, ContainerName, Names
 from hubwarden_agent.spawn_policy import SpawnPolicy
@@ -21,13 +20,12 @@ from hubwarden_agent.spawn_policy import SpawnPolicy
 RATE_KEY = "create"
 
 
-class Creation:
+class CreateHandler:
     """Answers `POST /containers/create`.
 
     Args:
         engine: the container engine.
         owners: counts the containers that there are.
-        made: remembers what is created.
         names: shared with the RPCs.
         spawn: the operator's policy.
         locks: the users' locks, shared with the RPCs.
@@ -38,37 +36,34 @@ class Creation:
     def __init__(
         self,
         engine: Engine,
-        owners: Owners,
-        made: Made,
+        owners: ContainerOwners,
         names: Names,
         spawn: SpawnPolicy,
         locks: UserLocks,
         recorder: ChangeRecorder,
-        rate: Window,
+        rate: SlidingWindow,
     ) -> None:
         self._engine = engine
-        self._made = made
         self._names = names
         self._spawn = spawn
         self._locks = locks
         self._recorder = recorder
         self._rate = rate
-        self._room = Room(owners.count, spawn.max_containers, "max_containers")
-        self._volume_room = Room(self._count_volumes, spawn.max_volumes, "max_volumes")
+        self._room = Quota(owners.count, spawn.max_containers, "max_containers")
+        self._volume_room = Quota(self._count_volumes, spawn.max_volumes, "max_volumes")
 
-    def create(self, call: Call, context: RequestContext, body: bytes) -> Response:
+    def create(self, call: ApiRequest, context: RequestContext, body: bytes) -> Response:
         """Create what the body asks for, if the policy allows it."""
         name = ContainerName.parse(call.query["name"])
         plan = policy.plan(create_body.decode(strict_json.loads(body)), name, self._spawn, self._names)
         context.set_target(plan.username, plan.server_name, name.value)
         with self._locks.hold(plan.username):
             # Before the engine is asked anything: also a create that is refused then costs it something.
-            spend_together(charge := (self._rate, RATE_KEY))
+            acquire_together(charge := (self._rate, RATE_KEY))
             self._check_image(plan.spec)
-            new_volumes = volumes.check_plain(self._engine, plan.spec.mounts)
-            with self._room.for_more(), self._volume_room.for_more(new_volumes), self._recorder.change(context, charge):
+            new_volumes = volume_checks.check_plain(self._engine, plan.spec.mounts)
+            with self._room.reserve(), self._volume_room.reserve(new_volumes), self._recorder.change(context, charge):
                 identifier = self._created(plan.spec)
-            self._made.note(Owned(identifier, name.value, plan.username, plan.server_name, plan.spec.mounts))
         return json_response(201, {"Id": identifier.value, "Warnings": []})
 
     def _check_image(self, spec: ContainerSpec) -> None:

@@ -1,4 +1,4 @@
-"""Commands in containers (`post_start_cmd`): the policy's own, in the Hub's own containers, once a ticket."""
+"""Commands in containers (`post_start_cmd`): the policy's own, in the Hub's own containers, once an exec id."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from hubwarden_agent.engine.port import EngineError
 from hubwarden_agent.errors import Reason
-from hubwarden_agent.gateway import commands
+from hubwarden_agent.gateway.exec import MAX_EXECS, RAW_STREAM
 from hubwarden_agent.names import Username
 from support.agent.gateway import IMAGE, POLICY, GatewayStage, Reply, gateway, spawner_body
 from support.fakes.engine import FakeEngine
@@ -142,7 +142,7 @@ async def test_the_oldest_tickets_are_forgotten(stage: GatewayStage) -> None:
     """When there are too many exec ids, the oldest are forgotten."""
     first = await ticket(stage)
     second = await ticket(stage)
-    for _ in range(commands.MAX_TICKETS - 1):
+    for _ in range(MAX_EXECS - 1):
         await ticket(stage)
     assert (await post(stage, f"/exec/{first}/start", START)).status == 404
     assert (await post(stage, f"/exec/{second}/start", START)).status == 200
@@ -180,7 +180,7 @@ async def test_the_listed_command_runs_and_is_on_the_record(stage: GatewayStage,
     identifier = await ticket(stage)
     reply = await post(stage, f"/exec/{identifier}/start", START, Connection="Upgrade", Upgrade="tcp")
     assert (reply.status, reply.text) == (200, "")
-    assert reply.headers["content-type"] == commands.RAW_STREAM
+    assert reply.headers["content-type"] == RAW_STREAM
     assert reply.headers["connection"] == "close"
     assert fake.commands == [tuple(COMMAND)]
     lines = [(line.phase, line.entry.operation, line.entry.username, line.reason) for line in stage.audit.lines]

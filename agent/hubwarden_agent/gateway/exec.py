@@ -1,7 +1,7 @@
 """Commands inside running containers: the policy's, word for word, and no others (DockerSpawner's `post_start_cmd`).
 
-Invariants: asking for a command gets a ticket, which is good for one run of that command in that container; the
-engine is asked for nothing until then, so no exec of anybody's can be started here. What the command prints comes from
+Invariants: an exec id is valid for one run of one command in one container. The engine makes no exec until that run, so
+no exec that somebody else made can be started here. What the command prints comes from
 the user's side and goes nowhere. The user's lock is held, and the run is on the record.
 """
 
@@ -19,14 +19,14 @@ from hubwarden_agent.gateway import refusals, strict_json
 from hubwarden_agent.gateway.containers import Containers
 from hubwarden_agent.gateway.decoders import Field, empty, fields_of, flag, items, text
 from hubwarden_agent.gateway.request_context import RequestContext, Response, json_response
-from hubwarden_agent.gateway.routes import Call
+from hubwarden_agent.gateway.routes import ApiRequest
 from hubwarden_agent.names import ContainerId
 
 SECONDS = 45.0
 """How long a command is waited for: docker-py gives up after 60."""
 
-MAX_TICKETS = 256
-"""The oldest are forgotten first; DockerSpawner uses its ticket at once."""
+MAX_EXECS = 256
+"""The oldest are forgotten first; DockerSpawner uses its exec id at once."""
 
 RAW_STREAM = "application/vnd.docker.raw-stream"
 
@@ -42,12 +42,12 @@ CREATE: Mapping[str, Field] = MappingProxyType(
 """The body of `POST /containers/{reference}/exec`."""
 
 START: Mapping[str, Field] = MappingProxyType(dict.fromkeys(("Detach", "Tty"), Field(empty)))
-"""The body of `POST /exec/{ticket}/start`."""
+"""The body of `POST /exec/{exec_id}/start`."""
 
 _log = logging.getLogger(__name__)
 
 
-class Commands:
+class ExecHandler:
     """Answers calls about commands.
 
     Args:
@@ -64,32 +64,32 @@ class Commands:
         self._containers = containers
         self._allowed = allowed
         self._logged = logged
-        self._tickets: dict[str, tuple[ContainerId, tuple[str, ...]]] = {}
+        self._execs: dict[str, tuple[ContainerId, tuple[str, ...]]] = {}
         self._issuing = threading.Lock()
 
-    def prepare(self, call: Call, context: RequestContext, body: bytes) -> Response:
-        """`POST /containers/{reference}/exec`: a ticket."""
+    def prepare(self, call: ApiRequest, context: RequestContext, body: bytes) -> Response:
+        """`POST /containers/{reference}/exec`: an exec id."""
         self._check_offered()
         command = fields_of(CREATE, strict_json.loads(body), "").get("command", ())
         container = self._containers.found(call.reference, context)
         if command not in self._allowed:
             raise refusals.not_listed("Cmd", command, "exec")
-        ticket = secrets.token_hex(32)
+        exec_id = secrets.token_hex(32)
         with self._issuing:
-            while len(self._tickets) >= MAX_TICKETS:
-                del self._tickets[next(iter(self._tickets))]
-            self._tickets[ticket] = (container.id, command)
-        return json_response(201, {"Id": ticket})
+            while len(self._execs) >= MAX_EXECS:
+                del self._execs[next(iter(self._execs))]
+            self._execs[exec_id] = (container.id, command)
+        return json_response(201, {"Id": exec_id})
 
-    def run(self, call: Call, context: RequestContext, body: bytes) -> Response:
-        """`POST /exec/{ticket}/start`: run what the ticket is for, and answer when it has ended, with no output."""
+    def run(self, call: ApiRequest, context: RequestContext, body: bytes) -> Response:
+        """`POST /exec/{exec_id}/start`: run what this exec id is for, and answer when it has ended, with no output."""
         self._check_offered()
         fields_of(START, strict_json.loads(body), "")
         with self._issuing:
-            bought = self._tickets.pop(call.reference, None)
-        if bought is None:
+            prepared = self._execs.pop(call.reference, None)
+        if prepared is None:
             raise refusals.GatewayRefusal(f"No such exec instance: {call.reference}", status=refusals.NOT_FOUND)
-        container_id, command = bought
+        container_id, command = prepared
         context.command = self._allowed.index(command) + 1
         with self._containers.changing(container_id.value, context) as container:
             try:

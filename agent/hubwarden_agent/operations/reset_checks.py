@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from hubwarden_agent.config import ResetPolicy
 from hubwarden_agent.engine.port import Container, ContainerState
-from hubwarden_agent.errors import Detail, Reason, Refusal
+from hubwarden_agent.errors import ErrorDetails, Reason, RequestRefused
 from hubwarden_agent.operations.restart import RUNNING
 
 
@@ -24,7 +24,7 @@ class Holder:
     own: bool
 
 
-class Removing(Exception):  # noqa: N818 - a state to wait for, not an error
+class RemovalInProgress(Exception):  # noqa: N818 - a state to wait for, not an error
     """One of the user's own containers is being removed: look again in a moment."""
 
 
@@ -38,24 +38,27 @@ def removable(volume: str, holders: Sequence[Holder], now: dt.datetime, policy: 
         policy: whether stopped containers may go, and when one that was created and not started counts as stopped.
 
     Raises:
-        Refusal: `SERVER_RUNNING`, `OPERATION_IN_PROGRESS` (a spawn is under way), `VOLUME_IN_USE`, `CONTAINER_KEPT`.
-        Removing: an own container is on its way out and nothing else stands in the way.
+        RequestRefused: `SERVER_RUNNING`, `OPERATION_IN_PROGRESS` (a spawn is under way), `VOLUME_IN_USE` or
+            `CONTAINER_KEPT`.
+        RemovalInProgress: an own container is on its way out and nothing else stands in the way.
     """
     own = [holder.container for holder in holders if holder.own]
     foreign = [holder.container for holder in holders if not holder.own]
     if running := [container for container in own if container.state in RUNNING]:
-        raise Refusal(Reason.SERVER_RUNNING, detail=_detail(volume, running))
+        raise RequestRefused(Reason.SERVER_RUNNING, detail=_detail(volume, running))
     youngest = now - dt.timedelta(seconds=policy.start_timeout)
     if spawning := [one for one in own if one.state is ContainerState.CREATED and one.created > youngest]:
-        raise Refusal(Reason.OPERATION_IN_PROGRESS, "The server is being started.", detail=_detail(volume, spawning))
+        raise RequestRefused(
+            Reason.OPERATION_IN_PROGRESS, "The server is being started.", detail=_detail(volume, spawning)
+        )
     if foreign:
-        raise Refusal(Reason.VOLUME_IN_USE, detail=_detail(volume, foreign))
+        raise RequestRefused(Reason.VOLUME_IN_USE, detail=_detail(volume, foreign))
     if any(container.state is ContainerState.REMOVING for container in own):
-        raise Removing
+        raise RemovalInProgress
     if own and policy.stopped_container == "refuse":
-        raise Refusal(Reason.CONTAINER_KEPT, detail=_detail(volume, own))
+        raise RequestRefused(Reason.CONTAINER_KEPT, detail=_detail(volume, own))
     return tuple(own)
 
 
-def _detail(volume: str, containers: Sequence[Container]) -> Detail:
-    return Detail(volume=volume, holders=tuple(sorted(container.name for container in containers)))
+def _detail(volume: str, containers: Sequence[Container]) -> ErrorDetails:
+    return ErrorDetails(volume=volume, holders=tuple(sorted(container.name for container in containers)))

@@ -20,17 +20,17 @@ from typing import Any
 import zstandard
 
 from hubwarden_agent import pending_restores
-from hubwarden_agent.audit import Audit, Entry
+from hubwarden_agent.audit import Audit, AuditEntry
 from hubwarden_agent.audit_scope import audited, map_engine_errors
 from hubwarden_agent.backup_file import MAX_WINDOW_BYTES, Reader
 from hubwarden_agent.backup_manifest import Manifest
 from hubwarden_agent.clock import Clock
 from hubwarden_agent.engine.port import Engine, EngineError, Helper, TooLarge, Volume
-from hubwarden_agent.errors import Reason, Refusal
+from hubwarden_agent.errors import Reason, RequestRefused
 from hubwarden_agent.names import RequestId, Username, VolumeName
 from hubwarden_agent.operations.backup import Backups
-from hubwarden_agent.operations.holders import Removing
-from hubwarden_agent.operations.removal import Removal, Target, create_alike
+from hubwarden_agent.operations.reset_checks import RemovalInProgress
+from hubwarden_agent.operations.volume_removal import Removal, RemovalPlan, recreate
 from hubwarden_agent.ownership import is_local
 from hubwarden_agent.pending_restores import Unfinished
 
@@ -44,7 +44,7 @@ class NotRestored(Exception):  # noqa: N818 - that is what it says
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class RestoreRequest:
     """What an operator asks for: a backup of this user into this volume, setting aside what is there or not."""
 
     request_id: RequestId
@@ -55,10 +55,10 @@ class Order:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class VolumeState:
     """What is there before: no target when there is no volume; half filled by an earlier restore that was killed."""
 
-    target: Target | None = None
+    target: RemovalPlan | None = None
     holds_something: bool = False
     is_half_filled: bool = False
 
@@ -87,12 +87,12 @@ class Restorer:
     clock: Clock
     say: Callable[[str], None]
 
-    def restore(self, order: Order, backup: Reader) -> Mapping[str, Any]:
+    def restore(self, order: RestoreRequest, backup: Reader) -> Mapping[str, Any]:
         """Restore a backup. Returns what the audit says of it.
 
         Raises:
             NotRestored: with what to do; nothing was changed.
-            Refusal: nothing was changed, or it was undone, or the next run begins it anew.
+            RequestRefused: nothing was changed, or it was undone, or the next run begins it anew.
             BadBackup, OSError: the backup is not sound or cannot be read.
         """
         manifest = backup.manifest
@@ -113,7 +113,7 @@ class Restorer:
             self._replace(order, backup, found)
         return outcome.answer
 
-    def _check_fits(self, order: Order, manifest: Manifest) -> None:
+    def _check_fits(self, order: RestoreRequest, manifest: Manifest) -> None:
         if manifest.username != order.username:
             raise NotRestored(f"{manifest.backup_id} is a backup of {manifest.username}, not of {order.username}")
         names = self.removal.names
@@ -122,23 +122,23 @@ class Restorer:
         if not is_local(_volume(manifest)):
             raise NotRestored("its volume would only point to files elsewhere: unpack the backup there by hand")
 
-    def _look(self, order: Order) -> Found:
+    def _look(self, order: RestoreRequest) -> VolumeState:
         earlier = pending_restores.of(self.state, order.volume)
         if earlier:
             self.say(f"a restore of {earlier.backup_id} into {order.volume} was interrupted: beginning anew")
         try:
-            target = self.removal.look(order.username, order.volume)
-        except Removing:
-            raise Refusal(Reason.OPERATION_IN_PROGRESS, "The server's container is being removed.") from None
-        except Refusal as refusal:
+            target = self.removal.inspect(order.username, order.volume)
+        except RemovalInProgress:
+            raise RequestRefused(Reason.OPERATION_IN_PROGRESS, "The server's container is being removed.") from None
+        except RequestRefused as refusal:
             if refusal.reason is not Reason.VOLUME_NOT_FOUND:
                 raise
-            return Found()
+            return VolumeState()
         if not is_local(target.volume):  # whatever policy lets a reset do: removing it would erase nothing
-            raise Refusal(Reason.VOLUME_NOT_LOCAL)
+            raise RequestRefused(Reason.VOLUME_NOT_LOCAL)
         if earlier and earlier.created == target.volume.created:
-            return Found(target, is_half_filled=True)
-        return Found(target, holds_something=not self._is_empty(order.volume))
+            return VolumeState(target, is_half_filled=True)
+        return VolumeState(target, holds_something=not self._is_empty(order.volume))
 
     def _is_empty(self, volume: VolumeName) -> bool:
         held = io.BytesIO()
@@ -154,7 +154,7 @@ class Restorer:
         except (tarfile.TarError, zstandard.ZstdError) as error:
             raise EngineError(f"what {volume} holds cannot be read: {error}") from error
 
-    def _set_aside(self, order: Order, volume: Volume) -> Manifest:
+    def _set_aside(self, order: RestoreRequest, volume: Volume) -> Manifest:
         self.say(f"setting aside what is in {order.volume}")
         aside = self.backups.take(volume, order.username, order.request_id)
         if aside is None:
@@ -162,7 +162,7 @@ class Restorer:
         self.say(f"set aside as {aside.backup_id}")
         return aside
 
-    def _replace(self, order: Order, backup: Reader, found: Found) -> None:
+    def _replace(self, order: RestoreRequest, backup: Reader, found: VolumeState) -> None:
         """Everything that changes the volume; what fails half way is undone."""
         half = found.target.volume.created if found.target and found.is_half_filled else ""
         mark = Unfinished(order.request_id, order.username, order.volume, backup.manifest.backup_id, half)
@@ -183,10 +183,10 @@ class Restorer:
 
     def _create(self, name: VolumeName, manifest: Manifest) -> Volume:
         if self.engine.volume(name) is not None:
-            raise Refusal(Reason.VOLUME_IN_USE, "Somebody else created the volume meanwhile.")
-        return create_alike(self.engine, name, _volume(manifest))
+            raise RequestRefused(Reason.VOLUME_IN_USE, "Somebody else created the volume meanwhile.")
+        return recreate(self.engine, name, _volume(manifest))
 
-    def _undo(self, name: VolumeName, found: Found, made: Volume | None) -> None:
+    def _undo(self, name: VolumeName, found: VolumeState, made: Volume | None) -> None:
         """Back to an empty volume, or none, as it was; where that fails, the next run finds what is noted."""
         old = found.target.volume if found.target else None
         try:
@@ -203,7 +203,7 @@ class Restorer:
             return
         pending_restores.forget(self.state, name)
 
-    def _say_removed(self, target: Target) -> None:
+    def _say_removed(self, target: RemovalPlan) -> None:
         for container in target.containers:
             self.say(f"removed the stopped container {container.name}")
 
@@ -213,8 +213,8 @@ def _volume(manifest: Manifest) -> Volume:
     return Volume(manifest.volume, manifest.driver, "local", "", manifest.labels, manifest.options)
 
 
-def _entry(order: Order, manifest: Manifest, target: Target | None) -> Entry:
-    entry = Entry(
+def _entry(order: RestoreRequest, manifest: Manifest, target: RemovalPlan | None) -> AuditEntry:
+    entry = AuditEntry(
         operation="restore",
         username=order.username.value,
         server_name="",

@@ -1,7 +1,7 @@
 """The audit's files: the segment that is written, the ones that were set aside, and the chain through all of them.
 
 Invariants: lines are on disk (fsync) when `append` returns; what could not be written whole was taken back, or,
-where not even that worked, nothing is ever written behind it. Segments are numbered, so that their order does not
+where not even that worked, nothing is ever written behind it. AuditStore are numbered, so that their order does not
 depend on a clock. What a crash cut off is reported and set aside as it is. Old segments go only once a line of the new
 one is on disk, so that a full disk never costs history.
 """
@@ -18,13 +18,13 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from hubwarden_agent.audit_chain import Broken, Head, head_of, link, read
+from hubwarden_agent.audit_chain import ChainError, ChainHead, head_of, link, read
 from hubwarden_agent.logging_setup import anchors
 
 _log = logging.getLogger(__name__)
 
 
-def set_aside(path: Path) -> list[Path]:
+def rotated(path: Path) -> list[Path]:
     """The segments beside the one that is written, the oldest first."""
     name = re.compile(rf"{re.escape(path.stem)}-([0-9]+){re.escape(path.suffix)}")
     numbered = {file: name.fullmatch(file.name) for file in path.parent.iterdir()}
@@ -47,7 +47,7 @@ def lines_backwards(file: Path) -> Iterator[bytes]:
                 end = begin
 
 
-class Segments:
+class AuditStore:
     """The segments of one audit trail.
 
     Args:
@@ -71,7 +71,7 @@ class Segments:
         self._announce(path)
 
     @property
-    def head(self) -> Head:
+    def head(self) -> ChainHead:
         """The last line that is on disk."""
         return self._head
 
@@ -104,9 +104,9 @@ class Segments:
 
     def history(self) -> Iterator[dict[str, Any]]:
         """Every sound line that is kept, the newest first. Whether they fit each other is for `audit verify` to say."""
-        for file in (self._path, *reversed(set_aside(self._path))):
+        for file in (self._path, *reversed(rotated(self._path))):
             for line in lines_backwards(file):
-                with suppress(Broken):
+                with suppress(ChainError):
                     yield read(whole(line))
 
     def close(self) -> None:
@@ -124,21 +124,21 @@ class Segments:
             os.close(directory)
         return descriptor
 
-    def _found(self) -> tuple[Head, bool]:
+    def _found(self) -> tuple[ChainHead, bool]:
         """The head to go on from, and whether what is there must not be written behind."""
         closed = False
         try:
             for line in islice(lines_backwards(self._path), 1):
                 read(whole(line))
-        except Broken as error:
+        except ChainError as error:
             closed = True
             _log.error("audit: the last line: %s. A new segment begins.", error, extra={"file": str(self._path)})
-        return next((head_of(fields) for fields in self.history()), Head()), closed
+        return next((head_of(fields) for fields in self.history()), ChainHead()), closed
 
     def _begin_segment(self) -> None:
         """In an order in which a disk that fails half way leaves a descriptor that is ours, and the next line a try."""
         if self._path.exists():
-            earlier = set_aside(self._path)
+            earlier = rotated(self._path)
             number = _number(earlier[-1]) + 1 if earlier else 1
             aside = self._path.with_name(f"{self._path.stem}-{number:06}{self._path.suffix}")
             self._path.rename(aside)
@@ -165,7 +165,7 @@ class Segments:
             _log.exception("audit: a line that was not written whole cannot be taken back")
 
     def _drop_old(self) -> None:
-        for old in set_aside(self._path)[: -self._keep]:
+        for old in rotated(self._path)[: -self._keep]:
             old.unlink()
 
     def _watch_room(self) -> None:
@@ -184,8 +184,8 @@ def whole(line: bytes) -> bytes:
     """A line without its end.
 
     Raises:
-        Broken: it has none.
+        ChainError: it has none.
     """
     if not line.endswith(b"\n"):
-        raise Broken("it was cut off")
+        raise ChainError("it was cut off")
     return line[:-1]
