@@ -13,7 +13,6 @@ from typing import Any
 from jupyterhub.app import JupyterHub
 from jupyterhub.handlers.static import CacheControlStaticFilesHandler
 from traitlets.config import Config, MultipleInstanceError
-from traitlets.config.loader import LazyConfigValue
 from traitlets.utils.importstring import import_item
 
 from hubwarden_hub import scopes, startcheck
@@ -23,6 +22,7 @@ from hubwarden_hub.listing_api import ServersAndHomesPage, UsersHandler
 from hubwarden_hub.progress_api import ResetProgressHandler, RestartProgressHandler
 from hubwarden_hub.reach import reaches_others
 from hubwarden_hub.server_api import ForgetServerHandler, RestartServerHandler
+from hubwarden_hub.settings import configured
 from hubwarden_hub.spawner import RestartableSpawnerMixin
 from hubwarden_hub.state_api import StateHandler
 
@@ -57,13 +57,13 @@ def configure(c: Config) -> None:
         ValueError: `c.JupyterHub.spawner_class` is not set, or cannot be imported.
     """
     hub = c.JupyterHub
-    hub.extra_handlers = [*_configured(hub, "extra_handlers", []), *HANDLERS]
+    hub.extra_handlers = [*configured(hub, "extra_handlers", []), *HANDLERS]
     # After the operator's own: a page of theirs with the same name wins.
-    hub.template_paths = [*_configured(hub, "template_paths", []), str(TEMPLATES)]
+    hub.template_paths = [*configured(hub, "template_paths", []), str(TEMPLATES)]
     # For the navigation. Not a function: JupyterHub would call that with the user, and show what it returns.
-    hub.template_vars = {**_configured(hub, "template_vars", {}), "hubwarden": Navigation()}
-    hub.custom_scopes = {**_configured(hub, "custom_scopes", {}), **scopes.DEFINITIONS}
-    hub.spawner_class = restartable(_configured(hub, "spawner_class", None))
+    hub.template_vars = {**configured(hub, "template_vars", {}), "hubwarden": Navigation()}
+    hub.custom_scopes = {**configured(hub, "custom_scopes", {}), **scopes.DEFINITIONS}
+    hub.spawner_class = restartable(configured(hub, "spawner_class", None))
     if c.Hubwarden.get("users_reset_own_home", True):
         _grant_to_users(hub)
     scopes.grant_to_admins()
@@ -78,45 +78,39 @@ class Navigation:
         return user is not None and reaches_others(parsed_scopes, user.name)
 
 
-def _configured(section: Config, name: str, unset: Any) -> Any:
-    """A setting's value so far. `c.X.list.append(…)` on something unset leaves a recipe, which is carried out."""
-    value = section[name] if name in section else unset  # noqa: SIM401 - Config.get bypasses deferred values
-    return value.get_value(unset) if isinstance(value, LazyConfigValue) else value
-
-
 def _grant_to_users(hub: Config) -> None:
     """Give every user the reset of their own home, the way that this version of JupyterHub has for it."""
-    role_specs = _configured(hub, "load_roles", [])
+    role_specs = configured(hub, "load_roles", [])
     overridden = any(spec.get("name") == "user" and "scopes" in spec for spec in role_specs)
     if "extra_user_scopes" in JupyterHub.class_trait_names() and not overridden:
-        hub.extra_user_scopes = [*_configured(hub, "extra_user_scopes", []), scopes.RESET_OWN]
+        hub.extra_user_scopes = [*configured(hub, "extra_user_scopes", []), scopes.RESET_OWN]
     else:
         hub.load_roles = scopes.with_scope(role_specs, "user", scopes.RESET_OWN, ["self"])
 
 
-def restartable(configured: Any) -> type:
+def restartable(spawner: Any) -> type:
     """The configured Spawner class with the mixin before it.
 
     Args:
-        configured: a class, its import path, or the name of an entry point in `jupyterhub.spawners`.
+        spawner: a class, its import path, or the name of an entry point in `jupyterhub.spawners`.
 
     Raises:
         ValueError: there is none.
     """
-    if isinstance(configured, str) and configured:
+    if isinstance(spawner, str) and spawner:
         entry_points = JupyterHub.class_traits()["spawner_class"].load_entry_points()
-        entry_point = entry_points.get(configured.lower())
+        entry_point = entry_points.get(spawner.lower())
         try:
-            configured = entry_point.load() if entry_point else import_item(configured)
+            spawner = entry_point.load() if entry_point else import_item(spawner)
         except ImportError as error:
-            raise ValueError(f"c.JupyterHub.spawner_class: cannot import {configured!r}") from error
-    if not isinstance(configured, type):
+            raise ValueError(f"c.JupyterHub.spawner_class: cannot import {spawner!r}") from error
+    if not isinstance(spawner, type):
         raise ValueError("Set c.JupyterHub.spawner_class (to 'docker') before hubwarden_hub.configure(c)")  # noqa: TRY004 - a setting is missing, the type of nothing is wrong
-    if issubclass(configured, RestartableSpawnerMixin):
-        return configured
+    if issubclass(spawner, RestartableSpawnerMixin):
+        return spawner
     # JupyterHub's log names the Spawner's module and version: those of the configured class.
-    attributes = {"__module__": configured.__module__}
-    return type(f"Restartable{configured.__name__}", (RestartableSpawnerMixin, configured), attributes)
+    attributes = {"__module__": spawner.__module__}
+    return type(f"Restartable{spawner.__name__}", (RestartableSpawnerMixin, spawner), attributes)
 
 
 def _check_at_start() -> None:

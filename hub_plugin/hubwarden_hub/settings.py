@@ -11,12 +11,19 @@ from pathlib import Path
 from typing import Any
 
 from traitlets import Bool, Float, Integer, TraitError, Unicode, validate
-from traitlets.config import Configurable
+from traitlets.config import Config, Configurable
+from traitlets.config.loader import LazyConfigValue
 
 from hubwarden_hub.agent import Deadlines
 from hubwarden_hub.channel import TCP, Files
 
 _TCP_ADDRESS = re.compile(r"tcp://([a-zA-Z0-9.-]+|\[[0-9a-f:.]+\]):[1-9][0-9]{0,4}")
+
+
+def configured(section: Config, name: str, unset: Any) -> Any:
+    """A setting's value so far. `c.X.list.append(…)` on something unset leaves a recipe, which is carried out."""
+    value = section[name] if name in section else unset  # noqa: SIM401 - Config.get bypasses deferred values
+    return value.get_value(unset) if isinstance(value, LazyConfigValue) else value
 
 
 class Hubwarden(Configurable):

@@ -9,14 +9,21 @@ from __future__ import annotations
 
 from typing import Any
 
+from jinja2 import Environment, TemplateNotFound, meta
 from jupyterhub import orm
 from jupyterhub.spawner import Spawner
 
 from hubwarden_hub import scopes
 from hubwarden_hub.home_note import resume_resets
 from hubwarden_hub.plugin import Plugin
-from hubwarden_hub.settings import Hubwarden
+from hubwarden_hub.settings import Hubwarden, configured
 from hubwarden_hub.spawner import OF_DOCKERSPAWNER, OF_JUPYTERHUB, RestartableSpawnerMixin
+
+UNSUPPORTED = {
+    "SwarmSpawner": "SwarmSpawner makes services, not containers; Docker's restart would leave a second one running",
+    "SystemUserSpawner": "SystemUserSpawner mounts a home of the host, and a reset needs a named volume",
+}
+HOME_PAGE, HOME_PART = "home.html", "hubwarden_home.html"
 
 
 class HubwardenNotInstalled(SystemExit):
@@ -43,11 +50,13 @@ def install(app: Any, handlers: list[tuple[Any, ...]]) -> None:
     """
     settings = Hubwarden(parent=app)
     mistakes = spawner_mistakes(app.spawner_class)
+    mistakes += [] if mistakes else home_volume_mistakes(app, settings.home_volume)
     mistakes += handler_mistakes(app.handlers, app.hub_prefix, handlers)
     held = {name: list(role.scopes) for name in ("user", "admin") if (role := orm.Role.find(app.db, name))}
     mistakes += scopes.mistakes_in(held, users_reset_own_home=settings.users_reset_own_home)
     if mistakes:
         raise HubwardenNotInstalled(mistakes)
+    warn_of_hidden_buttons(app)
     plugin = app.tornado_settings["hubwarden"] = Plugin.of(settings, app.log, app.eventlog)
     app.cleanup = plugin.stops.limiting(app.cleanup)
     resume_resets(app, plugin)
@@ -65,7 +74,62 @@ def spawner_mistakes(spawner_class: type) -> list[str]:
     missing = [attribute for attribute in OF_DOCKERSPAWNER if not any(attribute in vars(base) for base in others)]
     if missing:
         mistakes.append(f"the Hub's Spawner class {name} is not a DockerSpawner (it lacks {', '.join(missing)})")
-    return mistakes
+    return mistakes + [
+        f"the Hub's Spawner class {name} is not supported: {UNSUPPORTED[base.__name__]}"
+        for base in others
+        if base.__module__.startswith("dockerspawner.") and base.__name__ in UNSUPPORTED
+    ]
+
+
+def home_volume_mistakes(app: Any, home_volume: str) -> list[str]:
+    """Whether users' homes are on the volume that a reset deletes. Where a hook may still decide, a warning."""
+    volumes, mounts = _of_spawner(app, "volumes"), _of_spawner(app, "mounts")
+    mounted = [*volumes, *(mount["source"] for mount in mounts if mount.get("type") == "volume")]
+    if home_volume in mounted:
+        return []
+    mistake = (
+        f"c.Hubwarden.home_volume {home_volume!r} is not among the Spawner's volumes ({', '.join(mounted) or 'none'}): "
+        "write it as in c.DockerSpawner.volumes"
+    )
+    if _of_spawner(app, "pre_spawn_hook") is None:
+        return [mistake]
+    app.log.warning("Hubwarden: %s, unless c.Spawner.pre_spawn_hook adds it", mistake)
+    return []
+
+
+def _of_spawner(app: Any, name: str) -> Any:
+    """A trait of the Spawner class as configured. An instance cannot be asked: DockerSpawner's needs a user."""
+    value = getattr(app.spawner_class, name).default()
+    for section in app.spawner_class.section_names():
+        value = configured(app.config[section], name, value)
+    return value
+
+
+def warn_of_hidden_buttons(app: Any) -> None:
+    """Log a warning if the Hub's home page does not include our part."""
+    environment: Environment = app.tornado_settings["jinja2_env"]
+    if HOME_PART not in _templates_of(environment, HOME_PAGE, set()):
+        path = environment.get_template(HOME_PAGE).filename
+        app.log.warning(
+            "Hubwarden: the template %s hides Hubwarden's buttons: add {%% include %r %%} to its block `main`",
+            path,
+            HOME_PART,
+        )
+
+
+def _templates_of(environment: Environment, name: str, seen: set[str]) -> set[str]:
+    """The template and all that it extends or includes; names that are computed are left out."""
+    if name in seen or environment.loader is None:
+        return seen
+    try:
+        source, *_ = environment.loader.get_source(environment, name)
+    except TemplateNotFound:
+        return seen
+    seen.add(name)
+    for other in meta.find_referenced_templates(environment.parse(source)):
+        if other is not None:
+            _templates_of(environment, other, seen)
+    return seen
 
 
 def handler_mistakes(rules: list[Any], prefix: str, handlers: list[tuple[Any, ...]]) -> list[str]:

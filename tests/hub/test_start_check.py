@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
 
 import pytest
 from jupyterhub import roles, scopes
@@ -20,6 +21,21 @@ UNDONE = {
         "lacks Hubwarden's mixin",
     ),
     "a Spawner that is not DockerSpawner": ([], ["c.JupyterHub.spawner_class = 'simple'"], "is not a DockerSpawner"),
+    "a Spawner of Swarm services": (
+        [],
+        ["c.JupyterHub.spawner_class = hubwarden_hub.configuration.restartable('dockerspawner.SwarmSpawner')"],
+        "SwarmSpawner makes services, not containers",
+    ),
+    "a Spawner that mounts homes of the host": (
+        [],
+        ["c.JupyterHub.spawner_class = hubwarden_hub.configuration.restartable('dockerspawner.SystemUserSpawner')"],
+        "SystemUserSpawner mounts a home of the host",
+    ),
+    "a home volume that the Spawner does not mount": (
+        [],
+        ["c.DockerSpawner.volumes = {'other-{username}': '/home/jovyan'}"],
+        "'jupyterlab-{username}_home' is not among the Spawner's volumes (other-{username})",
+    ),
     "handlers overridden": ([], ["c.JupyterHub.extra_handlers = []"], "restart-server is not served"),
     "users without the scope": (
         [],
@@ -79,6 +95,62 @@ async def test_a_plugin_that_took_effect_is_initialized(
 ) -> None:
     """When nothing is undone, the same initialization reaches its end."""
     await initialize(make_hub(agent))
+
+
+OWN_HOME = {
+    "without our part": ("", True),
+    "with our part": ('{% include "hubwarden_home.html" %}', False),
+    "with a page of theirs that has it": ('{% include ["nothing.html", "part.html"] ignore missing %}', False),
+}
+
+
+@of_jupyterhub
+@pytest.mark.parametrize(("part", "warned"), OWN_HOME.values(), ids=OWN_HOME)
+async def test_a_home_page_that_hides_the_buttons_is_warned_about(
+    agent: Agent,
+    make_hub: Callable[..., Hub],
+    initialize: Callable[[Hub], Awaitable[None]],
+    caplog: pytest.LogCaptureFixture,
+    tmp_path: Path,
+    part: str,
+    warned: bool,  # noqa: FBT001 - a parameter of the table
+) -> None:
+    """When the Hub's own `home.html` lacks our part, directly and indirectly, the Hub starts and a warning names it."""
+    (tmp_path / "home.html").write_text('{% extends "templates/home.html" %}{% block main %}' + part + "{% endblock %}")
+    (tmp_path / "part.html").write_text('{% include "hubwarden_home.html" %}')
+    from jupyterhub.app import JupyterHub  # noqa: PLC0415 - JupyterHub 4.1 warns when it is imported
+
+    with caplog.at_level("WARNING"):
+        JupyterHub.instance().log.addHandler(caplog.handler)
+        await initialize(make_hub(agent, lines_before=[f"c.JupyterHub.template_paths = [{str(tmp_path)!r}]"]))
+    assert (f"{tmp_path / 'home.html'} hides Hubwarden's buttons" in caplog.text) == warned
+
+
+@of_jupyterhub
+async def test_volumes_that_a_hook_may_set_are_warned_about(
+    agent: Agent,
+    make_hub: Callable[..., Hub],
+    initialize: Callable[[Hub], Awaitable[None]],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """When a `pre_spawn_hook` may still add the home volume, the Hub starts with a warning."""
+    lines = ["c.DockerSpawner.volumes = {}", "c.DockerSpawner.pre_spawn_hook = lambda spawner: None"]
+    from jupyterhub.app import JupyterHub  # noqa: PLC0415 - JupyterHub 4.1 warns when it is imported
+
+    with caplog.at_level("WARNING"):
+        JupyterHub.instance().log.addHandler(caplog.handler)
+        await initialize(make_hub(agent, lines_after=lines))
+    assert "is not among the Spawner's volumes (none)" in caplog.text
+
+
+@of_jupyterhub
+async def test_a_home_volume_among_the_mounts_is_enough(
+    agent: Agent, make_hub: Callable[..., Hub], initialize: Callable[[Hub], Awaitable[None]]
+) -> None:
+    """When the home volume is one of `mounts`, the Hub starts."""
+    mount = {"type": "volume", "source": "jupyterlab-{username}_home", "target": "/home/jovyan"}
+    lines = ["c.DockerSpawner.volumes = {}", f"c.DockerSpawner.mounts = [{mount}]"]
+    await initialize(make_hub(agent, lines_after=lines))
 
 
 @of_jupyterhub
