@@ -15,6 +15,7 @@ from typing import Any
 from jupyterhub import orm
 from jupyterhub.apihandlers.base import APIHandler
 from jupyterhub.scopes import Scope
+from jupyterhub.utils import url_path_join
 from tornado import web
 
 from hubwarden_hub import scopes
@@ -104,6 +105,11 @@ class OperationHandler(APIHandler):  # type: ignore[misc]  # JupyterHub is not t
         if server_name and (not self.allow_named_servers or server_name not in user.orm_spawners):
             raise web.HTTPError(HTTPStatus.NOT_FOUND, "No such server")
         return user.spawners[server_name] if server_name else user.spawner
+
+    def accept(self, user: Any) -> None:
+        """Answer 202: the operation goes on, and the user's state tells its end."""
+        self.set_status(HTTPStatus.ACCEPTED)
+        self.set_header("Location", url_path_join(self.hub.base_url, "api/users", user.escaped_name, "hubwarden-state"))
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """Answer an error as JSON. `send_error` has cleared the headers."""

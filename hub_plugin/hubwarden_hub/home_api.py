@@ -78,19 +78,23 @@ class ResetHomeVolumeHandler(HomeHandler):
 
     @needs_scope(scopes.RESET)  # type: ignore[untyped-decorator]  # JupyterHub is not typed
     async def delete(self, user_name: str) -> None:
-        """Delete everything in the home, and answer when that is done."""
+        """Delete everything in the home, and answer when that is done; or before that with 202, when it takes long."""
         user = self.user_named(user_name)
         if self.plugin.resets.known(user.id, user.name, self.request_id) is None:
             self.refuse_while_active(user)
-        operation = self.plugin.resets.request(user.id, self.command_for(user), HomeNote(user))
-        home = await operation.result()
-        self.finish(
-            {
+        command = self.command_for(user)
+        operation = self.plugin.resets.request(user.id, command, HomeNote(user))
+        body: dict[str, Any] = {"request_id": str(self.request_id)}
+        if await operation.wait(self.plugin.settings.reset_wait):
+            home = operation.outcome.result()
+            body |= {
                 "message": "The home volume was reset. The next start begins with an empty home.",
                 "volume": home.volume,
                 "removed_containers": list(home.removed_containers),
                 "backup_id": home.backup_id,
                 "backup_until": home.backup_until(self.plugin.settings.backup_keep_days),
-                "request_id": str(self.request_id),
             }
-        )
+        else:
+            body |= {"message": "The home volume is being reset.", "volume": command.expected_volume}
+            self.accept(user)
+        self.finish(body)

@@ -6,7 +6,6 @@ place for endpoints. The restart goes on when the client goes away.
 
 from __future__ import annotations
 
-from http import HTTPStatus
 from typing import Any
 
 from jupyterhub.scopes import needs_scope
@@ -46,8 +45,7 @@ class RestartServerHandler(OperationHandler):
             body["container"], body["container_id"] = restarted.container, restarted.container_id
             body["started_at"] = isoformat(restarted.started_at)
         if not ready:
-            self.set_status(HTTPStatus.ACCEPTED)
-            self.set_header("Location", f"{self.request.path}/progress")
+            self.accept(spawner.user)
         self.finish(body)
 
 

@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from traitlets import Bool, Float, Integer, TraitError, Unicode, validate
-from traitlets.config import Config, Configurable
+from traitlets.config import Config, LoggingConfigurable
 from traitlets.config.loader import LazyConfigValue
 
 from hubwarden_hub.agent import Deadlines
 from hubwarden_hub.channel import TCP, Files
 
+LONGEST_REQUEST = 20.0
+"""Seconds for which a request stays open at most: below the time-outs of proxies, which begin at 30 s."""
 _TCP_ADDRESS = re.compile(r"tcp://([a-zA-Z0-9.-]+|\[[0-9a-f:.]+\]):[1-9][0-9]{0,4}")
 
 
@@ -26,7 +28,7 @@ def configured(section: Config, name: str, unset: Any) -> Any:
     return value.get_value(unset) if isinstance(value, LazyConfigValue) else value
 
 
-class Hubwarden(Configurable):
+class Hubwarden(LoggingConfigurable):
     """Restart Server and Reset Home Volume, through the Hubwarden agent."""
 
     agent_address = Unicode(
@@ -84,12 +86,21 @@ class Hubwarden(Configurable):
         """,
     )
     restart_wait = Float(
-        60,
+        15,
         min=0,
         config=True,
-        help="""Seconds for which a restart's request waits until the server answers again.
+        help="""Seconds for which a restart's request waits until the server answers again, 20 at most.
 
         After that the answer is 202, and the restart goes on without the request.
+        """,
+    )
+    reset_wait = Float(
+        15,
+        min=0,
+        config=True,
+        help="""Seconds for which a reset's request waits until the reset has ended, 20 at most.
+
+        After that the answer is 202, and the reset goes on without the request.
         """,
     )
     turn_wait = Float(
@@ -113,7 +124,7 @@ class Hubwarden(Configurable):
         """,
     )
     check_deadline = Float(
-        10, min=0.1, config=True, help="""Seconds for a question to the agent that changes nothing."""
+        10, min=0.1, config=True, help="""Seconds for a question to the agent that changes nothing, 20 at most."""
     )
     restart_deadline = Float(
         60, min=1, config=True, help="""Seconds for the agent to restart a container, beyond `stop_timeout`."""
@@ -163,6 +174,14 @@ class Hubwarden(Configurable):
                 f"c.Hubwarden.agent_address must be unix:///absolute/path or tcp://HOST:PORT, not {address!r}"
             )
         return address
+
+    @validate("restart_wait", "reset_wait", "check_deadline")
+    def _is_bounded(self, proposal: Any) -> float:
+        seconds = float(proposal.value)
+        if seconds > LONGEST_REQUEST:
+            name = f"c.Hubwarden.{proposal.trait.name}"
+            self.log.warning("%s is %g s, but no request stays open longer: using %g s", name, seconds, LONGEST_REQUEST)
+        return min(seconds, LONGEST_REQUEST)
 
     @property
     def tls_files(self) -> Files | None:

@@ -13,6 +13,7 @@ import { words } from "./words.js";
 
 // Not only bad networks lose answers: a browser on the Hub's own host drops its connections when a container restarts.
 const PAUSES_MILLISECONDS = [500, 2_000, 5_000];
+const LOOK_AGAIN_MILLISECONDS = 1_000;
 
 /** What restart and reset have in common. */
 export class Operation {
@@ -29,7 +30,7 @@ export class Operation {
    *   facts(): pairs of label and value for the dialog; toType: what to type before confirming, or null;
    *   obstacle(): the sentence that says why it cannot be done now, or null;
    *   progress(): the sentence while it begins; progressPath: where the Hub tells how it stands;
-   *   send(requestId, ended): does it, resolves to the answer; `ended` resolves when the progress tells of its end;
+   *   send(requestId): does it, resolves to the final answer;
    *   succeeded(answer, report): ends it, and returns the notice to show, or null when the page is being left;
    *   endedUnanswered(outcome): the notice for a success that only the Hub's state tells;
    *   failedSentence, startUrl: for the failure notice; changed(): called when `running` changes.
@@ -88,15 +89,15 @@ export class Operation {
     const requestId = this.#repeats ?? newRequestId();
     const report = (standing) => this.#report(standing);
     report({ sentence: this.#steps.progress() });
-    const following = this.#follow(requestId, report);
+    const stopFollowing = this.#follow(requestId, report);
     try {
-      const send = () => this.#steps.send(requestId, following.ended);
+      const send = () => this.#steps.send(requestId);
       const again = () => report({ sentence: words.askingAgain });
       const answer = await untilAnswered(isRepeated ? () => onceSent(send) : send, again);
-      following.stop();
+      stopFollowing();
       this.#end(this.#steps.succeeded(answer, report));
     } catch (error) {
-      following.stop();
+      stopFollowing();
       if (error instanceof HubUnreachable) this.#unanswered = requestId;
       this.#end(this.#failed(error, requestId));
     }
@@ -105,16 +106,12 @@ export class Operation {
   // The phases are told on a stream of their own, which knows the operation as soon as the Hub has begun it; what is told
   // about another request is another operation's.
   #follow(requestId, report) {
-    let ended;
-    const following = { ended: new Promise((resolve) => (ended = resolve)) };
-    following.stop = this.#steps.hub.follow(this.#steps.progressPath, ({ request_id: told, phase, progress }) => {
+    return this.#steps.hub.follow(this.#steps.progressPath, ({ request_id: told, phase, progress }) => {
       if (told !== requestId) return false;
-      if (phase === "done") ended();
       const sentence = this.#steps.phases[phase];
       if (sentence) report({ sentence, phase, progress });
       return true;
     });
-    return following;
   }
 
   #failed(error, requestId) {
@@ -155,6 +152,30 @@ export async function untilAnswered(send, again) {
     }
   }
   return attempt();
+}
+
+/**
+ * The final answer to a request, which the Hub answers first with "accepted" when it takes long: once the Hub's state tells the
+ * end of the operation, `ask`, under the same id, gets its outcome.
+ *
+ * @param {{hub: HubApi, requestId: string, ask: Function, isFinal: Function, partOf: Function}} request isFinal(answer): whether
+ *   it is the outcome; partOf(state): the part of the state that is about this kind of operation.
+ */
+export async function untilKnown({ hub, requestId, ask, isFinal, partOf }) {
+  for (let answer = await ask(); ; answer = await onceSent(ask)) {
+    if (isFinal(answer)) return answer;
+    for (let ended = false; !ended; ) {
+      await new Promise((resolve) => setTimeout(resolve, LOOK_AGAIN_MILLISECONDS));
+      const outcome = await onceSent(() => hub.state()).then(partOf, unreadable);
+      ended = outcome?.request_id !== requestId || outcome.phase === "done"; // another one's: the Hub was restarted
+    }
+  }
+}
+
+// Who may act but not see the state asks again.
+function unreadable(error) {
+  if (error instanceof HubRefusal) return null;
+  throw error;
 }
 
 /** What `ask` resolves to, after the request may have reached the Hub: a login that ends then does not undo it. */

@@ -5,7 +5,7 @@
 
 import { HubRefusal } from "./hub-api.js";
 import { onceSent, Operation } from "./operation.js";
-import { backupNote } from "./reset.js";
+import { backupNote, resetUntilDone } from "./reset.js";
 import { DEFAULT_SERVER } from "./server-state.js";
 import { phrase, sizeInWords, words } from "./words.js";
 
@@ -51,7 +51,7 @@ export function resetOfOther({ hubOf, loginUrl, surfaces, changed }, user, homeO
     facts: () => factsAboutHome(user, homeOf()),
     obstacle: () => null, // what is in the way on another's page, only the Hub knows: it refuses
     progress: () => text.progress,
-    send: (requestId) => hub.resetHomeVolume(requestId),
+    send: (requestId) => resetUntilDone(hub, requestId),
     succeeded: (answer) => {
       const done = phrase(text.done, { user, volume: answer.volume });
       return doneNotice(surfaces.reset, [done, ...backupNote(answer)]);

@@ -2,7 +2,7 @@
 //
 // Always: the dialog names the volume that the Hub named, and the message at the end the one that the Hub says it deleted.
 
-import { Operation } from "./operation.js";
+import { Operation, untilKnown } from "./operation.js";
 import { DEFAULT_SERVER, namesOf, notStopped } from "./server-state.js";
 import { agoInWords, dateInWords, phrase, sizeInWords, words } from "./words.js";
 
@@ -26,7 +26,7 @@ export function resetOperation({ hub, home, user, addresses, surfaces, changed, 
     },
     obstacle: () => obstacle(known),
     progress: () => phrase(text.progress, { volume }),
-    send: (requestId) => hub.resetHomeVolume(requestId),
+    send: (requestId) => resetUntilDone(hub, requestId),
     succeeded: (answer) => {
       home.forget();
       return doneNotice(answer);
@@ -56,6 +56,17 @@ function factsAbout(user, volume, sizeBytes, lastUsed) {
 
 function doneNotice(answer) {
   return { kind: "success", sentences: [phrase(text.done, { volume: answer.volume }), text.doneNext, ...backupNote(answer)] };
+}
+
+/** Resets the home and waits for the end: resolves to the answer that names what was deleted. */
+export function resetUntilDone(hub, requestId) {
+  return untilKnown({
+    hub,
+    requestId,
+    ask: () => hub.resetHomeVolume(requestId),
+    isFinal: (answer) => Boolean(answer.removed_containers),
+    partOf: ({ reset }) => reset,
+  });
 }
 
 /** The notice for a reset of which only the Hub's state tells, without the names that its answer has. */

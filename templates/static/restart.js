@@ -3,13 +3,11 @@
 // Always: leaves for the server only when the Hub says that it is ready, and only if the dialog is still open; somebody who
 // closed it is doing something else on this page, and gets a link.
 
-import { onceSent, Operation } from "./operation.js";
+import { Operation, untilKnown } from "./operation.js";
 import { DEFAULT_SERVER, pendingInWords, serverIn } from "./server-state.js";
 import { words } from "./words.js";
 
 const text = words.restart;
-// Longer than a following stream takes to be opened again: only who has lost it for good waits this long.
-const ASK_AGAIN_MILLISECONDS = 5_000;
 
 /** The restart of one server; `page` is what hubwarden.js knows about it. */
 export function restartOperation({ hub, user, addresses, surfaces, changed, known }, name) {
@@ -24,7 +22,14 @@ export function restartOperation({ hub, user, addresses, surfaces, changed, know
     facts: () => factsAbout(user, name),
     obstacle: () => obstacle(known, name),
     progress: () => text.progress,
-    send: (requestId, ended) => untilKnown(hub, name, requestId, ended),
+    send: (requestId) =>
+      untilKnown({
+        hub,
+        requestId,
+        ask: () => hub.restartServer(name, requestId),
+        isFinal: (answer) => Boolean(answer.started_at),
+        partOf: ({ servers }) => servers[name]?.restart,
+      }),
     succeeded: ({ url, ready }, report) => {
       if (!ready || !operation.isShown) return endNotice(url, ready);
       report({ sentence: text.leaving, phase: "done", progress: 100 });
@@ -57,14 +62,4 @@ function obstacle({ state, reachable }, name) {
   const server = serverIn(state, name);
   if (server.kind === "pending") return pendingInWords(server, name);
   return server.kind === "stopped" ? text.stoppedMeanwhile : null;
-}
-
-// The Hub's answer does not wait for a slow server for ever. Asked again under the same id, it says how the same restart
-// stands; when that makes sense is what the progress tells.
-async function untilKnown(hub, name, requestId, ended) {
-  const ask = () => hub.restartServer(name, requestId);
-  for (let answer = await ask(); ; answer = await onceSent(ask)) {
-    if (answer.started_at) return answer;
-    await Promise.race([ended, new Promise((resolve) => setTimeout(resolve, ASK_AGAIN_MILLISECONDS))]);
-  }
 }

@@ -41,14 +41,14 @@ def test_the_plugins_own_files_and_no_others(hub: Hub) -> None:
 def test_a_slow_server_is_answered_for_with_202(
     agent: Agent, make_hub: Callable[..., Hub], make_person: Callable[..., Person]
 ) -> None:
-    """After `restart_wait` the request is answered, with where to follow; the restart goes on to its end."""
+    """When a restart takes longer than `restart_wait`, the answer names the state, and the restart goes on."""
     hub = make_hub(agent, lines_before=["c.Hubwarden.restart_wait = 1"])
     hub.start()
     person = make_person(hub, "slow")
     person.start()
     answer = person.restart()
     assert (answer.status_code, answer.json()["ready"]) == (202, False)
-    assert answer.headers["Location"] == f"/hub/api/{person.path}/restart-server/progress"
+    assert answer.headers["Location"] == f"/hub/api/{person.path}/hubwarden-state"
     wait_for(person.is_ready, "the server")
     assert person.visit().json()["user"] == person.name
 

@@ -154,6 +154,32 @@ def test_a_hub_killed_during_a_reset_learns_its_end(gated: Gated, make_person: C
     assert person.run("ls -A /home/jovyan") == ""
 
 
+@pytest.mark.every_hub
+def test_a_slow_reset_is_accepted_and_its_end_is_in_the_state(gated: Gated, make_person: Callable[..., Person]) -> None:
+    """When a reset takes longer than `reset_wait`, the answer is 202; its state and its repeated id tell the end."""
+    person = make_person(gated.hub)
+    person.start()
+    person.stop()
+    headers = {"X-Request-ID": str(uuid.uuid4())}
+    given: list[httpx.Response] = []
+    with gated.gate.holding("reset", lambda: given.append(person.reset(headers=headers))):
+        wait_for(lambda: given, "the answer while the reset runs")
+    (accepted,) = given
+    assert accepted.status_code == httpx.codes.ACCEPTED
+    location = accepted.headers["Location"]
+    assert location == f"/hub/api/{person.path}/hubwarden-state"
+    assert accepted.json()["volume"] == person.volume("home")
+
+    def standing() -> dict[str, object]:
+        return dict(person.operator.get(location.removeprefix("/hub/api/")).json()["reset"])
+
+    wait_for(lambda: standing()["phase"] == "done", "the end in the state")
+    assert standing()["ready"]
+    assert standing()["request_id"] == headers["X-Request-ID"]
+    answer = person.reset(headers=headers)
+    assert (answer.status_code, answer.json()["volume"]) == (httpx.codes.OK, person.volume("home"))
+
+
 def test_an_agent_killed_during_a_restart(gated: Gated, make_person: Callable[..., Person]) -> None:
     """The agent that comes back says that it was interrupted; the Hub has the server ready, at its present address."""
     person = make_person(gated.hub)

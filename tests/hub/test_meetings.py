@@ -120,7 +120,7 @@ AWAY: dict[tuple[Literal["agent", "hub"], Literal["running", "stopped"]], tuple[
 def begin(
     person: Person, user: httpx.Client, operation: str, request_id: str = "", server_name: str = ""
 ) -> httpx.Response:
-    """Do it, the user's own acts with the user's client, and wait for the answer."""
+    """Do it, the user's own acts with the user's client; while the answer is only "accepted", ask again."""
     given, operator = {"X-Request-ID": request_id or str(uuid.uuid4())}, person.operator
     server = f"{person.path}/servers/{server_name}" if server_name else f"{person.path}/server"
     restart = f"{person.path}/servers/{server_name}/restart-server" if server_name else f"{person.path}/restart-server"
@@ -135,7 +135,10 @@ def begin(
         "delete the server": lambda: operator.request("DELETE", server, json={"remove": True}),
         "delete the user": lambda: operator.delete(person.path),
     }
-    return acts[operation]()
+    while True:
+        answer = acts[operation]()
+        if answer.status_code != httpx.codes.ACCEPTED or operation in {"spawn", "start", "stop"}:
+            return answer
 
 
 def made_ready_for(person: Person, operation: str) -> None:

@@ -30,9 +30,10 @@ _LONGEST = 55
 _PATIENCE = (
     "c.ConfigurableHTTPProxy.check_running_interval = 1",
     "c.Hubwarden.turn_wait = 90",
+    "c.Hubwarden.reset_wait = 2",
     "c.Spawner.start_timeout = 120",
 )
-"""Nobody who waits gives up while something is held; a proxy that ends is soon noticed."""
+"""Nobody who waits gives up while something is held; a proxy that ends is soon noticed; a held reset is answered."""
 
 
 @dataclass
