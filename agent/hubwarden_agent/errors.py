@@ -63,6 +63,10 @@ class Reason(enum.StrEnum):
     AUDIT_UNAVAILABLE = "AUDIT_UNAVAILABLE"
     DEADLINE_EXCEEDED = "DEADLINE_EXCEEDED"
     DOCKER_ERROR = "DOCKER_ERROR"
+    # Only the spawn gateway's: no RPC answers them.
+    NOT_FOUND = "NOT_FOUND"
+    PULL_DENIED = "PULL_DENIED"
+    DISK_FULL = "DISK_FULL"
 
 
 ERROR_TABLE: Mapping[Reason, tuple[StatusCode, str]] = MappingProxyType(
@@ -96,8 +100,14 @@ ERROR_TABLE: Mapping[Reason, tuple[StatusCode, str]] = MappingProxyType(
         Reason.AUDIT_UNAVAILABLE: (StatusCode.UNAVAILABLE, "The audit trail cannot be written. Nothing was done."),
         Reason.DEADLINE_EXCEEDED: (StatusCode.DEADLINE_EXCEEDED, "The operation took too long."),
         Reason.DOCKER_ERROR: (StatusCode.INTERNAL, "The operation failed."),
+        Reason.NOT_FOUND: (StatusCode.NOT_FOUND, "It does not exist."),
+        Reason.PULL_DENIED: (StatusCode.PERMISSION_DENIED, "The registry denies access to the image."),
+        Reason.DISK_FULL: (StatusCode.INTERNAL, "Docker's disk has no room for the image."),
     }
 )
+
+GATEWAY_REASONS = frozenset({Reason.NOT_FOUND, Reason.PULL_DENIED, Reason.DISK_FULL})
+"""Reasons that are no part of the gRPC contract."""
 
 
 def first_names(names: Sequence[str]) -> tuple[str, ...]:

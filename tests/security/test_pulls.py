@@ -73,6 +73,17 @@ async def test_what_is_not_listed_is_not_pulled(bench: Workbench, registry: Regi
     assert (reply.status, reply.message.startswith("pull access denied")) == (403, True)
 
 
+@pytest.mark.parametrize(("private", "status"), [(False, 404), (True, 403)])
+async def test_why_nothing_was_pulled(bench: Workbench, policy: Policy, status: int, *, private: bool) -> None:
+    """When a registry does not have an image it is 404; when it wants a password, 403, with no word of Docker's."""
+    with registries.serving(bench.client, private=private) as registry:
+        image = f"{registry.host}/nothing:1"
+        async with policy(image, pull=(image,)) as stage:
+            reply = await pull(stage, image)
+    expected = "hubwarden: The registry denies access to the image." if private else f"No such image: {image}"
+    assert (reply.status, reply.message) == (status, expected)
+
+
 async def test_a_listed_image_is_pulled_and_used(bench: Workbench, registry: Registry, policy: Policy) -> None:
     """When user, labels and volumes of a pulled image are within the policy, a container of it starts."""
     image = registry.push(bench.image, "lab", User="1000", Labels=LABELS, Volumes={"/home/jovyan": {}})

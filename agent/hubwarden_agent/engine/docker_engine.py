@@ -18,7 +18,7 @@ import docker.errors
 from docker import APIClient
 
 from hubwarden_agent.clock import Clock
-from hubwarden_agent.engine import docker_json, helper_container
+from hubwarden_agent.engine import docker_json, helper_container, image_pull
 from hubwarden_agent.engine.docker_client import DockerClients, map_errors
 from hubwarden_agent.engine.port import (
     Container,
@@ -26,7 +26,6 @@ from hubwarden_agent.engine.port import (
     EngineUnavailable,
     Helper,
     Image,
-    NotFound,
     Volume,
     VolumeSize,
 )
@@ -165,7 +164,7 @@ class DockerEngine:
     def pull_image(self, reference: str) -> None:
         """See `Engine.pull_image`."""
         with self._asking():
-            _pull(self._clients.changing, reference)
+            image_pull.pull(self._clients.changing, reference)
 
     def archive_volume(
         self, volume: VolumeName, helper: Helper, max_bytes: int, take: Callable[[bytes], object]
@@ -227,13 +226,3 @@ def _or_none(question: Callable[[], Result]) -> Result | None:
 
 def _inspected(client: APIClient, reference: str) -> Container | None:
     return _or_none(lambda: docker_json.container(client.inspect_container(reference)))
-
-
-def _pull(client: APIClient, reference: str) -> None:
-    repository, separator, tag = reference.rpartition("@" if "@" in reference else ":")
-    if not separator or "/" in tag:
-        repository, tag = reference, "latest"
-    # Without credentials: the SDK would else take them from the CLI's files, and run the helpers that those name.
-    for progress in client.pull(repository, tag=tag, auth_config={}, stream=True, decode=True):
-        if "error" in progress:
-            raise NotFound(str(progress["error"]))

@@ -47,6 +47,14 @@ class Conflict(EngineError):  # noqa: N818 - as above
     """The engine refuses because of the object's present state, for example a volume that a container holds."""
 
 
+class PullDenied(EngineError):  # noqa: N818 - as above
+    """A registry gives an image to nobody, or not without credentials."""
+
+
+class DiskFull(EngineError):  # noqa: N818 - as above
+    """The engine's disk has no room for an image."""
+
+
 class ContainerState(enum.StrEnum):
     """Docker's `State.Status`."""
 
@@ -290,4 +298,4 @@ class Engine(Protocol):
         """One image that the engine has; None when it has not."""
 
     def pull_image(self, reference: str) -> None:
-        """Pull an image. Raises `NotFound`."""
+        """Pull an image, without credentials. Raises `NotFound`, `PullDenied`, `DiskFull`."""

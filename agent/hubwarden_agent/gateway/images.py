@@ -15,8 +15,8 @@ from collections.abc import Mapping
 from urllib.parse import quote
 
 from hubwarden_agent.budgets import SlidingWindow, acquire_together
-from hubwarden_agent.engine.port import ContainerSpec, Engine, Image, NotFound
-from hubwarden_agent.errors import Reason
+from hubwarden_agent.engine.port import ContainerSpec, DiskFull, Engine, Image, NotFound, PullDenied
+from hubwarden_agent.errors import Reason, RequestRefused
 from hubwarden_agent.gateway import refusals, responses
 from hubwarden_agent.gateway.refusals import GatewayRefusal, not_listed
 from hubwarden_agent.gateway.request_context import ChangeRecorder, RequestContext, Response, json_response
@@ -88,6 +88,10 @@ class Images:
                 self._engine.pull_image(image)
             except NotFound as error:
                 raise refusals.no_such_image(image) from error
+            except PullDenied as error:
+                raise RequestRefused(Reason.PULL_DENIED) from error
+            except DiskFull as error:
+                raise RequestRefused(Reason.DISK_FULL) from error
 
 
 def check_pulled(image: Image, spec: ContainerSpec, spawn: SpawnPolicy) -> None:

@@ -28,7 +28,9 @@ STATUS: Mapping[Reason, int] = MappingProxyType(
         Reason.NAME_MISMATCH: BAD_REQUEST,
         Reason.VOLUME_NOT_LOCAL: BAD_REQUEST,
         Reason.CLIENT_NOT_ALLOWED: FORBIDDEN,
+        Reason.PULL_DENIED: FORBIDDEN,
         Reason.CONTAINER_NOT_FOUND: NOT_FOUND,
+        Reason.NOT_FOUND: NOT_FOUND,
         Reason.OPERATION_IN_PROGRESS: CONFLICT,
         Reason.SERVER_RUNNING: CONFLICT,
         Reason.RATE_LIMITED: TOO_MANY_REQUESTS,
@@ -36,6 +38,7 @@ STATUS: Mapping[Reason, int] = MappingProxyType(
         Reason.DOCKER_UNAVAILABLE: UNAVAILABLE,
         Reason.AUDIT_UNAVAILABLE: UNAVAILABLE,
         Reason.DOCKER_ERROR: INTERNAL_ERROR,
+        Reason.DISK_FULL: INTERNAL_ERROR,
     }
 )
 """The HTTP status of every reason that can arise behind the gateway."""
@@ -100,7 +103,7 @@ def no_such_container(reference: str) -> GatewayRefusal:
 
 def no_such_image(reference: str) -> GatewayRefusal:
     """As Docker words it; docker-py turns it into `ImageNotFound`."""
-    return GatewayRefusal(f"No such image: {reference}", status=NOT_FOUND)
+    return GatewayRefusal(f"No such image: {reference}", Reason.NOT_FOUND)
 
 
 def image_not_listed() -> GatewayRefusal:

@@ -10,9 +10,11 @@ import os
 import shutil
 import subprocess
 import tempfile
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,7 @@ version: 0.1
 storage: {{filesystem: {{rootdirectory: {directory}}}}}
 http: {{addr: "127.0.0.1:{port}"}}
 """
+_PASSWORDS = "auth: {{htpasswd: {{realm: tests, path: {directory}/passwords}}}}\n"
 
 
 def _program() -> str:
@@ -72,12 +75,15 @@ class Registry:
 
 
 @contextmanager
-def serving(client: Any) -> Iterator[Registry]:
-    """Run a registry for the body."""
+def serving(client: Any, *, private: bool = False) -> Iterator[Registry]:
+    """Run a registry for the body; a private one lets nobody in."""
     port = free_port()
     with tempfile.TemporaryDirectory() as folder:
         configuration = Path(folder) / "config.yml"
-        configuration.write_text(_CONFIGURATION.format(directory=f"{folder}/data", port=port))
+        template = _CONFIGURATION + (_PASSWORDS if private else "")
+        configuration.write_text(template.format(directory=f"{folder}/data", port=port))
+        (Path(folder) / "data").mkdir()
+        (Path(folder) / "data" / "passwords").touch()
         with (Path(folder) / "log").open("w") as log:
             process = subprocess.Popen([_program(), "serve", str(configuration)], stdout=log, stderr=log)
         try:
@@ -92,5 +98,7 @@ def _answers(port: int) -> bool:
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/v2/", timeout=5) as answer:
             return bool(answer.status == 200)
+    except urllib.error.HTTPError as error:
+        return error.code == HTTPStatus.UNAUTHORIZED
     except OSError:
         return False

@@ -15,7 +15,15 @@ from hubwarden_agent.clock import SystemClock
 from hubwarden_agent.engine import docker_client, docker_json
 from hubwarden_agent.engine.docker_client import FencedClient
 from hubwarden_agent.engine.docker_engine import DockerEngine
-from hubwarden_agent.engine.port import Conflict, Container, EngineError, EngineUnavailable, NotFound
+from hubwarden_agent.engine.port import (
+    Conflict,
+    Container,
+    DiskFull,
+    EngineError,
+    EngineUnavailable,
+    NotFound,
+    PullDenied,
+)
 from hubwarden_agent.names import ContainerId, VolumeName
 from support.fakes.scripted_docker import ScriptedDocker, answer, scripted
 from support.waiting.threads import Meeting, at_once
@@ -295,11 +303,38 @@ class TestPull:
         assert docker.lines == [f"{PULL}?{query}"]
 
     @pytest.mark.parametrize("chunks", [10, 1000])
-    def test_an_image_that_is_not_there(self, docker: ScriptedDocker, engine: DockerEngine, chunks: int) -> None:
-        """When Docker finds out in the middle of its answer that there is no such image, `NotFound` is raised."""
-        docker.answers[PULL] = answer(PROGRESS + b'{"error": "manifest unknown"}\r\n', chunks=chunks)
-        with pytest.raises(NotFound, match="manifest unknown"):
+    @pytest.mark.parametrize(
+        ("said", "kind"),
+        [
+            ("manifest for lab:1 not found: manifest unknown: manifest unknown", NotFound),
+            ("pull access denied for lab, repository does not exist or may require 'docker login'", PullDenied),
+            ('Head "http://127.0.0.1:5000/v2/lab/manifests/1": no basic auth credentials', PullDenied),
+            ('Head "https://registry.example/v2/lab/manifests/1": unauthorized: authentication required', PullDenied),
+            ("write /var/lib/docker/tmp/GetImageBlob1: no space left on device", DiskFull),
+            ("failed to register layer: open /a: Disk quota exceeded", DiskFull),
+            ('Get "http://127.0.0.1:5000/v2/": dial tcp 127.0.0.1:5000: connect: connection refused', EngineError),
+            ("toomanyrequests: You have reached your pull rate limit.", EngineError),
+        ],
+    )
+    def test_why_a_pull_failed(
+        self, docker: ScriptedDocker, engine: DockerEngine, said: str, kind: type[EngineError], chunks: int
+    ) -> None:
+        """When Docker reports an error in the middle of its answer or as a status, its kind is the same."""
+        docker.answers[PULL] = answer(PROGRESS + json.dumps({"error": said}).encode() + b"\r\n", chunks=chunks)
+        with pytest.raises(EngineError) as in_stream:
             engine.pull_image("lab:1")
+        docker.answers[PULL] = answer(json.dumps({"message": said}).encode(), 500)
+        with pytest.raises(EngineError) as as_status:
+            engine.pull_image("lab:1")
+        assert (type(in_stream.value), type(as_status.value)) == (kind, kind)
+        assert said in str(in_stream.value)
+
+    def test_the_name_of_an_image_says_nothing(self, docker: ScriptedDocker, engine: DockerEngine) -> None:
+        """When an image's own name holds words of another error, they do not count."""
+        said = b'{"error": "manifest for example.org/denied/unauthorized:1 not found: manifest unknown"}\r\n'
+        docker.answers[PULL] = answer(said, chunks=1000)
+        with pytest.raises(NotFound):
+            engine.pull_image("example.org/denied/unauthorized:1")
 
     @pytest.mark.parametrize(
         ("said", "kind"),

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 import pytest
 from docker.api.client import APIClient  # noqa: TID251 - its quoting is what the gateway has to know
-from hubwarden_agent.engine.port import NotFound
+from hubwarden_agent.engine.port import DiskFull, EngineError, EngineUnavailable, NotFound, PullDenied
 from hubwarden_agent.errors import Reason
 from hubwarden_agent.gateway.images import as_pulled
 from support.agent.gateway import IMAGE, POLICY, GatewayStage, gateway, spawner_body
@@ -89,14 +89,26 @@ async def test_a_pull_of_what_is_not_listed(stage: GatewayStage, fake: FakeEngin
     assert stage.audit.phases() == [("denied", Reason.CLIENT_NOT_ALLOWED)]
 
 
-async def test_a_pull_that_fails(stage: GatewayStage, fake: FakeEngine) -> None:
-    """404 with a status, since nothing was sent before; on the record."""
+@pytest.mark.parametrize(
+    ("error", "status", "reason", "said"),
+    [
+        (NotFound, 404, Reason.NOT_FOUND, f"No such image: {IMAGE}"),
+        (PullDenied, 403, Reason.PULL_DENIED, "registry"),
+        (DiskFull, 500, Reason.DISK_FULL, "disk"),
+        (EngineError, 500, Reason.DOCKER_ERROR, "hubwarden: "),
+        (EngineUnavailable, 503, Reason.DOCKER_UNAVAILABLE, "hubwarden: "),
+    ],
+)
+async def test_a_pull_that_fails(
+    stage: GatewayStage, fake: FakeEngine, error: type[EngineError], status: int, reason: Reason, said: str
+) -> None:
+    """When a pull fails, status and audit tell why, and nothing of Docker's text is in the answer."""
     fake.images.clear()
-    fake.fail_next["pull_image"] = NotFound("SECRET")
+    fake.fail_next["pull_image"] = error("SECRET")
     reply = await stage.request("POST", PULL)
-    assert reply.status == 404
+    assert (reply.status, said in reply.message) == (status, True)
     assert "SECRET" not in reply.text
-    assert stage.audit.phases() == [("intent", None), ("outcome", Reason.INVALID_REQUEST)]
+    assert stage.audit.phases() == [("intent", None), ("outcome", reason)]
 
 
 @pytest.mark.parametrize("image", [IMAGE, LOCAL, DIGEST])
