@@ -33,6 +33,9 @@ scopes.define()
 class OperationHandler(APIHandler):  # type: ignore[misc]  # JupyterHub is not typed
     """An endpoint about one user's server or home."""
 
+    feature: str | None = None
+    """The setting that turns this endpoint off."""
+
     def initialize(self) -> None:
         """Have a request id from the first moment: even an unsupported method is answered with one."""
         self.request_id = RequestId.new()
@@ -50,6 +53,8 @@ class OperationHandler(APIHandler):  # type: ignore[misc]  # JupyterHub is not t
         await super().prepare()
         if malformed:
             raise AgentError(Reason.INVALID_REQUEST)
+        if self.feature is not None and not getattr(self.plugin.settings, self.feature):
+            raise web.HTTPError(HTTPStatus.NOT_FOUND, "This Hub does not offer that.")
 
     def check_xsrf_cookie(self) -> None:
         """As in JupyterHub; and whatever acts for a cookie carries the XSRF token, in every mode of fetching.

@@ -20,7 +20,6 @@ from hubwarden_hub.history_api import EverybodysHistoryHandler, UserHistoryHandl
 from hubwarden_hub.home_api import HomeVolumeHandler, ResetHomeVolumeHandler
 from hubwarden_hub.listing_api import ServersAndHomesPage, UsersHandler
 from hubwarden_hub.progress_api import ResetProgressHandler, RestartProgressHandler
-from hubwarden_hub.reach import reaches_others
 from hubwarden_hub.server_api import ForgetServerHandler, RestartServerHandler
 from hubwarden_hub.settings import configured
 from hubwarden_hub.spawner import RestartableSpawnerMixin
@@ -60,22 +59,12 @@ def configure(c: Config) -> None:
     hub.extra_handlers = [*configured(hub, "extra_handlers", []), *HANDLERS]
     # After the operator's own: a page of theirs with the same name wins.
     hub.template_paths = [*configured(hub, "template_paths", []), str(TEMPLATES)]
-    # For the navigation. Not a function: JupyterHub would call that with the user, and show what it returns.
-    hub.template_vars = {**configured(hub, "template_vars", {}), "hubwarden": Navigation()}
     hub.custom_scopes = {**configured(hub, "custom_scopes", {}), **scopes.DEFINITIONS}
     hub.spawner_class = restartable(configured(hub, "spawner_class", None))
-    if c.Hubwarden.get("users_reset_own_home", True):
+    if c.Hubwarden.get("reset_home", True) and c.Hubwarden.get("users_reset_own_home", True):
         _grant_to_users(hub)
     scopes.grant_to_admins()
     _check_at_start()
-
-
-class Navigation:
-    """What the template of every page may ask."""
-
-    def shows_page(self, parsed_scopes: Any, user: Any) -> bool:
-        """Whether to link to the page "Servers and homes"."""
-        return user is not None and reaches_others(parsed_scopes, user.name)
 
 
 def _grant_to_users(hub: Config) -> None:

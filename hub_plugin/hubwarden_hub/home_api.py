@@ -35,6 +35,8 @@ _ABOUT_THE_HOME = frozenset(
 class HomeHandler(OperationHandler):
     """What the two endpoints share."""
 
+    feature = "reset_home"
+
     def command_for(self, user: Any) -> ResetCommand:
         """The reset of a user's home."""
         return ResetCommand(user.name, self.actor, self.request_id, user.spawner.home_volume())

@@ -66,7 +66,8 @@ class UsersHandler(OperationHandler):
         groups = {group.name for group in user.groups}
         names = ["", *sorted(name for name in user.orm_spawners if name)]
         seen = [name for name in names if self._read.includes_server(user.name, groups, name)]
-        may_reset = self._reset.includes_user(user.name, groups)
+        settings = self.plugin.settings
+        may_reset = settings.reset_home and self._reset.includes_user(user.name, groups)
         reset = self.plugin.resets.latest(user.id, user.name) if may_reset else None
         return {
             "name": user.name,
@@ -76,7 +77,7 @@ class UsersHandler(OperationHandler):
             "servers": {
                 name: self._server(user, name)
                 | {
-                    "may_restart": self._restart.includes_server(user.name, groups, name),
+                    "may_restart": settings.restart_server and self._restart.includes_server(user.name, groups, name),
                     "may_forget": self._forget.includes_server(user.name, groups, name),
                 }
                 for name in seen

@@ -93,6 +93,8 @@ class ProgressHandler(OperationHandler):
 class RestartProgressHandler(ProgressHandler):
     """How the restart of one server stands."""
 
+    feature = "restart_server"
+
     @needs_scope("read:servers")  # type: ignore[untyped-decorator]  # JupyterHub is not typed
     async def get(self, user_name: str, server_name: str = "") -> None:
         """Follow the restart under way; without one, say at once how things stand."""
@@ -111,6 +113,8 @@ class RestartProgressHandler(ProgressHandler):
 
 class ResetProgressHandler(ProgressHandler):
     """How the reset of one home stands."""
+
+    feature = "reset_home"
 
     @needs_scope(scopes.RESET)  # type: ignore[untyped-decorator]  # JupyterHub is not typed
     async def get(self, user_name: str) -> None:

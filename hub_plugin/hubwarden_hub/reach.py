@@ -18,6 +18,7 @@ from jupyterhub import orm
 from jupyterhub.scopes import Scope, needs_scope
 
 from hubwarden_hub import scopes
+from hubwarden_hub.settings import Hubwarden
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +80,33 @@ def reaches_others(parsed_scopes: Mapping[str, Any], username: str | None) -> bo
         username: theirs; None for a service, which has nothing of its own.
     """
     return any(Reach.of(parsed_scopes, scope).goes_beyond(username) for scope in (scopes.RESTART, scopes.RESET))
+
+
+class Offers:
+    """What the templates of all pages may ask: what to show of ours, and to whom.
+
+    Args:
+        settings: which features are on.
+    """
+
+    def __init__(self, settings: Hubwarden) -> None:
+        self._settings = settings
+
+    def page(self, parsed_scopes: Mapping[str, Any], user: Any) -> bool:
+        """Whether to link to the page "Servers and homes"."""
+        return user is not None and reaches_others(parsed_scopes, user.name)
+
+    def restart(self, parsed_scopes: Mapping[str, Any], user: Any) -> bool:
+        """Whether somebody may restart their own servers."""
+        return self._settings.restart_server and _reaches(parsed_scopes, scopes.RESTART, user)
+
+    def reset(self, parsed_scopes: Mapping[str, Any], user: Any) -> bool:
+        """Whether somebody may reset their own home."""
+        return self._settings.reset_home and _reaches(parsed_scopes, scopes.RESET, user)
+
+
+def _reaches(parsed_scopes: Mapping[str, Any], scope: str, user: Any) -> bool:
+    return Reach.of(parsed_scopes, scope).includes_user(user.name, {group.name for group in user.groups})
 
 
 def needs_scope_somewhere(*names: str) -> Any:

@@ -71,18 +71,21 @@ def grant_to_admins() -> None:
     roles.get_default_roles = get_default_roles
 
 
-def mistakes_in(held: Mapping[str, Sequence[str]], *, users_reset_own_home: bool) -> list[str]:
+def mistakes_in(held: Mapping[str, Sequence[str]], *, users_reset_own_home: bool, reset_home: bool) -> list[str]:
     """What is wrong with who holds the scope.
 
     Args:
         held: the scopes of the roles `user` and `admin`, as the Hub has loaded them.
         users_reset_own_home: whether users are meant to hold it for themselves.
+        reset_home: whether anybody needs it: homes can be reset.
     """
     mistakes = []
     if RESET in held["user"]:
         mistakes.append(f"the role 'user' holds {RESET} for everybody: write {RESET_OWN}")
+    if not reset_home:
+        return mistakes
     if users_reset_own_home and RESET_OWN not in held["user"]:
         mistakes.append(f"the role 'user' does not hold {RESET_OWN} (see c.Hubwarden.users_reset_own_home)")
     if RESET not in held["admin"]:
-        mistakes.append(f"the role 'admin' does not hold {RESET}")
+        mistakes.append(f"the role 'admin' does not hold {RESET} (see c.Hubwarden.reset_home)")
     return mistakes

@@ -19,6 +19,8 @@ from hubwarden_hub.restart import RestartOutcome
 class RestartServerHandler(OperationHandler):
     """Restart one server."""
 
+    feature = "restart_server"
+
     @needs_scope(scopes.RESTART)  # type: ignore[untyped-decorator]  # JupyterHub is not typed
     async def post(self, user_name: str, server_name: str = "") -> None:
         """Restart, and answer when the server answers; or before that with 202, when it takes long."""

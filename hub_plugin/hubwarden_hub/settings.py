@@ -68,6 +68,20 @@ class Hubwarden(LoggingConfigurable):
         `c.DockerSpawner.volumes`.
         """,
     )
+    restart_server = Bool(
+        default_value=True,
+        config=True,
+        help="""Whether pages and REST API offer *Restart server*. False: its endpoints answer 404.""",
+    )
+    reset_home = Bool(
+        default_value=True,
+        config=True,
+        help="""Whether pages and REST API offer *Reset home volume*. False: its endpoints answer 404.
+
+        The Hub then starts although admins lack the scope, with SystemUserSpawner, and whatever its volumes are. Users
+        do not get the scope; admins keep it, because it also lets them read the history.
+        """,
+    )
     users_reset_own_home = Bool(
         default_value=True,
         config=True,

@@ -16,12 +16,16 @@ from jupyterhub.spawner import Spawner
 from hubwarden_hub import scopes
 from hubwarden_hub.home_note import resume_resets
 from hubwarden_hub.plugin import Plugin
+from hubwarden_hub.reach import Offers
 from hubwarden_hub.settings import Hubwarden, configured
 from hubwarden_hub.spawner import OF_DOCKERSPAWNER, OF_JUPYTERHUB, RestartableSpawnerMixin
 
-UNSUPPORTED = {
-    "SwarmSpawner": "SwarmSpawner makes services, not containers; Docker's restart would leave a second one running",
-    "SystemUserSpawner": "SystemUserSpawner mounts a home of the host, and a reset needs a named volume",
+NOT_FOR_RESTARTS = {
+    "SwarmSpawner": "SwarmSpawner makes services, not containers; Docker's restart would leave a second one running"
+}
+NOT_FOR_RESETS = {
+    "SystemUserSpawner": "SystemUserSpawner mounts a home of the host, and a reset needs a named volume "
+    "(c.Hubwarden.reset_home = False does without)"
 }
 HOME_PAGE, HOME_PART = "home.html", "hubwarden_home.html"
 
@@ -49,21 +53,26 @@ def install(app: Any, handlers: list[tuple[Any, ...]]) -> None:
         HubwardenNotInstalled: naming everything that did not take effect.
     """
     settings = Hubwarden(parent=app)
-    mistakes = spawner_mistakes(app.spawner_class)
-    mistakes += [] if mistakes else home_volume_mistakes(app, settings.home_volume)
+    mistakes = spawner_mistakes(app.spawner_class, reset_home=settings.reset_home)
+    if settings.reset_home and not mistakes:
+        mistakes += home_volume_mistakes(app, settings.home_volume)
     mistakes += handler_mistakes(app.handlers, app.hub_prefix, handlers)
     held = {name: list(role.scopes) for name in ("user", "admin") if (role := orm.Role.find(app.db, name))}
-    mistakes += scopes.mistakes_in(held, users_reset_own_home=settings.users_reset_own_home)
+    mistakes += scopes.mistakes_in(
+        held, users_reset_own_home=settings.users_reset_own_home, reset_home=settings.reset_home
+    )
     if mistakes:
         raise HubwardenNotInstalled(mistakes)
     warn_of_hidden_buttons(app)
+    # Not a function: JupyterHub would call that with the user, and show what it returns.
+    app.tornado_settings["template_vars"] = {**app.template_vars, "hubwarden": Offers(settings)}
     plugin = app.tornado_settings["hubwarden"] = Plugin.of(settings, app.log, app.eventlog)
     app.cleanup = plugin.stops.limiting(app.cleanup)
     resume_resets(app, plugin)
 
 
-def spawner_mistakes(spawner_class: type) -> list[str]:
-    """What the Spawner class that the Hub uses lacks."""
+def spawner_mistakes(spawner_class: type, *, reset_home: bool = True) -> list[str]:
+    """What the Spawner class that the Hub uses lacks, for restarts and, if homes are reset, for that."""
     name = f"{spawner_class.__module__}.{spawner_class.__name__}"
     mistakes = []
     if not issubclass(spawner_class, RestartableSpawnerMixin):
@@ -74,10 +83,11 @@ def spawner_mistakes(spawner_class: type) -> list[str]:
     missing = [attribute for attribute in OF_DOCKERSPAWNER if not any(attribute in vars(base) for base in others)]
     if missing:
         mistakes.append(f"the Hub's Spawner class {name} is not a DockerSpawner (it lacks {', '.join(missing)})")
+    unsupported = NOT_FOR_RESTARTS | (NOT_FOR_RESETS if reset_home else {})
     return mistakes + [
-        f"the Hub's Spawner class {name} is not supported: {UNSUPPORTED[base.__name__]}"
+        f"the Hub's Spawner class {name} is not supported: {unsupported[base.__name__]}"
         for base in others
-        if base.__module__.startswith("dockerspawner.") and base.__name__ in UNSUPPORTED
+        if base.__module__.startswith("dockerspawner.") and base.__name__ in unsupported
     ]
 
 

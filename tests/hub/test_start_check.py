@@ -97,6 +97,23 @@ async def test_a_plugin_that_took_effect_is_initialized(
     await initialize(make_hub(agent))
 
 
+WITHOUT_RESET = {
+    "admins without the scope": UNDONE["admins without the scope"][1],
+    "users without the scope": UNDONE["users without the scope"][1],
+    "homes of the host": UNDONE["a Spawner that mounts homes of the host"][1],
+    "another home volume": UNDONE["a home volume that the Spawner does not mount"][1],
+}
+
+
+@of_jupyterhub
+@pytest.mark.parametrize("lines", WITHOUT_RESET.values(), ids=WITHOUT_RESET)
+async def test_a_hub_without_resets_needs_nothing_for_them(
+    agent: Agent, make_hub: Callable[..., Hub], initialize: Callable[[Hub], Awaitable[None]], lines: list[str]
+) -> None:
+    """When `reset_home` is off, the Hub starts without the scope and with homes that no reset could delete."""
+    await initialize(make_hub(agent, lines_before=["c.Hubwarden.reset_home = False"], lines_after=lines))
+
+
 OWN_HOME = {
     "without our part": ("", True),
     "with our part": ('{% include "hubwarden_home.html" %}', False),

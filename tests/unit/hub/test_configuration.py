@@ -92,7 +92,23 @@ def test_admins_keep_what_jupyterhub_gives_them(c: Any) -> None:
 )
 def test_who_holds_what_is_checked(user: list[str], admin: list[str], own: bool, mistakes: int) -> None:  # noqa: FBT001 - a parameter of the table
     """When roles lack a scope, or grant one too many, each mistake is reported."""
-    assert len(scopes.mistakes_in({"user": user, "admin": admin}, users_reset_own_home=own)) == mistakes
+    held = {"user": user, "admin": admin}
+    assert len(scopes.mistakes_in(held, users_reset_own_home=own, reset_home=True)) == mistakes
+
+
+def test_a_scope_for_everybody_is_a_mistake_although_resets_are_off() -> None:
+    """When `reset_home` is off, missing scopes are fine, but users who could read everybody's history are not."""
+    assert scopes.mistakes_in({"user": [], "admin": []}, users_reset_own_home=True, reset_home=False) == []
+    assert scopes.mistakes_in({"user": [scopes.RESET], "admin": []}, users_reset_own_home=False, reset_home=False)
+
+
+@pytest.mark.parametrize("switch", ["reset_home", "users_reset_own_home"])
+def test_users_get_no_scope_for_what_is_off(c: Any, switch: str) -> None:
+    """When resets are off, or users' own, the role `user` is left alone."""
+    c.Hubwarden[switch] = False
+    configuration.configure(c)
+    assert "extra_user_scopes" not in c.JupyterHub
+    assert "load_roles" not in c.JupyterHub
 
 
 def test_what_the_spawner_lacks_is_said() -> None:

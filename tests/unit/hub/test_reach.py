@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from hubwarden_hub import scopes
-from hubwarden_hub.reach import Reach, reaches_others
+from hubwarden_hub.reach import Offers, Reach, reaches_others
+from hubwarden_hub.settings import Hubwarden
 from jupyterhub.scopes import parse_scopes
 
 
@@ -52,3 +54,28 @@ def test_filters_include_what_they_name(held: str, included: dict[str, Any]) -> 
     reach = reach_of(held)
     assert reach.includes_user("bob", {"course"}) is included["user"]
     assert reach.includes_server("bob", {"course"}, "lab") is included["server"]
+
+
+ANN = SimpleNamespace(name="ann", groups=[SimpleNamespace(name="staff")])
+
+
+@pytest.mark.parametrize(
+    ("held", "restart", "reset"),
+    [
+        ((), False, False),
+        (("servers!group=course", f"{scopes.RESET}!group=course"), False, False),
+        (("servers!user=bob", f"{scopes.RESET}!server=ann/"), False, False),
+        (("servers!user=ann", f"{scopes.RESET}!group=staff"), True, True),
+        (("servers", scopes.RESET), True, True),
+    ],
+)
+def test_a_page_offers_what_reaches_its_own_user(held: tuple[str, ...], restart: bool, reset: bool) -> None:  # noqa: FBT001 - a parameter of the table
+    """When an assistant's scopes reach others only, their own page has no button, which would answer 404."""
+    offers, parsed = Offers(Hubwarden()), parse_scopes(set(held))
+    assert (offers.restart(parsed, ANN), offers.reset(parsed, ANN)) == (restart, reset)
+
+
+def test_a_page_offers_nothing_that_is_turned_off() -> None:
+    """When both features are off, whoever holds every scope sees no button."""
+    offers, parsed = Offers(Hubwarden(restart_server=False, reset_home=False)), parse_scopes({"servers", scopes.RESET})
+    assert (offers.restart(parsed, ANN), offers.reset(parsed, ANN)) == (False, False)
