@@ -9,12 +9,17 @@ no request can make such a container: every create is labelled.
 
 from __future__ import annotations
 
+import logging
+
 from hubwarden_agent import ownership
-from hubwarden_agent.engine.port import Container, Engine
+from hubwarden_agent.denials import shown
+from hubwarden_agent.engine.port import Container, Engine, EngineError, EngineUnavailable
 from hubwarden_agent.errors import Reason, RequestRefused
 from hubwarden_agent.gateway import create_body, mounts, policy, volume_checks
 from hubwarden_agent.names import ContainerName, Names, ServerName, Username
 from hubwarden_agent.spawn_policy import SpawnPolicy
+
+_log = logging.getLogger(__name__)
 
 
 class ContainerOwners:
@@ -49,7 +54,10 @@ class ContainerOwners:
         return plan.username, plan.server_name
 
     def count(self) -> int:
-        """How many containers there are, those included that are adopted but for what their volumes are."""
+        """How many containers there are, those included that are adopted but for what their volumes are.
+
+        An unlabelled one that cannot be read counts too: it could be a user's.
+        """
         if self._spawn.adopt == "off":
             return len(self._engine.containers_labelled({ownership.AGENT_LABEL: self._names.scheme}))
         return sum(self._counts(container) for container in self._engine.containers_labelled({}))
@@ -58,11 +66,19 @@ class ContainerOwners:
         if ownership.is_labelled(container):
             return container.labels.get(ownership.AGENT_LABEL) == self._names.scheme
         # What it was made with is not in the list. One inspect at a time, as in `Removal`.
-        inspected = self._engine.container(container.id)
         try:
+            inspected = self._engine.container(container.id)
             return inspected is not None and bool(adopted(inspected, self._spawn, self._names))
         except RequestRefused:
             return False
+        except EngineUnavailable:
+            raise
+        except EngineError as error:
+            _log.warning(
+                "a container cannot be read, and is counted",
+                extra={"container": container.name, "cause": shown(str(error))},
+            )
+            return True
 
 
 def adopted(container: Container, spawn: SpawnPolicy, names: Names) -> policy.Plan:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from hubwarden_agent import ownership
-from hubwarden_agent.engine.port import Container, ContainerState, Mount
+from hubwarden_agent.engine.port import Container, ContainerState, EngineError, EngineUnavailable, Mount
 from hubwarden_agent.errors import Reason
 from hubwarden_agent.host_paths import HostPath
 from hubwarden_agent.names import Username
@@ -182,6 +182,23 @@ async def test_adopted_ones_count(stage: GatewayStage, fake: FakeEngine) -> None
     assert (await stage.create(spawner_body())).status == 429
     fake.update(next(iter(fake.containers.values())), image="example.org/other:1")
     assert (await stage.create(spawner_body())).status == 201
+
+
+async def test_one_that_cannot_be_read_counts(fake: FakeEngine, tmp_path: Path) -> None:
+    """When an unlabelled container cannot be read, it takes up room, and others are still created."""
+    fake.add_container("foreign")
+    async with gateway(fake, tmp_path, spawn=replace(POLICY, adopt="by-name", max_containers=2)) as stage:
+        for user, status in (("alice", 201), ("bob", 429)):
+            fake.fail_next["container"] = EngineError("not a time")
+            assert (await stage.create(spawner_body(user), f"jupyterlab-{user}")).status == status
+
+
+async def test_docker_does_not_answer_a_count(stage: GatewayStage, fake: FakeEngine) -> None:
+    """When Docker does not answer while containers are counted, nothing is created."""
+    fake.add_container("foreign")
+    fake.fail_next["container"] = EngineUnavailable("gone")
+    assert (await stage.create(spawner_body())).status == 503
+    assert fake.calls == []
 
 
 async def test_a_volume_that_was_replaced_after_the_create(stage: GatewayStage, fake: FakeEngine) -> None:
