@@ -135,6 +135,11 @@ class Volume:
     labels: Mapping[str, str] = field(default_factory=dict)
     options: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def is_special(self) -> bool:
+        """Whether it has anything that a volume which Docker creates for a container would not have."""
+        return self.driver != "local" or bool(self.labels or self.options)
+
 
 @dataclass(frozen=True, slots=True)
 class Image:

@@ -90,7 +90,7 @@ class ResetService:
                 # Recorded also when no removal follows.
                 outcome.answer = {"backup_id": backup.backup_id.value} if backup else {}
                 self.removal.remove(target)
-                if target.volume.labels or target.volume.options:  # a plain one is created by the next spawn
+                if target.volume.is_special:  # a plain one is created by the next spawn
                     recreate(self.engine, name, target.volume)
                 result = self._result(target, backup)
                 outcome.answer = answer(result)

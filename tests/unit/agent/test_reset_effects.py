@@ -6,6 +6,7 @@ import dataclasses
 import threading
 
 import pytest
+from hubwarden_agent.config import ResetPolicy
 from hubwarden_agent.engine.port import Container, ContainerState, EngineError, EngineUnavailable, Volume
 from hubwarden_agent.errors import Reason, RequestRefused
 from hubwarden_agent.names import VolumeName
@@ -96,6 +97,22 @@ class TestReset:
         new = stage.engine.volumes[VOLUME]
         assert (new.labels, new.options) == (old.labels, old.options)
         assert new.created != old.created
+
+    def test_the_driver_comes_back(self) -> None:
+        """When a volume of another driver has neither labels nor options, it is created again with that driver."""
+        stage = AgentStage(policy=ResetPolicy(allow_non_local=True))
+        stage.engine.add_volume(HOME, driver="nfs")
+        stage.resetter.reset(reset_command())
+        assert stage.touched == [("remove_volume", HOME), ("create_volume", HOME)]
+        assert stage.engine.volumes[VOLUME].driver == "nfs"
+
+    def test_a_driver_that_is_gone(self) -> None:
+        """When the driver cannot create the volume again, the reset fails, on the record."""
+        stage = AgentStage(policy=ResetPolicy(allow_non_local=True))
+        stage.engine.add_volume(HOME, driver="nfs")
+        stage.engine.fail_next["create_volume"] = EngineError(SECRET)
+        assert _refused(stage, reset_command()).reason is Reason.DOCKER_ERROR
+        assert stage.audit.phases()[-1] == ("outcome", Reason.DOCKER_ERROR)
 
 
 class TestRaces:
