@@ -115,7 +115,7 @@ class Case:
         if point is None:
             self.agent.kill()
         else:
-            await self.relay.stopped.wait()
+            await until(self.relay.stopped.is_set, f"the point {point}; the client got {result}")
         return result
 
     def check_the_record(self, changes: list[str]) -> None:

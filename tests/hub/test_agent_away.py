@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import pytest
 from support.agent import newer_agent
 from support.jupyterhub.people import Person
 from support.jupyterhub.stack import Agent, Hub
-from support.waiting.conditions import wait_for
+from support.waiting.conditions import stays, wait_for
 
 
 def two_people(
@@ -37,13 +36,14 @@ def test_without_the_agent_requests_are_503_and_servers_run_on(
     for answer in (running.restart(), stopped.reset(), stopped.home()):
         assert (answer.status_code, answer.json()["reason"]) == (503, "AGENT_UNREACHABLE")
         assert "is not available" in answer.json()["message"]
-    give_up_at = time.monotonic() + 5  # five polls
     browser = hub.browser(running.name)
-    while time.monotonic() < give_up_at:
+
+    def unharmed() -> bool:
         assert browser.get("hub/home").status_code == 200
-        assert running.is_ready()
-        assert hub.routes().keys() == routes.keys()
         assert running.visit().json()["user"] == running.name
+        return running.is_ready() and hub.routes().keys() == routes.keys()
+
+    stays(unharmed, 5)  # five polls
     own_agent.start()
     wait_for(lambda: running.restart().status_code == 200, "a restart")
     assert stopped.reset().status_code == 200

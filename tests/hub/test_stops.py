@@ -15,13 +15,12 @@ from support.jupyterhub.breakable import (
     delete_server,
     is_ready,
     runs,
-    stays,
     waits_for,
     watched,
 )
 from support.jupyterhub.people import Person
 from support.jupyterhub.stack import TOKEN
-from support.waiting.conditions import wait_for
+from support.waiting.conditions import stays, wait_for
 
 pytestmark = pytest.mark.every_hub
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from hubwarden.v1 import agent_pb2_grpc
 from support.agent.client import PATIENCE, channel, client
-from support.agent.launcher import COMMAND, launch
+from support.agent.launcher import COMMAND, configure, launch
 
 
 class AgentProcess:
@@ -35,11 +35,7 @@ class AgentProcess:
         self._log = log or directory / "agent.log"
         self._program = program or COMMAND
         self._process: subprocess.Popen[bytes] | None = None
-        (directory / "agent.toml").write_text(
-            f'[state]\ndirectory = "{directory}"\n[listen]\ngrpc = ["unix://{self.socket}"]\n'
-            f'[docker]\nhost = "unix://{docker}"\n[audit]\nmax_bytes = 65536\n{extra}',
-            encoding="utf-8",
-        )
+        configure(directory, docker, state=directory, sections=f"[audit]\nmax_bytes = 65536\n{extra}")
 
     async def start(self) -> None:
         """Start, and wait until it serves."""

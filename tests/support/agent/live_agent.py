@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,11 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import grpc
-from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1.health_pb2 import HealthCheckResponse
 from hubwarden.v1 import agent_pb2, agent_pb2_grpc
-from hubwarden_agent.config import HEALTH_SOCKET
-from hubwarden_agent.listeners import SERVICE
-from support.agent.launcher import COMMAND, launch
+from support.agent.launcher import COMMAND, configure, health, launch
+from support.waiting.conditions import wait_for
 
 TLS_HOST = "agent.test"
 CHANNEL_OPTIONS = (("grpc.enable_http_proxy", 0),)
@@ -56,16 +54,12 @@ class LiveAgent:
             grpc_addresses.append(f"tcp://127.0.0.1:{self.tls_port}")
             names = ["--agent-host", TLS_HOST, "--hub-name", "hub.test"]
             subprocess.run([*COMMAND, "certs", "init", self.directory / "tls", *names], check=True, capture_output=True)
-        config = self.directory / "agent.toml"
         gateway = f"unix://{self.directory}/gateway.sock" if self.gateway else ""
         metrics = f"unix://{self.directory}/metrics.sock" if self.metrics else ""
-        config.write_text(
-            f'[listen]\ngrpc = {json.dumps(grpc_addresses)}\ngateway = "{gateway}"\n'
-            f'metrics = "{metrics}"\n'
-            f'[docker]\nhost = "unix://{self.docker_socket}"\ntimeout = 5\n'
-            f"[limits]\nrestarts_per_user = {GENEROUS}\nresets_per_user = {GENEROUS}\nresets_total = {GENEROUS}\n"
-            f'{self._tls()}[state]\ndirectory = "{self.directory}"\n{self.extra}'
-        )
+        listen = f'grpc = {json.dumps(grpc_addresses)}\ngateway = "{gateway}"\nmetrics = "{metrics}"'
+        limits = f"restarts_per_user = {GENEROUS}\nresets_per_user = {GENEROUS}\nresets_total = {GENEROUS}"
+        sections = f"timeout = 5\n[limits]\n{limits}\n{self._tls()}{self.extra}"
+        config = configure(self.directory, self.docker_socket, state=self.directory, listen=listen, sections=sections)
         self.process = launch(config, self.directory / "agent.log")
 
     def stub(self) -> Any:
@@ -94,17 +88,13 @@ class LiveAgent:
         Raises:
             TimeoutError: it does not.
         """
-        stub = health_pb2_grpc.HealthStub(self._channel(f"unix://{self.directory}/{HEALTH_SOCKET}"))
-        wanted = health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
-        give_up = time.monotonic() + START_SECONDS
-        while time.monotonic() < give_up and self.process.poll() is None:
-            try:
-                if stub.Check(health_pb2.HealthCheckRequest(service=SERVICE), timeout=1).status == wanted:
-                    return
-            except grpc.RpcError:
-                pass
-            time.sleep(0.005)
-        raise TimeoutError((self.directory / "agent.log").read_text())
+        wanted = HealthCheckResponse.SERVING if serving else HealthCheckResponse.NOT_SERVING
+        wait_for(
+            lambda: self.process.poll() is not None or health(self.directory) == wanted,
+            "the agent's health",
+            START_SECONDS,
+        )
+        assert self.process.poll() is None, (self.directory / "agent.log").read_text()
 
     def status(self, key: str) -> int:
         """A number of `/proc/PID/status`, for example `VmRSS` in KiB."""

@@ -12,11 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import grpc
-from grpc_health.v1 import health_pb2, health_pb2_grpc
-from hubwarden_agent.config import HEALTH_SOCKET
-from hubwarden_agent.listeners import SERVICE
-from support.agent.launcher import COMMAND, launch, wait_until_listening
+from grpc_health.v1.health_pb2 import HealthCheckResponse
+from support.agent.launcher import COMMAND, configure, health, launch, wait_until_listening
 
 PATIENCE = 60.0
 """Seconds until a condition that does not come true is a failure."""
@@ -55,11 +52,7 @@ class Place:
     def write(self, extra: str = "", listen: str = "") -> None:
         """Make the directories and the configuration."""
         self.state.mkdir(exist_ok=True)
-        self.configuration.write_text(
-            f'[listen]\ngrpc = ["unix://{self.socket}"]\n{listen}\n[docker]\nhost = "unix://{self.docker}"\n'
-            f'[state]\ndirectory = "{self.state}"\n{extra}\n',
-            encoding="utf-8",
-        )
+        configure(self.directory, self.docker, state=self.state, listen=listen, sections=extra)
 
     def audit(self) -> list[dict[str, Any]]:
         """The records of its audit; its own start and end are left out."""
@@ -68,15 +61,7 @@ class Place:
 
     def healthy(self) -> bool:
         """Whether the agent's health service says SERVING."""
-        # With a pool of its own, so that no earlier channel's wait before a reconnection holds this one up.
-        options = (("grpc.enable_http_proxy", 0), ("grpc.use_local_subchannel_pool", 1))
-        with grpc.insecure_channel(f"unix://{self.state}/{HEALTH_SOCKET}", options) as channel:
-            request = health_pb2.HealthCheckRequest(service=SERVICE)
-            try:
-                answer = health_pb2_grpc.HealthStub(channel).Check(request, timeout=5)
-            except grpc.RpcError:
-                return False
-        return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
+        return bool(health(self.state) == HealthCheckResponse.SERVING)
 
     def healthcheck(self) -> int:
         """The exit status of `hubwarden-agent healthcheck`."""

@@ -7,7 +7,6 @@ up under the names that DockerSpawner documents, written down here a second time
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
@@ -16,6 +15,7 @@ from urllib.parse import quote, unquote
 
 from playwright.sync_api import BrowserContext, Locator, Page, Request, expect
 from support.browser.stack import Stack
+from support.waiting.conditions import wait_for
 
 SERVER_STARTS_MILLISECONDS = 120_000
 HOME = "/home/jovyan"
@@ -182,10 +182,11 @@ class Person:
 
     def wait_for_agent(self) -> None:
         """Until the Hub and its agent have found each other again."""
-        give_up_at = time.monotonic() + SERVER_STARTS_MILLISECONDS / 1000
-        while self.call("GET", f"{self.path}/home-volume")["status"] == HTTPStatus.SERVICE_UNAVAILABLE:
-            assert time.monotonic() < give_up_at, "the Hub does not reach the agent"
-            time.sleep(0.2)
+        wait_for(
+            lambda: self.call("GET", f"{self.path}/home-volume")["status"] != HTTPStatus.SERVICE_UNAVAILABLE,
+            "the Hub reaches the agent",
+            SERVER_STARTS_MILLISECONDS / 1000,
+        )
 
     def call(self, method: str, path: str, sent: dict[str, Any] | None = None) -> dict[str, Any]:
         """A request to the Hub's API from this page, with this user's cookies. Returns status and body."""

@@ -13,10 +13,11 @@ import os
 import secrets
 import shlex
 import subprocess
-import time
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+
+from support.waiting.conditions import wait_for
 
 ROOT = Path(__file__).resolve().parents[3]
 DEMO = ROOT / "deploy" / "demo" / "demo.sh"
@@ -109,10 +110,10 @@ class Stack:
 
     def _start(self, container: str) -> None:
         self.docker("start", container)
-        give_up_at = time.monotonic() + DEADLINE_SECONDS
-        while self.inspect_container(container)["State"]["Health"]["Status"] != "healthy":
-            assert time.monotonic() < give_up_at, f"{container} did not become healthy again"
-            time.sleep(0.2)
+        wait_for(lambda: self._healthy(container), f"{container} becomes healthy again", DEADLINE_SECONDS)
+
+    def _healthy(self, container: str) -> bool:
+        return bool(self.inspect_container(container)["State"]["Health"]["Status"] == "healthy")
 
     def _agent(self) -> str:
         return self.container_of("agent")

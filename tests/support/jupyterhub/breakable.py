@@ -6,9 +6,8 @@ Invariants: whatever is broken is mended when the body ends, also when the body 
 from __future__ import annotations
 
 import threading
-import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,16 +77,6 @@ def is_forgotten(person: Person, server: str = "") -> bool:
 def is_ready(person: Person, server: str = "") -> bool:
     """Whether the Hub shows a server as ready."""
     return bool((person.server(server) or {}).get("ready"))
-
-
-def stays(condition: Callable[[], bool], seconds: float) -> None:
-    """Assert that a condition is true now and remains so."""
-    until = time.monotonic() + seconds
-    while True:
-        assert condition()
-        if time.monotonic() >= until:
-            return
-        time.sleep(0.2)
 
 
 @contextmanager

@@ -28,6 +28,16 @@ def wait_for(condition: Callable[[], Found], what: str, seconds: float = PATIENC
     return found
 
 
+def stays(condition: Callable[[], bool], seconds: float) -> None:
+    """Assert that a condition is true now and remains true for some seconds."""
+    end = time.monotonic() + seconds
+    while True:
+        assert condition()
+        if time.monotonic() >= end:
+            return
+        time.sleep(0.2)
+
+
 async def until(condition: Callable[[], Found], what: str = "the condition", seconds: float = PATIENCE) -> Found:
     """Return the first true value of a condition, while the other tasks of the event loop run.
 

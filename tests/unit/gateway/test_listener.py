@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import socket
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,6 +16,7 @@ from hubwarden_agent.gateway import request_reader
 from hubwarden_agent.gateway.listener import Listener
 from hubwarden_agent.gateway.request_context import Response
 from hubwarden_agent.gateway.request_reader import ClientDisconnected, RequestReader
+from support.waiting.conditions import wait_for
 
 PATIENCE = 30
 """Seconds for what takes none."""
@@ -82,14 +82,7 @@ def test_a_running_request_is_finished(bound: socket.socket, slow: Slow) -> None
     assert slow.begun.acquire(timeout=PATIENCE)
     with ThreadPoolExecutor(1) as threads:
         stopping = threads.submit(serving.stop, PATIENCE)
-        refused = 0
-        for _ in range(3000):  # until it no longer listens
-            with socket.socket(socket.AF_UNIX) as late:
-                refused = late.connect_ex(path)
-            if refused:
-                break
-            time.sleep(0.01)
-        assert refused == errno.ECONNREFUSED
+        assert wait_for(lambda: refused(path), "the listener closes", PATIENCE) == errno.ECONNREFUSED
         assert not stopping.done()
         slow.may_end.set()
         assert rest(asking).endswith(b"done")
@@ -113,18 +106,20 @@ def test_whoever_has_not_asked_by_then_is_not_waited_for(bound: socket.socket, s
     serving = listener(slow, workers=1)
     serving.start(bound)
     with client(bound, sent) as idle:
-        until_taken(serving)
+        wait_until_accepted(serving)
         assert serving.stop(request_reader.HEAD_SECONDS / 2) is True
         assert idle.recv(1) == b""
 
 
-def until_taken(serving: Listener) -> None:
-    """Until a thread has the connection."""
-    for _ in range(3000):
-        if serving._connections:  # noqa: SLF001 - the state of its connections shows nowhere else
-            return
-        time.sleep(0.01)
-    raise AssertionError("nobody took it")
+def refused(path: str) -> int:
+    """The error of a new connection; 0 if there is none."""
+    with socket.socket(socket.AF_UNIX) as late:
+        return late.connect_ex(path)
+
+
+def wait_until_accepted(serving: Listener) -> None:
+    """Return once a worker has the connection."""
+    wait_for(lambda: serving._connections, "a worker accepts", PATIENCE)  # noqa: SLF001 - shows nowhere else
 
 
 def test_a_listener_that_never_started_can_be_stopped(slow: Slow) -> None:
@@ -212,12 +207,8 @@ def test_a_client_that_never_takes_its_answer(bound: socket.socket, monkeypatch:
     serving = Listener(answer, SystemClock(), 1)
     serving.start(bound)
     with client(bound, REQUEST):
-        until_taken(serving)
-        for _ in range(3000):
-            if not serving._connections:  # noqa: SLF001 - the state of its connections shows nowhere else
-                break
-            time.sleep(0.01)
-        assert not serving._connections  # noqa: SLF001 - the state of its connections shows nowhere else
+        wait_until_accepted(serving)
+        wait_for(lambda: not serving._connections, "the worker gives up", PATIENCE)  # noqa: SLF001 - shows nowhere else
     serving.stop(PATIENCE)
 
 
