@@ -220,8 +220,7 @@ class Engine(Protocol):
         """Each container, in any state, that mounts this volume, from the engine's list.
 
         Only id, name, state, image, labels, mounts and `created` (in whole seconds) are known. A Hub chooses how large
-        its containers' environments are, so none is read here. Docker's list follows a stop a moment later: for that
-        long it still says running, so that what is asked right then is refused, never allowed.
+        its containers' environments are, so none is read here. Docker's list shows a stop a moment late.
         """
 
     def restart_container(self, container: ContainerId, stop_timeout: int) -> None:

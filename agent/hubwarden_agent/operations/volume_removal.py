@@ -16,7 +16,14 @@ from hubwarden_agent.engine.port import Conflict, Container, ContainerState, Eng
 from hubwarden_agent.errors import ErrorDetails, Reason, RequestRefused
 from hubwarden_agent.names import Names, Username, VolumeName
 from hubwarden_agent.operations.reset_checks import Holder, removable
+from hubwarden_agent.operations.restart import RUNNING
 from hubwarden_agent.ownership import is_helper, is_labelled, is_local, owns
+
+OUTDATED = RUNNING | {ContainerState.REMOVING}
+"""States that Docker's list may still show when an inspect shows another.
+
+The list says running for a moment after a stop, and `removing` after a removal that failed (it is `dead` then).
+"""
 
 _log = logging.getLogger(__name__)
 
@@ -70,8 +77,7 @@ class Removal:
     def _holder(self, username: Username, listed: Container) -> Holder | None:
         """Whether a listed container is the user's own; None when it is gone."""
         known = is_labelled(listed) or owns(username, listed, self.names)
-        # Docker's list keeps showing `removing` after a removal that failed, where an inspect shows `dead`.
-        if known and listed.state is not ContainerState.REMOVING:
+        if known and listed.state not in OUTDATED:
             return Holder(listed, owns(username, listed, self.names))
         # Without labels, the environment tells which named server a container is, and the list does not have it. The
         # containers are inspected one after another: the environments of many at once could fill the memory.

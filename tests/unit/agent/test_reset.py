@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hubwarden_agent import ownership
 from hubwarden_agent.config import ResetPolicy
@@ -185,6 +187,14 @@ class TestHolders:
         _holder(stage, CONTAINER, labels=labels)
         stage.resetter.reset(reset_command(validate_only=True))
         assert stage.engine.questions == ["volume", "containers_holding"]
+
+    def test_a_list_that_still_says_running(self, stage: AgentStage, monkeypatch: pytest.MonkeyPatch) -> None:
+        """When Docker's list still says running and an inspect says exited, the server counts as stopped."""
+        labels = ownership.labels(ALICE, ServerName(""), stage.names)
+        holder = _holder(stage, CONTAINER, ContainerState.EXITED, labels=labels)
+        late = replace(holder, state=ContainerState.RUNNING)
+        monkeypatch.setattr(stage.engine, "containers_holding", lambda _: (late,))
+        assert stage.resetter.reset(reset_command()).removed_containers == (CONTAINER,)
 
     def test_a_named_server_without_labels(self, stage: AgentStage) -> None:
         """When a container has no labels, its environment says that it is the user's named server."""
