@@ -34,10 +34,6 @@ if TYPE_CHECKING:
 else:
     _Base = object
 
-OF_JUPYTERHUB = ("_spawn_future", "_spawn_pending", "_stop_pending", "_log_name", "server", "pending")
-"""What the plugin uses of JupyterHub's Spawner beyond its documented methods; the start check asserts them."""
-OF_DOCKERSPAWNER = ("get_ip_and_port", "object_name", "object_id", "format_volume_name", "start_object")
-"""The same of DockerSpawner."""
 _PAUSE = 0.3
 """Seconds between two attempts at something that another operation holds up."""
 _NOWHERE = "http://127.0.0.1:1/"

@@ -11,14 +11,13 @@ from typing import Any
 
 from jinja2 import Environment, TemplateNotFound, meta
 from jupyterhub import orm
-from jupyterhub.spawner import Spawner
 
-from hubwarden_hub import scopes
+from hubwarden_hub import private_names, scopes
 from hubwarden_hub.home_note import resume_resets
 from hubwarden_hub.plugin import Plugin
 from hubwarden_hub.reach import Offers
 from hubwarden_hub.settings import Hubwarden, configured
-from hubwarden_hub.spawner import OF_DOCKERSPAWNER, OF_JUPYTERHUB, RestartableSpawnerMixin
+from hubwarden_hub.spawner import RestartableSpawnerMixin
 
 NOT_FOR_RESTARTS = {
     "SwarmSpawner": "SwarmSpawner makes services, not containers; Docker's restart would leave a second one running"
@@ -77,11 +76,11 @@ def spawner_mistakes(spawner_class: type, *, reset_home: bool = True) -> list[st
     mistakes = []
     if not issubclass(spawner_class, RestartableSpawnerMixin):
         mistakes.append(f"the Hub's Spawner class {name} lacks Hubwarden's mixin")
-    if untested := [attribute for attribute in OF_JUPYTERHUB if not hasattr(Spawner, attribute)]:
-        mistakes.append(f"this version of JupyterHub is not supported: its Spawner lacks {', '.join(untested)}")
+    if (lacking := private_names.missing()) is not None:
+        mistakes.append(lacking)
     others = [base for base in spawner_class.__mro__ if base is not RestartableSpawnerMixin]
-    missing = [attribute for attribute in OF_DOCKERSPAWNER if not any(attribute in vars(base) for base in others)]
-    if missing:
+    needed = private_names.OF_DOCKERSPAWNER
+    if missing := [attribute for attribute in needed if not any(attribute in vars(base) for base in others)]:
         mistakes.append(f"the Hub's Spawner class {name} is not a DockerSpawner (it lacks {', '.join(missing)})")
     unsupported = NOT_FOR_RESTARTS | (NOT_FOR_RESETS if reset_home else {})
     return mistakes + [
