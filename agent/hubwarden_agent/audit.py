@@ -34,7 +34,8 @@ class AuditEntry:
     `client` is who the transport says called (`unix`), `actor` who the caller says asked. `object` and `object_id` are
     the name and id (or creation time) of the container or volume that is acted on. `fingerprint` stands for the
     parameters of a request whose id is remembered; empty for any other. `stop_timeout` is a restart's, in seconds;
-    `backup_id` is the backup that is restored or removed; `command` says which of `spawn.exec` runs, counted from 1.
+    `backup_id` is the backup that is restored or removed; `command` says which of `spawn.exec` runs, counted from 1;
+    `peer` is what is proven of a gateway's client.
     """
 
     operation: str
@@ -49,6 +50,7 @@ class AuditEntry:
     stop_timeout: int = 0
     backup_id: str = ""
     command: int = 0
+    peer: str = ""
 
 
 _ENTRY = tuple(one.name for one in fields(AuditEntry))
@@ -195,7 +197,7 @@ class Audit:
     ) -> Mapping[str, Any]:
         """A line's fields but for the chain's, in the order in which they are written."""
         record = {name: getattr(entry, name) for name in _ENTRY}
-        optional = ("fingerprint", "stop_timeout", "backup_id", "command")
+        optional = ("fingerprint", "stop_timeout", "backup_id", "command", "peer")
         more = {key: value for key in optional if (value := record.pop(key))} | more
         first = {
             key: record.pop(key) for key in ("request_id", "client", "actor", "username", "server_name", "operation")

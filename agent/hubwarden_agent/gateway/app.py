@@ -75,7 +75,7 @@ class _Front:
         Raises:
             ClientDisconnected: there is nobody to answer.
         """
-        context = RequestContext(str(uuid.uuid4()))
+        context = RequestContext(str(uuid.uuid4()), reader.peer)
         with logging_setup.request(context.request_id):
             return self._handle(reader, context)
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import datetime as dt
 import logging
 import socket
+import struct
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -112,7 +113,7 @@ class Listener:
             self._connections.add(connection)
             if self._stopping.is_set():
                 _end_reading(connection)
-        reader = RequestReader(connection, self._clock)
+        reader = RequestReader(connection, self._clock, unix_peer(connection))
         try:
             response = serialize(self._handler(reader), self._clock.now(), without_text=reader.method == "HEAD")
             connection.settimeout(SEND_SECONDS)
@@ -142,6 +143,12 @@ def serialize(response: Response, date: dt.datetime, *, without_text: bool = Fal
     lines = [f"HTTP/1.1 {response.status} {HTTPStatus(response.status).phrase}"]
     lines += (f"{name}: {value}" for name, value in (headers | dict(response.headers)).items())
     return "\r\n".join([*lines, "", ""]).encode("ascii") + (b"" if without_text else text)
+
+
+def unix_peer(connection: socket.socket) -> str:
+    """Who connected to a unix socket: the uid and the primary gid at that moment, from the kernel."""
+    _, uid, gid = struct.unpack("iII", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+    return f"uid={uid} gid={gid}"
 
 
 def _end_reading(connection: socket.socket) -> None:

@@ -44,6 +44,7 @@ class RequestContext:
     """What is known of a request so far. Once `acted`, an intent was asked for, and its outcome is what counts."""
 
     request_id: str
+    peer: str = ""
     operation: str = "unknown"
     username: str = ""
     server_name: str = ""
@@ -69,6 +70,7 @@ class RequestContext:
             object=self.object,
             object_id=self.object_id,
             command=self.command,
+            peer=self.peer,
         )
 
 

@@ -86,19 +86,22 @@ class RequestReader:
 
     Attributes:
         method: empty until there is a head.
+        peer: who is connected, as the kernel says.
         body_pending: whether the client may still be sending.
 
     Args:
         connection: blocks; nobody else reads from it.
         clock: for deadlines.
+        peer: see above.
     """
 
-    def __init__(self, connection: socket.socket, clock: Clock) -> None:
+    def __init__(self, connection: socket.socket, clock: Clock, peer: str = "") -> None:
         self._connection = connection
         self._clock = clock
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=HEAD_BYTES)
         self._received = bytearray()
         self.method = ""
+        self.peer = peer
         self.body_pending = True
 
     def head(self) -> Head:

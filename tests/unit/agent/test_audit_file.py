@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -128,6 +129,15 @@ class TestRecord:
         assert (success["phase"], success["result"], success["duration_ms"]) == ("outcome", "ok", 12)
         assert (success["fingerprint"], success["answer"]) == ("a-fingerprint", {"started_at": "then"})
         assert (failure["result"], failure["reason"]) == ("failed", "RESTART_FAILED")
+
+    def test_a_peer_is_optional(self, make: Make, path: Path) -> None:
+        """When a record has a peer it is read back; one without it, as older agents wrote all, is read too."""
+        audit = make()
+        audit.intent(ENTRY)
+        audit.intent(replace(ENTRY, peer="uid=1000 gid=0"))
+        assert ["peer" in line for line in _lines(path)] == [False, True]
+        audit.close()
+        assert [past.entry.peer for past in make().history()] == ["uid=1000 gid=0", ""]
 
     def test_what_docker_said_is_not_in_it(self, make: Make, path: Path) -> None:
         """When Docker fails, its words are not in the audit."""

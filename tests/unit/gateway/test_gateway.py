@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 from hubwarden_agent.errors import Reason, RequestRefused
 from hubwarden_agent.gateway.refusals import STATUS, status_and_message
@@ -37,6 +39,15 @@ def test_a_deed_says_what_is_known() -> None:
     """An entry of the audit trail holds what was found out by then, and that it came through the gateway."""
     entry = RequestContext("the-id").entry()
     assert (entry.operation, entry.client, entry.actor, entry.request_id) == ("unknown", "gateway", "", "the-id")
+
+
+async def test_the_audit_names_the_peer(stage: GatewayStage, fake: FakeEngine) -> None:
+    """When a request comes over a unix socket, its intent, outcome and refusal name the uid and gid that connected."""
+    fake.add_volume("jupyterlab-alice_home")
+    assert (await stage.create(spawner_body())).status == 201
+    assert (await stage.request("POST", "/v1.44/build")).status == 403
+    peers = [(line.phase, line.entry.peer) for line in stage.audit.lines]
+    assert peers == [(phase, f"uid={os.getuid()} gid={os.getgid()}") for phase in ("intent", "outcome", "denied")]
 
 
 async def test_a_whole_cycle(stage: GatewayStage, fake: FakeEngine) -> None:
