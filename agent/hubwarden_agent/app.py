@@ -88,7 +88,7 @@ class Agent:
 
         Raises:
             OSError: a socket cannot be made, or required backups have no place.
-            KeyError: the sockets' group does not exist.
+            KeyError: a group of the sockets does not exist.
         """
         listen = self.settings.listen
         group = group_id(listen.socket_group)
@@ -102,7 +102,7 @@ class Agent:
             if self.gateway is not None:
                 self.gateway.start(bound_socket(listen.gateway, listen.socket_mode, group))
             if listen.metrics:
-                self._serve_metrics(group)
+                self._serve_metrics()
             background: list[Callable[[threading.Event], None]] = [
                 self.health.run,
                 self.sizes.run,
@@ -130,11 +130,11 @@ class Agent:
         else:
             _log.error("some operations did not end in time")
 
-    def _serve_metrics(self, group: int | None) -> None:
+    def _serve_metrics(self) -> None:
         from hubwarden_agent.metrics_server import serve_metrics  # noqa: PLC0415 - see the top
 
         listen = self.settings.listen
-        serve_metrics(self.metrics.registry, listen.metrics, listen.socket_mode, group)
+        serve_metrics(self.metrics.registry, listen.metrics, listen.socket_mode, group_id(listen.metrics_group))
 
     def _drain(self, stopped: list[threading.Event]) -> bool:
         """Accept nothing new, and finish what is under way, also what lost its client. Whether all of it ended."""

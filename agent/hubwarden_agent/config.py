@@ -48,6 +48,7 @@ class Listen:
     metrics: str
     socket_mode: int
     socket_group: str
+    metrics_group: str
 
     @property
     def unix(self) -> tuple[str, ...]:

@@ -52,6 +52,7 @@ def _socket_mode(value: Any) -> int:
     return mode
 
 
+_group = text(r"[a-z_0-9][a-z0-9_-]{0,31}|", "a group's name or number")
 _client = text(
     r"dns:[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?|uri:[a-z][a-z0-9+.-]*:[!-~]{1,2000}",
     'an alternative name of a client certificate, exact: "dns:hub.example.org" or "uri:spiffe://example.org/hub"',
@@ -63,7 +64,8 @@ TABLES: Mapping[str, Key] = MappingProxyType(
         "listen.gateway": Key("", empty_or(_unix_socket)),
         "listen.metrics": Key("", empty_or(_unix_socket_or_port)),
         "listen.socket_mode": Key("0660", _socket_mode),
-        "listen.socket_group": Key("", text(r"[a-z_0-9][a-z0-9_-]{0,31}|", "a group's name or number")),
+        "listen.socket_group": Key("", _group),
+        "listen.metrics_group": Key("", _group),
         "tls.certificate": Key("", empty_or(path)),
         "tls.key": Key("", empty_or(path)),
         "tls.client_ca": Key("", empty_or(path)),

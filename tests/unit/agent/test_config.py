@@ -26,6 +26,7 @@ gateway      = ""
 metrics      = ""
 socket_mode  = "0660"
 socket_group = ""
+metrics_group = ""
 [docker]
 host    = "unix:///var/run/docker.sock"
 timeout = 30
@@ -143,6 +144,7 @@ WRONG: dict[str, list[str]] = {
     "listen.metrics": ['":9464"', '"0.0.0.0"', '"localhost:9464"', '"tcp://127.0.0.1:9464"'],
     "listen.socket_mode": ['"0666"', '"0661"', '"660"', '"1660"', "432", '"0o660"'],
     "listen.socket_group": ['"a b"', "5", '"-1"'],
+    "listen.metrics_group": ['"a b"', "5", '"-1"'],
     "docker.host": ['"tcp://127.0.0.1:2375"', '""', '"ssh://root@host"'],
     "docker.timeout": ["0", "601", "1.5", '"30"', "true"],
     "limits.restarts_per_user": ['""', '"0/hour"', '"3/0 hour"', '"3/fortnight"', '"-1/hour"', '"3/hour;9/day"', "3"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import stat
 from pathlib import Path
@@ -11,7 +12,10 @@ import pytest
 from hubwarden_agent import config, metrics_server
 from hubwarden_agent.metrics import Metrics
 from hubwarden_agent.metrics_server import serve_metrics
+from support.agent import process
+from support.agent.process import Place
 from support.fakes.edges import FakeClock
+from support.waiting.conditions import wait_for
 
 
 def _asked(connection: socket.socket, path: str, *, method: str = "GET") -> tuple[int, str]:
@@ -44,6 +48,20 @@ def test_over_a_unix_socket(tmp_path: Path) -> None:
         assert _asked(_unix(path), "/metrics HTTP/1.0 ")[0] == 400
     finally:
         _closed(server)
+
+
+@pytest.mark.parametrize(("key", "group"), [('metrics_group = "65374"', 65374), ("", os.getgid())])
+def test_the_group_of_the_socket(tmp_path: Path, key: str, group: int) -> None:
+    """When `metrics_group` is set the metrics socket has it, and no other; else the process's own."""
+    place, metrics = Place(tmp_path, f"{tmp_path}/no-docker.sock"), tmp_path / "metrics.sock"
+    place.write(
+        listen=f'gateway = "unix://{tmp_path}/g.sock"\nmetrics = "unix://{metrics}"\nsocket_group = "65375"\n{key}'
+    )
+    with process.serving(place):
+        wait_for(metrics.is_socket, "the metrics socket is there")
+        wait_for(lambda: stat.S_IMODE(metrics.stat().st_mode) == 0o660, "it has its mode")
+        groups = [path.stat().st_gid for path in (metrics, place.socket, tmp_path / "g.sock")]
+    assert groups == [group, 65375, 65375]
 
 
 def test_a_client_that_sends_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
