@@ -58,7 +58,7 @@ DRAIN_SECONDS = 90.0
 SIGNAL_SECONDS = 1.0
 """How soon a signal is noticed at the latest."""
 DENIALS_RECORDED = "60/minute"
-"""How many refusals the audit records, over all callers."""
+"""How many refusals of one listener the audit records."""
 DENIALS_LOGGED = "60/minute"
 """How many refusals of one listener are logged, and as many failures beside them."""
 

@@ -5,7 +5,8 @@ Invariants:
 - Records are only appended, each chained to the one before (`audit_chain`). Records that wait while others are flushed
   share the next flush: many spawns at once would otherwise queue for the disk.
 - Queued outcomes are never dropped; they are retried before any later record.
-- Refusals are recorded at a bounded rate, so that nobody can fill the disk by being refused.
+- Refusals are recorded at a bounded rate, so that nobody can fill the disk by being refused. Each listener has its own
+  rate, so that nobody can hide the refusals of another listener.
 - A record holds names and reasons, never what Docker record and never a secret.
 """
 
@@ -93,7 +94,7 @@ class Audit:
     Args:
         segments: the files; closed by `close`.
         clock: gives the time of each record.
-        denials: limits how many refusals are recorded, over all callers.
+        denials: limits how many refusals of one listener are recorded.
     """
 
     def __init__(self, segments: AuditStore, clock: Clock, denials: DenialLimiter) -> None:
@@ -148,7 +149,7 @@ class Audit:
 
     def denied(self, entry: AuditEntry, reason: Reason) -> None:
         """Record a refusal, at a bounded rate: a record counts those left out before it. Never raises."""
-        unrecorded = self._denials.admit()
+        unrecorded = self._denials.admit(_listener(entry.client))
         if unrecorded is None:
             return
         fields = self._line(entry, "denied", "denied", reason.value, unrecorded=unrecorded)
@@ -228,6 +229,11 @@ class Audit:
         self._unwritten.clear()
         for line in lines:
             line.on_disk = True
+
+
+def _listener(client: str) -> str:
+    """The listener that a client came by. Names of TLS clients have a type, and are never one of these."""
+    return client if client in ("unix", "gateway") else "tcp"
 
 
 def _log_lost(lines: Sequence[Line], why: Exception) -> None:

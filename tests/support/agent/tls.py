@@ -78,6 +78,7 @@ class Files:
     directory: Path
     clients: Sequence[str] = (f"dns:{HUB}",)
     minimum: str = "1.2"
+    gateway: str = ""
 
     def write(self, identity: certs.Identity, trusted: certs.Identity) -> None:
         """Put a new certificate, key and client CA in place."""
@@ -91,6 +92,7 @@ class Files:
         return f"""
             [listen]
             grpc = ["unix://{self.directory}/agent.sock", "{address}"]
+            gateway = "{self.gateway}"
             [tls]
             certificate = "{self.directory}/agent.crt"
             key = "{self.directory}/agent.key"
@@ -146,10 +148,10 @@ OPTIONS: Any = (("grpc.enable_http_proxy", 0), ("grpc.use_local_subchannel_pool"
 
 
 @asynccontextmanager
-async def remote_agent(directory: Path) -> AsyncIterator[RemoteStage]:
-    """An agent that serves until the body ends."""
+async def remote_agent(directory: Path, gateway: str = "") -> AsyncIterator[RemoteStage]:
+    """An agent that serves until the body ends, with a gateway at an address if one is given."""
     ca, port, engine = authority(), free_port(), FakeEngine()
-    files = Files(directory)
+    files = Files(directory, gateway=gateway)
     files.write(issued(ca, LOOPBACK, purpose=SERVER), ca)
     certificates = CertificateStore(files.read)
     engine.add_container("jupyterlab-alice", mounts=(home_of("alice"),))

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
+import socket
 import uuid
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,7 @@ from grpc_health.v1 import health_pb2
 from hubwarden.v1 import agent_pb2
 from support.agent.client import refused
 from support.agent.tls import NOW, OPTIONS, YEAR, authority, issued, remote_agent, without_names
+from support.fakes.engine import home_of
 
 SERVICES = (
     agent_pb2.DESCRIPTOR.services_by_name["DockerAgentService"],
@@ -111,6 +115,22 @@ async def test_the_audit_names_the_caller(tmp_path: Path, caller: str, client: s
     async with remote_agent(tmp_path) as stage:
         await _outcome(CALLERS[caller](stage), RESTART)
         assert {line["client"] for line in stage.audited()} == {client}
+
+
+async def test_each_listener_records_its_own_refusals(tmp_path: Path) -> None:
+    """When an unlisted client was refused as often as a minute records, other listeners' refusals are recorded."""
+    async with remote_agent(tmp_path, f"unix://{tmp_path}/docker.sock") as stage:
+        unlisted = CALLERS["unlisted"](stage)
+        for _ in range(61):
+            assert await _outcome(unlisted, RESTART) == REFUSED
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(tmp_path / "docker.sock"))
+            client.sendall(b"POST /v1.44/build HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert b" 403 " in await asyncio.to_thread(client.recv, 100)
+        stage.engine.add_container("jupyterlab-bob", mounts=(home_of("bob"),))
+        assert await _outcome(CALLERS["unix"](stage), RESET) == "SERVER_RUNNING"
+        denied = Counter(line["client"] for line in stage.audited() if line["phase"] == "denied")
+        assert denied == {"dns:other.example.org": 60, "gateway": 1, "unix": 1}
 
 
 async def test_nothing_else_is_served(tmp_path: Path) -> None:
