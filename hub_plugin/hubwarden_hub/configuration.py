@@ -23,7 +23,7 @@ from hubwarden_hub.progress_api import ResetProgressHandler, RestartProgressHand
 from hubwarden_hub.server_api import ForgetServerHandler, RestartServerHandler
 from hubwarden_hub.settings import configured
 from hubwarden_hub.spawner import RestartableSpawnerMixin
-from hubwarden_hub.state_api import StateHandler
+from hubwarden_hub.state_api import StateHandler, WaitingOperationHandler
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -38,6 +38,7 @@ HANDLERS: list[tuple[Any, ...]] = [
     (r"/api/users/([^/]+)/servers/([^/]+)/restart-server/progress", RestartProgressHandler),
     (r"/api/users/([^/]+)/reset-home-volume/progress", ResetProgressHandler),
     (r"/api/users/([^/]+)/hubwarden-state", StateHandler),
+    (r"/api/users/([^/]+)/waiting-operations/([^/]+)", WaitingOperationHandler),
     (r"/api/users/([^/]+)/hubwarden-history", UserHistoryHandler),
     (r"/api/hubwarden/history", EverybodysHistoryHandler),
     (r"/api/hubwarden/users", UsersHandler),

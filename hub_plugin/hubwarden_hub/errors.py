@@ -46,6 +46,9 @@ class Reason(enum.StrEnum):
     AGENT_UNREACHABLE = "AGENT_UNREACHABLE"
     PROXY_UNAVAILABLE = "PROXY_UNAVAILABLE"
     STOP_NOT_WAITING = "STOP_NOT_WAITING"
+    CANCELLED = "CANCELLED"
+    NOT_ALLOWED = "NOT_ALLOWED"
+    LOST = "LOST"
 
 
 _MISCONFIGURED = "This Hub is misconfigured. Ask an administrator for help."
@@ -153,6 +156,11 @@ TABLE: Mapping[Reason, Meaning] = MappingProxyType(
         Reason.DOCKER_ERROR: Meaning(_OURS, "That did not work. Give the request id below to an administrator."),
         Reason.AGENT_UNREACHABLE: Meaning(_AWAY, f"The service that does this is not available. {_LATER}"),
         Reason.PROXY_UNAVAILABLE: Meaning(_AWAY, f"The Hub's proxy does not answer. {_LATER}"),
+        Reason.CANCELLED: Meaning(_CONFLICT, "This was cancelled before it began. Nothing was changed."),
+        Reason.NOT_ALLOWED: Meaning(HTTPStatus.FORBIDDEN, "You are no longer allowed to do this. Nothing was changed."),
+        Reason.LOST: Meaning(
+            _CONFLICT, "The Hub was restarted while this was waiting to begin. Nothing was changed. Try again."
+        ),
         Reason.STOP_NOT_WAITING: Meaning(_CONFLICT, "The Hub isn't waiting to stop this server. Nothing was changed."),
     }
 )

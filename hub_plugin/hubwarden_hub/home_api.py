@@ -16,6 +16,7 @@ from hubwarden_hub.api import OperationHandler
 from hubwarden_hub.commands import ResetCommand
 from hubwarden_hub.errors import AgentError, Reason
 from hubwarden_hub.home_note import HomeNote
+from hubwarden_hub.reach import permission
 
 # These say something about the home; any other refusal is an answer to the request itself.
 _ABOUT_THE_HOME = frozenset(
@@ -82,10 +83,14 @@ class ResetHomeVolumeHandler(HomeHandler):
     async def delete(self, user_name: str) -> None:
         """Delete everything in the home, and answer when that is done; or before that with 202, when it takes long."""
         user = self.user_named(user_name)
-        if self.plugin.resets.known(user.id, user.name, self.request_id) is None:
-            self.refuse_while_active(user)
         command = self.command_for(user)
-        operation = self.plugin.resets.request(user.id, command, HomeNote(user))
+        operation = self.plugin.resets.request(
+            user.id,
+            command,
+            HomeNote(user),
+            check=lambda: self.refuse_while_active(user),
+            is_allowed=permission(self, scopes.RESET, user.name),
+        )
         body: dict[str, Any] = {"request_id": str(self.request_id)}
         if await operation.wait(self.plugin.settings.reset_wait):
             home = operation.outcome.result()

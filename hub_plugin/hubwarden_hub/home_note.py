@@ -8,7 +8,7 @@ agent does what it has not heard of. Nothing here decides or asks: `reset` does.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -16,6 +16,7 @@ from jupyterhub import orm
 
 from hubwarden_hub import marker
 from hubwarden_hub.commands import ResetCommand
+from hubwarden_hub.errors import Reason
 from hubwarden_hub.marker import Note
 
 if TYPE_CHECKING:
@@ -33,14 +34,14 @@ class HomeNote:
     def __init__(self, user: Any, clock: Callable[[], float] = time.time) -> None:
         self._user, self._clock = user, clock
 
-    def remember(self, command: ResetCommand) -> None:
+    def remember(self, command: ResetCommand, *, is_waiting: bool = False) -> None:
         """See `reset.Note`."""
         if not self._exists:
             return
         self._erase()
         spawner = self._user.spawner
         try:
-            spawner.marker = Note(command, self._clock())
+            spawner.marker = Note(command, self._clock(), is_waiting=is_waiting)
             spawner.orm_spawner.state = spawner.get_state()
             self._user.db.commit()
         except Exception:
@@ -66,17 +67,21 @@ class HomeNote:
                 spawner.marker, erased = None, True
         for orm_spawner in self._user.orm_spawners.values():
             if _of_reset(marker.read(orm_spawner.state or {})):
-                orm_spawner.state = {key: value for key, value in orm_spawner.state.items() if key != marker.KEY}
+                orm_spawner.state = _without_note(orm_spawner.state)
                 erased = True
         return erased
+
+
+def _without_note(state: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in state.items() if key != marker.KEY}
 
 
 def _of_reset(note: Note | None) -> bool:
     return note is not None and isinstance(note.command, ResetCommand)
 
 
-def resume_resets(app: Any, plugin: Plugin, clock: Callable[[], float] = time.time) -> None:
-    """Have every reset that a killed Hub left behind just now asked about, and every other one forgotten.
+def resume(app: Any, plugin: Plugin, clock: Callable[[], float] = time.time) -> None:
+    """Take up what the last Hub left: resets that it began, if it was just now, and operations that were waiting.
 
     Args:
         app: the `JupyterHub` application, in its event loop.
@@ -86,13 +91,21 @@ def resume_resets(app: Any, plugin: Plugin, clock: Callable[[], float] = time.ti
     noted = sa.type_coerce(orm.Spawner.state, sa.Text).contains(f'"{marker.KEY}"')
     for orm_spawner in app.db.query(orm.Spawner).filter(noted).all():
         note = marker.read(orm_spawner.state)
-        if note is None or not isinstance(note.command, ResetCommand):
-            continue
-        user, command = app.users[orm_spawner.user], note.command
-        if command.username == user.name and note.is_fresh(clock(), plugin.settings.note_lifetime):
-            app.log.warning("Hubwarden: asking about a reset that was left behind (%s)", command.request_id)
-            plugin.resets.request(user.id, command, HomeNote(user), left_behind=True)
-        else:
-            app.log.warning("Hubwarden: too old to ask: a reset that was left behind (%s)", command.request_id)
-            plugin.resets.interrupted(user.id, command)
-            HomeNote(user).forget()
+        if note is not None and note.is_waiting:
+            app.log.warning("Hubwarden: was waiting when the Hub ended, and is lost: %s", note.command)
+            orm_spawner.state = _without_note(orm_spawner.state)
+            app.db.commit()
+            plugin.queue.end(orm_spawner.user.id, note.command, Reason.LOST)
+        elif note is not None and isinstance(note.command, ResetCommand):
+            is_fresh = note.is_fresh(clock(), plugin.settings.note_lifetime)
+            _resume_reset(app.users[orm_spawner.user], note.command, plugin, app.log, is_fresh=is_fresh)
+
+
+def _resume_reset(user: Any, command: ResetCommand, plugin: Plugin, log: Any, *, is_fresh: bool) -> None:
+    if command.username == user.name and is_fresh:
+        log.warning("Hubwarden: asking about a reset that was left behind (%s)", command.request_id)
+        plugin.resets.request(user.id, command, HomeNote(user), left_behind=True)
+    else:
+        log.warning("Hubwarden: too old to ask: a reset that was left behind (%s)", command.request_id)
+        plugin.queue.end(user.id, command, Reason.INTERRUPTED)
+        HomeNote(user).forget()

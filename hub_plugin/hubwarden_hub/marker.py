@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from typing import Any
 
 from hubwarden_hub.commands import RequestId, ResetCommand, RestartCommand
@@ -25,10 +26,16 @@ class Note:
 
     Attributes:
         asked_at: seconds since the epoch.
+        started_at: of a restart: when its container had started before that; None in a note of an older version.
+        is_waiting: the command has not begun: it waits in the Hub's queue, and a Hub that ends loses it.
+        look_only: the command was sent and its outcome is not known: sending it again could carry it out a second time.
     """
 
     command: Command
     asked_at: float
+    started_at: datetime | None = None
+    look_only: bool = False
+    is_waiting: bool = False
 
     def is_fresh(self, now: float, seconds: float) -> bool:
         """Whether it is at most so old. A time to come, or none that can be compared, is not."""
@@ -40,7 +47,9 @@ def written(note: Note) -> dict[str, Any]:
     command = note.command
     operation = "reset" if isinstance(command, ResetCommand) else "restart"
     values = {"operation": operation, **asdict(command), "request_id": str(command.request_id)}
-    return values | {"asked_at": note.asked_at}
+    started_at = note.started_at and note.started_at.isoformat()
+    flags = {"look_only": note.look_only, "is_waiting": note.is_waiting}
+    return values | {"asked_at": note.asked_at, "started_at": started_at, **flags}
 
 
 def read(state: Mapping[str, Any]) -> Note | None:
@@ -49,8 +58,12 @@ def read(state: Mapping[str, Any]) -> Note | None:
     if not isinstance(note, Mapping):
         return None
     try:
-        command = _command(note)
-        return None if command is None else Note(command, float(note.get("asked_at", 0)))
+        command, started_at = _command(note), note.get("started_at")
+        if command is None:
+            return None
+        started = None if started_at is None else datetime.fromisoformat(started_at)
+        flags = (bool(note.get(flag)) for flag in ("look_only", "is_waiting"))
+        return Note(command, float(note.get("asked_at", 0)), started, *flags)
     except (KeyError, ValueError, TypeError, OverflowError):
         return None
 

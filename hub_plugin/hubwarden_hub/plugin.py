@@ -13,6 +13,7 @@ from typing import Any
 
 from hubwarden_hub.agent import Agent, AgentClient
 from hubwarden_hub.history import History
+from hubwarden_hub.operation_queue import OperationQueue
 from hubwarden_hub.operations import Turns
 from hubwarden_hub.records import Records
 from hubwarden_hub.reset import Resets
@@ -32,6 +33,7 @@ class Plugin:
     settings: Hubwarden
     agent: Agent
     turns: Turns
+    queue: OperationQueue
     resets: Resets
     records: Records
     history: History
@@ -49,5 +51,6 @@ class Plugin:
         turns = Turns()
         history = History(settings.history_url, settings.history_entries, log)
         records = Records([LogWitness(log), MetricsWitness(), EventWitness(eventlog), history], log)
-        resets = Resets(agent, turns, settings.turn_wait, log, records)
-        return cls(settings, agent, turns, resets, records, history, Stops(settings.shutdown_wait))
+        queue = OperationQueue(settings.max_operations, records, log)
+        resets = Resets(agent, turns, settings.turn_wait, log, queue)
+        return cls(settings, agent, turns, queue, resets, records, history, Stops(settings.shutdown_wait))

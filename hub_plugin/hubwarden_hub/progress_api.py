@@ -101,7 +101,8 @@ class RestartProgressHandler(ProgressHandler):
         spawner = self.spawner_of(user_name, server_name)
         operation = spawner.latest_restart
         url = {"url": spawner.user.server_url(spawner.name)}
-        if operation is not None and (spawner.pending == "restart" or operation.failure or spawner.ready):
+        waits_or_runs = operation is not None and operation.phase is not Phase.DONE
+        if operation is not None and (waits_or_runs or operation.failure or spawner.ready):
             look_while_followed(spawner, operation)
             await self.tell(operation, url)
         elif spawner.ready:

@@ -8,14 +8,14 @@ condition of a query and once for a user who is at hand. It says what a list sho
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 from jupyterhub import orm
-from jupyterhub.scopes import Scope, needs_scope
+from jupyterhub.scopes import Scope, get_scopes_for, needs_scope, parse_scopes
 
 from hubwarden_hub import scopes
 from hubwarden_hub.settings import Hubwarden
@@ -70,6 +70,32 @@ class Reach:
             orm.User.name.in_(self.users | self._owners),
             orm.User.groups.any(orm.Group.name.in_(self.groups)),
         )
+
+
+def permission(handler: Any, scope: str, username: str, server_name: str | None = None) -> Callable[[], bool]:
+    """Whether whoever asks now may still act on a server or a home, when that is asked again later.
+
+    Args:
+        handler: of the request, which has been authorized.
+        scope: that it needed.
+        username: whose server or home it is.
+        server_name: empty for the default server; None for the home.
+    """
+    db, token, asker = handler.db, handler.get_token(), handler.current_user
+    table, key = (orm.APIToken, token.id) if token else (type(getattr(asker, "orm_user", asker)), asker.id)
+
+    def is_allowed() -> bool:
+        holder, user = db.query(table).filter_by(id=key).first(), orm.User.find(db, username)
+        if holder is None or user is None:
+            return False
+        if token and holder.expires_in is not None and holder.expires_in <= 0:
+            return False
+        reach, groups = Reach.of(parse_scopes(get_scopes_for(holder)), scope), {group.name for group in user.groups}
+        if server_name is None:
+            return reach.includes_user(username, groups)
+        return reach.includes_server(username, groups, server_name)
+
+    return is_allowed
 
 
 def reaches_others(parsed_scopes: Mapping[str, Any], username: str | None) -> bool:

@@ -1,104 +1,89 @@
 """Resetting homes: the Hub's part, which is to take turns and to keep asking until the outcome is known.
 
-Invariants: two requests for one user are one operation if they carry the same id, and refused otherwise; a client
-that goes away changes nothing; a reset is noted before the agent is asked for it, until its outcome is known, so that a
-Hub that was killed asks again under the same id; a user with another name is another user, whatever their id. The agent
-decides whether a reset may happen. This file must never say that it did when nobody knows.
+Invariants: a client that goes away changes nothing; a reset is noted before the agent is asked for it, until its
+outcome is known, so that the Hub that comes after a killed one asks again under the same id. The agent decides whether
+a reset may happen. This file must never say that it did when nobody knows.
 """
 
 from __future__ import annotations
 
-import asyncio
+from collections.abc import Callable, Coroutine
 from logging import Logger
-from typing import Protocol
+from typing import Any, Protocol
 
 from hubwarden_hub.agent import Agent
-from hubwarden_hub.commands import Home, RequestId, ResetCommand
+from hubwarden_hub.commands import Home, ResetCommand
 from hubwarden_hub.errors import OUTCOME_UNKNOWN, AgentError, Reason
+from hubwarden_hub.operation_queue import Job, OperationQueue, Target
 from hubwarden_hub.operations import Operation, Phase, Turns
-from hubwarden_hub.records import Records
-
-_REMEMBERED = 1000
-"""Resets that have ended and can still be asked for; the oldest go."""
+from hubwarden_hub.records import Kind
 
 
 class Note(Protocol):
     """Where one user's reset is noted. What changes the Hub's database commits it, with no await in between."""
 
-    def remember(self, command: ResetCommand) -> None:
-        """Note it where a killed Hub finds it again."""
+    def remember(self, command: ResetCommand, *, is_waiting: bool = False) -> None:
+        """Note it where the Hub that comes after a killed one finds it, and whether it has begun."""
 
     def forget(self) -> None:
         """Its outcome is known."""
 
 
 class Resets:
-    """The resets under way, at most one a user.
+    """Resets homes.
 
     Args:
-        agent: does them.
+        agent: does it.
         turns: shared with the Spawners.
         turn_wait: seconds to wait for the user's turn at most.
         log: the Hub's.
-        records: told of each reset.
+        queue: begins each reset.
     """
 
-    def __init__(self, agent: Agent, turns: Turns, turn_wait: float, log: Logger, records: Records) -> None:
-        self._log = log
-        self._records = records
-        self._agent = agent
-        self._turns = turns
-        self._turn_wait = turn_wait
-        self._running: dict[int, tuple[Operation[Home], asyncio.Task[None]]] = {}
-        self._latest: dict[int, tuple[str, Operation[Home]]] = {}
+    def __init__(self, agent: Agent, turns: Turns, turn_wait: float, log: Logger, queue: OperationQueue) -> None:
+        self._agent, self._turns, self._turn_wait, self._log, self._queue = agent, turns, turn_wait, log, queue
 
-    def request(self, user_id: int, command: ResetCommand, note: Note, *, left_behind: bool = False) -> Operation[Home]:
-        """Begin a reset, or find the one that has this id.
+    def request(
+        self,
+        user_id: int,
+        command: ResetCommand,
+        note: Note,
+        *,
+        check: Callable[[], None] = lambda: None,
+        is_allowed: Callable[[], bool] = lambda: True,
+        left_behind: bool = False,
+    ) -> Operation[Home]:
+        """Begin a reset, let it wait in the Hub's queue, or find the one that has this id.
 
         Args:
             user_id: in the Hub's database.
             command: as it will be repeated if an answer gets lost.
             note: where to note it.
+            check: raises `AgentError` where the Hub itself knows that it cannot be done.
+            is_allowed: whether whoever asked still may; asked if it had to wait.
             left_behind: it was noted by a Hub that was killed, and is; an agent that is away is waited for.
 
         Raises:
-            AgentError: `OPERATION_IN_PROGRESS`, a reset with another id is under way.
+            AgentError: `OPERATION_IN_PROGRESS`, `TOO_BUSY`, and what `check` raises.
         """
-        if (known := self.known(user_id, command.username, command.request_id)) is not None:
-            return known
-        if user_id in self._running:
-            raise AgentError(Reason.OPERATION_IN_PROGRESS)
-        operation = self._begin(user_id, command)
-        carrying_out = self._carry_out(user_id, operation, command, note, left_behind=left_behind)
-        self._running[user_id] = (operation, asyncio.create_task(carrying_out))
-        return operation
 
-    def interrupted(self, user_id: int, command: ResetCommand) -> None:
-        """Put on the record that a reset was left behind, and that it is not asked about."""
-        self._begin(user_id, command).fail(AgentError(Reason.INTERRUPTED))
+        def begin(operation: Operation[Home]) -> Coroutine[Any, Any, None]:
+            check()
+            return self._carry_out(user_id, operation, command, note, left_behind=left_behind)
 
-    def _begin(self, user_id: int, command: ResetCommand) -> Operation[Home]:
-        operation: Operation[Home] = Operation(command.request_id)
-        self._latest.pop(user_id, None)
-        ended = [known for known in self._latest if known not in self._running]
-        for forgotten in ended[: max(0, len(ended) - _REMEMBERED + 1)]:
-            del self._latest[forgotten]
-        self._latest[user_id] = (command.username, operation)
-        self._records.follow(operation, command)
-        return operation
+        def note_wait(*, waits: bool) -> None:
+            if waits:
+                note.remember(command, is_waiting=True)
+            else:
+                note.forget()
 
-    def known(self, user_id: int, username: str, request_id: RequestId) -> Operation[Home] | None:
-        """The latest reset of a user's home, if it has this id and it is known, or will be, how it ends."""
-        latest = self.latest(user_id, username)
-        return latest if latest is not None and latest.request_id == request_id and not latest.is_lost else None
+        return self._queue.submit(
+            Job(user_id, command, check=check, begin=begin, is_allowed=is_allowed, note=note_wait)
+        )
 
     def latest(self, user_id: int, username: str) -> Operation[Home] | None:
-        """The reset of a user's home that is under way, or else the last one that this Hub has seen end.
-
-        Databases give a deleted user's id to the next one: the name tells the two apart.
-        """
-        whose, operation = self._latest.get(user_id, (None, None))
-        return operation if whose == username else None
+        """The reset of a user's home that runs or waits, or else the last one that this Hub has seen end."""
+        return self._queue.latest(Target(user_id, username, Kind.RESET, ""))
 
     async def _carry_out(
         self, user_id: int, operation: Operation[Home], command: ResetCommand, note: Note, *, left_behind: bool
@@ -117,8 +102,6 @@ class Resets:
         except Exception:  # noqa: BLE001 - logged; somebody waits for the outcome, whatever went wrong
             self._log.exception("Reset %s failed", command.request_id)
             operation.fail(AgentError(Reason.DOCKER_ERROR))
-        finally:
-            del self._running[user_id]
 
     async def _ask(self, command: ResetCommand, note: Note) -> Home:
         """What the agent says to it. The note stays when that is nothing, for the next Hub to ask again."""

@@ -1,8 +1,9 @@
 """The order in which a server is restarted, so that the Hub is never left wrong.
 
 Invariants: the route is gone before the container is touched, and comes back only to an address that was asked for
-after it; a refusal by the agent changes nothing that a user could notice; nobody's old browser session gets to the
-restarted server; what is not known is asked again and never guessed. Everything outside goes through `Server` and
+after it; the user's lock is held around both, and not while the server boots; browser sessions end when, and only when,
+it is known that the container has started since the restart was noted; what is not known is asked again and never
+guessed. Everything outside goes through `Server` and
 `Agent`. This file must never stop a server: it raises `ServerGone`, and JupyterHub does the rest.
 """
 
@@ -10,7 +11,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 
 from hubwarden_hub.agent import Agent
@@ -53,11 +56,18 @@ class ServerGone(Exception):  # noqa: N818 - a finding, not an error
 class Server(Protocol):
     """One user's server, as the Hub sees it. What changes the Hub's database commits it in one go."""
 
-    async def remember(self, command: RestartCommand) -> None:
-        """Note the restart where a killed Hub finds it again. Raises `AgentError` (`DOCKER_ERROR`): it is not noted."""
+    async def remember(self, command: RestartCommand, started_at: datetime) -> None:
+        """Note the restart, and the start of the container before it, where a killed Hub finds both again.
 
-    async def conclude(self, address: Address | None, *, end_sessions: bool) -> None:
-        """Note the new address, end browser sessions, forget the restart. No address: only forget."""
+        Raises `AgentError` (`DOCKER_ERROR`): it is not noted.
+        """
+
+    async def conclude(self, address: Address | None, started_at: datetime | None) -> None:
+        """Note the new address, if there is one.
+
+        A known `started_at` ends what was noted, and the browser sessions if the container has started since. Without
+        it the note stays, as one of a restart that must not be asked for again.
+        """
 
     async def unroute(self) -> None:
         """Take the server's route away. Raises `AgentError` (`PROXY_UNAVAILABLE`)."""
@@ -80,7 +90,11 @@ class Server(Protocol):
 
 
 async def carry_out(
-    server: Server, agent: Agent, command: RestartCommand, enter: Callable[[Phase], None]
+    server: Server,
+    agent: Agent,
+    command: RestartCommand,
+    enter: Callable[[Phase], None],
+    user_lock: AbstractAsyncContextManager[None],
 ) -> RestartOutcome:
     """Restart a server that is ready.
 
@@ -88,48 +102,72 @@ async def carry_out(
         server: which one.
         agent: does it.
         command: as it will be repeated if an answer gets lost.
-        enter: is told each phase as it begins.
+        enter: called with each phase as it begins.
+        user_lock: held until the server's new address is known, and released while the server boots.
 
     Raises:
         AgentError: it did not happen, or nobody knows whether it did; the server runs and has its route.
         ServerGone: the server does not run any more.
     """
-    enter(Phase.CHECKING)
-    await agent.check_restart(command)
-    await server.remember(command)
+    async with user_lock:
+        enter(Phase.CHECKING)
+        before = await agent.check_restart(command)
+        await server.remember(command, before.started_at)
+        result = await _restart(server, agent, command, enter)
+        enter(Phase.LOCATING)
+        await relocate(server, None if isinstance(result, AgentError) else result.started_at)
+    ready = await _wait_for_answer(server, enter)
+    if isinstance(result, AgentError):
+        raise result
+    return RestartOutcome(result, ready)
+
+
+async def _restart(
+    server: Server, agent: Agent, command: RestartCommand, enter: Callable[[Phase], None]
+) -> Restarted | AgentError:
+    """What came of it: after a failure, too, the server needs its route again."""
     try:
         enter(Phase.UNROUTING)
         await server.unroute()
         enter(Phase.STOPPING)
-        restarted = await agent.restart(command)
-    except AgentError:
-        await bring_back(server, enter, end_sessions=False)
-        raise
-    ready = await bring_back(server, enter, end_sessions=True)
-    return RestartOutcome(restarted, ready)
+        return await agent.restart(command)
+    except AgentError as error:
+        return error
 
 
-async def bring_back(server: Server, enter: Callable[[Phase], None], *, end_sessions: bool) -> bool:
-    """Give a server its address and its route.
+async def relocate(server: Server, started_at: datetime | None) -> None:
+    """Note where a server is now.
 
-    Returns:
-        whether it answers. If not, it has the route all the same, as a server has that hangs at any other time.
+    Args:
+        server: which one.
+        started_at: the start of its container, as the agent reported it; None: not known.
 
     Raises:
         ServerGone: it does not run.
     """
-    enter(Phase.LOCATING)
     try:
         address = await locate(server)
-        await server.conclude(address, end_sessions=end_sessions)
-        enter(Phase.ANSWERING)
-        ready = await _wait_for_answer(server)
     except ServerGone:
-        await server.conclude(None, end_sessions=end_sessions)
+        await server.conclude(None, started_at)
         raise
-    enter(Phase.ROUTING)
-    await server.route()
-    return ready
+    await server.conclude(address, started_at)
+
+
+async def settle(
+    server: Server, agent: Agent, command: RestartCommand, user_lock: AbstractAsyncContextManager[None]
+) -> None:
+    """Find out whether a restart whose outcome is not known happened, by the container's start, and act on it.
+
+    Nothing is asked for that could restart the server now.
+
+    Raises:
+        AgentError: not known yet, or the server does not run.
+        ServerGone: the server does not run.
+    """
+    async with user_lock:
+        present = await agent.check_restart(command)
+        await relocate(server, present.started_at)
+        await server.route()
 
 
 async def locate(server: Server) -> Address:
@@ -152,8 +190,16 @@ async def locate(server: Server) -> Address:
         pause = min(2 * pause, _LONGEST_PAUSE)
 
 
-async def _wait_for_answer(server: Server) -> bool:
-    """Wait until it answers, but not for a server that has died meanwhile."""
+async def _wait_for_answer(server: Server, enter: Callable[[Phase], None]) -> bool:
+    """Wait until the server answers, then give it its route.
+
+    Returns:
+        whether it answers. If not, it has the route all the same, as a server has that hangs at any other time.
+
+    Raises:
+        ServerGone: it has died meanwhile.
+    """
+    enter(Phase.ANSWERING)
     answer = asyncio.create_task(server.answers_within(server.answer_timeout))
     try:
         while not answer.done():
@@ -162,6 +208,8 @@ async def _wait_for_answer(server: Server) -> bool:
                 await _look(server)
     finally:
         answer.cancel()
+    enter(Phase.ROUTING)
+    await server.route()
     return answer.result()
 
 

@@ -126,6 +126,16 @@ class Hubwarden(LoggingConfigurable):
         After that it is refused with 409. Keep it below `c.Spawner.start_timeout`. A stop waits until it can be done.
         """,
     )
+    max_operations = Integer(
+        500,
+        min=1,
+        config=True,
+        help="""Restarts and resets of all users that may run or wait at a time.
+
+        Each user has at most one that runs and one that waits. Beyond that a request is refused with 409, and beyond
+        this number with 429.
+        """,
+    )
     shutdown_wait = Float(
         30,
         min=0,

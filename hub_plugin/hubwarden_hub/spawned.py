@@ -12,17 +12,19 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from jupyterhub.utils import AnyTimeoutError, make_ssl_context, url_path_join, wait_for_http_server
 
+from hubwarden_hub.commands import RestartCommand
 from hubwarden_hub.errors import AgentError, Reason
 from hubwarden_hub.marker import Note
 from hubwarden_hub.restart import Address, Unanswered
 from hubwarden_hub.sessions import end_browser_sessions
 
 if TYPE_CHECKING:
-    from hubwarden_hub.commands import RestartCommand
     from hubwarden_hub.spawner import RestartableSpawnerMixin
 
 
@@ -54,32 +56,43 @@ class SpawnedServer:
         """See `restart.Server`: what JupyterHub grants a server that it spawned."""
         return float(self._spawner.http_timeout)
 
-    async def remember(self, command: RestartCommand) -> None:
-        """See `restart.Server`."""
+    async def remember(self, command: RestartCommand, started_at: datetime) -> None:
+        """See `restart.Server`. An earlier restart's start stays noted: whether that happened may not be known yet."""
         async with self._alone():
-            self._spawner.marker = Note(command, self._clock())
+            earlier = self._spawner.marker
+            if earlier is not None and isinstance(earlier.command, RestartCommand):
+                started_at = earlier.started_at or started_at
+            self._spawner.marker = Note(command, self._clock(), started_at)
             try:
-                self._commit_state()
-            except Exception as error:  # whatever the database has: nothing was done yet, and the server is well
-                self._spawner.log.exception("Could not note restart %s", command.request_id)
-                self._spawner.marker = None
+                self.commit_state()
+            except Exception as error:
+                # What is not asked for must not be found by the next Hub, nor be written with the state later.
+                self._spawner.marker = earlier
                 self._spawner.user.db.rollback()
+                self._spawner.log.exception("Could not note the restart of %s", self._spawner.proxy_spec)
                 raise AgentError(Reason.DOCKER_ERROR) from error
 
-    async def conclude(self, address: Address | None, *, end_sessions: bool) -> None:
+    async def conclude(self, address: Address | None, started_at: datetime | None) -> None:
         """See `restart.Server`."""
         async with self._alone():
-            self._conclude(address, end_sessions=end_sessions)
+            self._conclude(address, started_at)
 
-    def _conclude(self, address: Address | None, *, end_sessions: bool) -> None:
-        spawner = self._spawner
+    def _conclude(self, address: Address | None, started_at: datetime | None) -> None:
+        spawner, note = self._spawner, self._spawner.marker
         if address is not None and spawner.server is not None:
             spawner.server.ip, spawner.server.port = address.ip, address.port
-        if end_sessions:
-            ended = end_browser_sessions(spawner.user.db, spawner.oauth_client_id)
-            spawner.log.debug("Ended %i browser sessions at %s", ended, spawner._log_name)  # noqa: SLF001 - log name
-        spawner.marker = None
-        self._commit_state()
+        if started_at is None:
+            spawner.marker = note and replace(note, look_only=True)
+        else:
+            if note is None or note.started_at != started_at:
+                ended = end_browser_sessions(spawner.user.db, spawner.oauth_client_id)
+                spawner.log.debug("Ended %i browser sessions at %s", ended, spawner._log_name)  # noqa: SLF001 - log name
+            spawner.marker = None
+        try:
+            self.commit_state()
+        except Exception:
+            spawner.marker = note
+            raise
 
     @asynccontextmanager
     async def _alone(self) -> AsyncIterator[None]:
@@ -88,7 +101,8 @@ class SpawnedServer:
             yield
             await asyncio.sleep(0)
 
-    def _commit_state(self) -> None:
+    def commit_state(self) -> None:
+        """Write the Spawner's state, with its note."""
         self._spawner.orm_spawner.state = self._spawner.get_state()
         self._spawner.user.db.commit()
 

@@ -9,7 +9,7 @@ The mixin adds behaviour to DockerSpawner (or a subclass) by cooperative inherit
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -198,24 +198,27 @@ class RestartableSpawnerMixin(_Base):  # type: ignore[misc]  # JupyterHub is not
 
     # --- what the plugin asks -------------------------------------------------------------------------------------
 
-    async def request_restart(self, actor: str, request_id: RequestId) -> Operation[RestartOutcome]:
-        """Begin a restart, or find the one that has this id. A spawn under way is waited for, within bounds.
+    def request_restart(
+        self, actor: str, request_id: RequestId, is_allowed: Callable[[], bool] = lambda: True
+    ) -> Operation[RestartOutcome]:
+        """Begin a restart, let it wait in the Hub's queue, or find the one that has this id.
 
         Args:
             actor: `user:NAME` or `service:NAME`.
             request_id: of the client, or new.
+            is_allowed: whether the actor still may; asked if it had to wait.
 
         Returns:
             the operation, which goes on whether or not anybody waits for it.
 
         Raises:
-            AgentError: `SERVER_NOT_RUNNING`, `OPERATION_IN_PROGRESS`.
+            AgentError: `SERVER_NOT_RUNNING`, `OPERATION_IN_PROGRESS`, `TOO_BUSY`.
         """
-        return await self.restarts.request(actor, request_id)
+        return self.restarts.request(actor, request_id, is_allowed)
 
     @property
     def latest_restart(self) -> Operation[RestartOutcome] | None:
-        """The restart under way, or else the last one that this Hub has seen end."""
+        """The restart under way or waiting, or else the last one that this Hub has seen end."""
         return self.restarts.latest
 
     def home_volume(self) -> str:

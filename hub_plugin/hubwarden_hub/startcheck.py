@@ -13,7 +13,7 @@ from jinja2 import Environment, TemplateNotFound, meta
 from jupyterhub import orm
 
 from hubwarden_hub import private_names, scopes
-from hubwarden_hub.home_note import resume_resets
+from hubwarden_hub.home_note import resume
 from hubwarden_hub.plugin import Plugin
 from hubwarden_hub.reach import Offers
 from hubwarden_hub.settings import Hubwarden, configured
@@ -67,7 +67,7 @@ def install(app: Any, handlers: list[tuple[Any, ...]]) -> None:
     app.tornado_settings["template_vars"] = {**app.template_vars, "hubwarden": Offers(settings)}
     plugin = app.tornado_settings["hubwarden"] = Plugin.of(settings, app.log, app.eventlog)
     app.cleanup = plugin.stops.limiting(app.cleanup)
-    resume_resets(app, plugin)
+    resume(app, plugin)
 
 
 def spawner_mistakes(spawner_class: type, *, reset_home: bool = True) -> list[str]:

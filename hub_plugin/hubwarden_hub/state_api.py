@@ -9,18 +9,21 @@ long for it. Nothing here may act beyond that poll.
 from __future__ import annotations
 
 import asyncio
+from http import HTTPStatus
 from typing import Any
 from weakref import WeakKeyDictionary
 
 from jupyterhub.scopes import needs_scope
 from jupyterhub.utils import isoformat
+from tornado import web
 
 from hubwarden_hub import scopes
 from hubwarden_hub.api import OperationHandler
-from hubwarden_hub.commands import Home
+from hubwarden_hub.commands import Home, ResetCommand, RestartCommand
 from hubwarden_hub.operations import Operation
 from hubwarden_hub.progress_api import standing
 from hubwarden_hub.reach import Reach
+from hubwarden_hub.records import Deed, Kind
 
 _LOOK_EVERY = 0.4
 """Seconds between two polls of one server that pages ask for. A page that asks just after another one learns of a crash
@@ -35,19 +38,46 @@ class StateHandler(OperationHandler):
 
     @needs_scope("read:servers")  # type: ignore[untyped-decorator]  # JupyterHub is not typed
     async def get(self, user_name: str) -> None:
-        """Answer `{"servers": {name: …}, "reset": …}`; stopped servers included, the reset for who may reset."""
+        """Answer `{"servers": {name: …}, "reset": …, "waiting": …}`; the reset for those who may reset."""
         user = self.user_named(user_name)
         spawners = [user.spawners[name] for name in ("", *(name for name in user.orm_spawners if name))]
         await asyncio.gather(*(look(spawner) for spawner in spawners))
-        reset = visible_reset(self, user)
+        reset, waiting = visible_reset(self, user), self.plugin.queue.waiting(user.id)
+        if waiting is not None and waiting.target.kind is Kind.RESET and reset is None:
+            waiting = None  # who asks may not reset
         self.finish(
             {
                 "servers": {
                     spawner.name: server_state(spawner, for_admin=self.acts_for_everybody) for spawner in spawners
                 },
                 "reset": reset and standing(reset, for_admin=self.acts_for_everybody),
+                "waiting": waiting and described(waiting.command),
             }
         )
+
+
+class WaitingOperationHandler(OperationHandler):
+    """An operation that waits for its turn."""
+
+    @needs_scope("read:servers")  # type: ignore[untyped-decorator]  # JupyterHub is not typed
+    async def delete(self, user_name: str, request_id: str) -> None:
+        """Cancel it. Needs the scope that the operation itself needs."""
+        user = self.user_named(user_name)
+        waiting = self.plugin.queue.waiting(user.id)
+        if waiting is None or str(waiting.command.request_id) != request_id:
+            raise web.HTTPError(HTTPStatus.NOT_FOUND, "No such operation is waiting")
+        scope = scopes.RESET if waiting.target.kind is Kind.RESET else scopes.RESTART
+        groups = {group.name for group in user.groups}
+        if not Reach.of(self.parsed_scopes, scope).includes_server(user.name, groups, waiting.target.server_name):
+            raise web.HTTPError(HTTPStatus.FORBIDDEN, f"Action is not authorized with current scopes; requires {scope}")
+        self.plugin.queue.cancel(user.id)
+        self.finish({"message": "The operation was cancelled.", "request_id": str(self.request_id)})
+
+
+def described(command: RestartCommand | ResetCommand) -> dict[str, str]:
+    """What waits."""
+    deed = Deed.of(command)
+    return {"kind": str(deed.kind), "server_name": deed.server_name, "request_id": str(deed.request_id)}
 
 
 def visible_reset(handler: Any, user: Any) -> Operation[Home] | None:

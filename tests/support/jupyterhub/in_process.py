@@ -13,8 +13,8 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
@@ -22,6 +22,7 @@ from dockerspawner import DockerSpawner
 from hubwarden_hub import marker
 from hubwarden_hub.commands import Home, RequestId, ResetCommand, RestartCommand, Restarted
 from hubwarden_hub.history import History
+from hubwarden_hub.operation_queue import OperationQueue
 from hubwarden_hub.operations import Turns
 from hubwarden_hub.plugin import Plugin
 from hubwarden_hub.records import Deed, End, Records
@@ -41,7 +42,7 @@ from tornado.netutil import bind_sockets
 from tornado.web import Application, ErrorHandler, RequestHandler
 
 LOG = logging.getLogger("test")
-RESTARTED = Restarted("jupyterlab-alice", "id", datetime(2026, 1, 1, tzinfo=UTC))
+BEFORE = Restarted("jupyterlab-alice", "id", datetime(2026, 1, 1, tzinfo=UTC))
 TURN_WAIT = 0.5
 
 
@@ -99,6 +100,7 @@ class Routes(Proxy):  # type: ignore[misc]  # JupyterHub is not typed
     def __init__(self) -> None:
         super().__init__()
         self.targets: dict[str, str] = {}
+        self.deleted: list[str] = []
 
     async def add_route(self, routespec: str, target: str, data: dict[str, str]) -> None:
         assert routespec == f"/user/{data['user']}/"
@@ -107,6 +109,7 @@ class Routes(Proxy):  # type: ignore[misc]  # JupyterHub is not typed
 
     async def delete_route(self, routespec: str) -> None:
         del self.targets[routespec]
+        self.deleted.append(routespec)
 
 
 @dataclass
@@ -116,6 +119,9 @@ class ScriptedAgent:
     Attributes:
         may_restart: while it is not set, a restart is under way.
         fault: what a restart raises.
+        check_fault: what a check raises.
+        is_lost: whether the restart happens although that is raised.
+        present: the container as it is now; each restart is a second later.
         moves_to: where the container is after a restart.
     """
 
@@ -124,21 +130,32 @@ class ScriptedAgent:
     may_restart: asyncio.Event = field(default_factory=asyncio.Event)
     reached: asyncio.Event = field(default_factory=asyncio.Event)
     fault: Exception | None = None
+    check_fault: Exception | None = None
+    is_lost: bool = False
+    present: Restarted = BEFORE
+    answers: dict[RequestId, Restarted] = field(default_factory=dict)
     commands: list[RestartCommand] = field(default_factory=list)
     told: list[tuple[str, RequestId]] = field(default_factory=list)
 
     async def check_restart(self, command: RestartCommand) -> Restarted:
         assert command
-        return RESTARTED
+        if self.check_fault:
+            raise self.check_fault
+        return self.present
 
     async def restart(self, command: RestartCommand) -> Restarted:
         self.commands.append(command)
         self.reached.set()
         await self.may_restart.wait()
+        if self.fault and not self.is_lost:
+            raise self.fault
+        if command.request_id not in self.answers:
+            self.present = replace(self.present, started_at=self.present.started_at + timedelta(seconds=1))
+            self.answers[command.request_id] = self.present
+        self.docker.address = self.moves_to
         if self.fault:
             raise self.fault
-        self.docker.address = self.moves_to
-        return RESTARTED
+        return self.answers[command.request_id]
 
     async def check_reset(self, command: ResetCommand) -> Home:
         raise NotImplementedError
@@ -176,9 +193,10 @@ class InProcessHub:
         self.agent, self.docker, self.proxy = agent, agent.docker, Routes()
         self.db = db or new_database()
         settings, turns, records = Hubwarden(turn_wait=TURN_WAIT), Turns(), Records([agent], LOG)
-        resets = Resets(agent, turns, TURN_WAIT, LOG, records)
+        queue = OperationQueue(settings.max_operations, records, LOG)
+        resets = Resets(agent, turns, TURN_WAIT, LOG, queue)
         history = History("sqlite://", 1, LOG)
-        self.plugin = Plugin(settings, agent, turns, resets, records, history, Stops(TURN_WAIT))
+        self.plugin = Plugin(settings, agent, turns, queue, resets, records, history, Stops(TURN_WAIT))
         self.settings = {
             "hubwarden": self.plugin,
             "docker": self.docker,

@@ -9,8 +9,10 @@ from hubwarden_agent import errors as agent_errors
 from hubwarden_hub.errors import TABLE, AgentError, Reason
 
 HUBS_OWN = {Reason.AGENT_UNREACHABLE, Reason.PROXY_UNAVAILABLE, Reason.STOP_NOT_WAITING}
+HUBS_OWN |= {Reason.CANCELLED, Reason.NOT_ALLOWED, Reason.LOST}
 DESIGN = {
     400: {"INVALID_REQUEST", "SERVER_RUNNING", "SERVER_NOT_RUNNING"},
+    403: {"NOT_ALLOWED"},
     404: {"VOLUME_NOT_FOUND", "CONTAINER_NOT_FOUND"},
     409: {
         "VOLUME_IN_USE",
@@ -19,6 +21,8 @@ DESIGN = {
         "OPERATION_IN_PROGRESS",
         "INTERRUPTED",
         "STOP_NOT_WAITING",
+        "CANCELLED",
+        "LOST",
     },
     429: {"RATE_LIMITED", "RESET_BUDGET_SPENT", "TOO_BUSY"},
     500: {

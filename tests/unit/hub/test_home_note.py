@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from hubwarden_hub import marker
 from hubwarden_hub.commands import RequestId, ResetCommand, RestartCommand
-from hubwarden_hub.home_note import HomeNote, resume_resets
+from hubwarden_hub.errors import Reason
+from hubwarden_hub.home_note import HomeNote, resume
 from hubwarden_hub.marker import Note
 from hubwarden_hub.settings import Hubwarden
 from jupyterhub import orm
@@ -38,16 +39,16 @@ class Resets:
 
     def __init__(self) -> None:
         self.asked: list[ResetCommand] = []
-        self.dropped: list[ResetCommand] = []
+        self.dropped: list[tuple[marker.Command, Reason]] = []
 
     def request(self, _user_id: int, command: ResetCommand, _note: HomeNote, *, left_behind: bool) -> None:
         """See `reset.Resets`."""
         assert left_behind
         self.asked.append(command)
 
-    def interrupted(self, _user_id: int, command: ResetCommand) -> None:
-        """See `reset.Resets`."""
-        self.dropped.append(command)
+    def end(self, _user_id: int, command: marker.Command, reason: Reason) -> None:
+        """See `OperationQueue`."""
+        self.dropped.append((command, reason))
 
 
 @pytest.fixture
@@ -94,8 +95,8 @@ def next_hub(user: Any) -> Resets:
     resets = Resets()
     anew = user_of(user.orm_user, user.db)
     app = SimpleNamespace(db=user.db, users={user.orm_user: anew}, log=logging.getLogger("test"))
-    plugin: Any = SimpleNamespace(settings=Hubwarden(), resets=resets)
-    resume_resets(app, plugin, lambda: NOW)
+    plugin: Any = SimpleNamespace(settings=Hubwarden(), resets=resets, queue=resets)
+    resume(app, plugin, lambda: NOW)
     return resets
 
 
@@ -137,7 +138,7 @@ def test_an_old_note_is_dropped_and_not_asked_about(user: Any, name: str, asked_
     note = marker.written(Note(RESET, asked_at or 0.0))
     write(user, name, note if asked_at is not None else {key: note[key] for key in note if key != "asked_at"})
     resets = next_hub(user)
-    assert (resets.asked, resets.dropped) == ([], [RESET])
+    assert (resets.asked, resets.dropped) == ([], [(RESET, Reason.INTERRUPTED)])
     assert noted(user) == {}
 
 
@@ -157,3 +158,12 @@ def test_a_fresh_note_is_asked_about_and_kept(user: Any) -> None:
     resets = next_hub(user)
     assert (resets.asked, resets.dropped) == ([RESET], [])
     assert noted(user)[""].asked_at == NOW - LIFETIME
+
+
+@pytest.mark.parametrize(("name", "command"), [("", RESET), ("lab", RESTART)])
+def test_what_was_waiting_is_lost(user: Any, name: str, command: marker.Command) -> None:
+    """When an operation waited in the queue of a Hub that ended, the next one reports it as lost, and asks nobody."""
+    write(user, name, marker.written(Note(command, NOW, is_waiting=True)))
+    resets = next_hub(user)
+    assert (resets.asked, resets.dropped) == ([], [(command, Reason.LOST)])
+    assert noted(user) == {}

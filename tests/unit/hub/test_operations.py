@@ -8,9 +8,10 @@ from datetime import UTC, datetime
 from json import dumps, loads
 
 import pytest
-from hubwarden_hub import marker, reset
+from hubwarden_hub import marker
 from hubwarden_hub.commands import Home, RequestId, ResetCommand, RestartCommand, Restarted
 from hubwarden_hub.errors import AgentError, Reason
+from hubwarden_hub.operation_queue import OperationQueue
 from hubwarden_hub.operations import Operation, Phase, Turns
 from hubwarden_hub.records import Records
 from hubwarden_hub.reset import Resets
@@ -19,7 +20,6 @@ from hypothesis import strategies as st
 from tornado import web
 
 HOME = Home("volume", (), datetime(2026, 1, 1, tzinfo=UTC), None, None)
-UNWATCHED = Records([], logging.getLogger())
 
 
 def command(request_id: RequestId | None = None) -> ResetCommand:
@@ -33,8 +33,9 @@ class Page:
     def __init__(self) -> None:
         self.noted: ResetCommand | None = None
 
-    def remember(self, command: ResetCommand) -> None:
+    def remember(self, command: ResetCommand, *, is_waiting: bool = False) -> None:
         """See `reset.Note`."""
+        assert not is_waiting
         self.noted = command
 
     def forget(self) -> None:
@@ -73,6 +74,12 @@ class SlowAgent:
     async def restart(self, command: RestartCommand) -> Restarted:
         """Not part of a reset."""
         raise NotImplementedError
+
+
+def resets_of(agent: SlowAgent, turns: Turns | None = None) -> Resets:
+    """Resets with a queue of their own."""
+    log = logging.getLogger()
+    return Resets(agent, turns or Turns(), 1, log, OperationQueue(10, Records([], log), log))
 
 
 async def test_cancelling_an_operation_is_refused_with_409() -> None:
@@ -127,28 +134,12 @@ async def test_turns_are_a_users_own() -> None:
         pass
 
 
-async def test_one_reset_a_user() -> None:
-    """The same id is the same reset, also when it is over; another is refused until then."""
-    agent = SlowAgent()
-    resets = Resets(agent, Turns(), 1, logging.getLogger(), UNWATCHED)
-    first = resets.request(1, command(), Page())
-    assert resets.request(1, command(first.request_id), Page()) is first
-    with pytest.raises(AgentError) as caught:
-        resets.request(1, command(), Page())
-    assert caught.value.reason is Reason.OPERATION_IN_PROGRESS
-    agent.may_end.set()
-    assert await first.result() == HOME
-    assert resets.request(1, command(first.request_id), Page()) is first
-    assert await resets.request(1, command(), Page()).result() == HOME
-    assert len(agent.resets) == 2
-
-
 async def test_a_reset_without_an_agent_fails_before_it_begins() -> None:
     """When the agent is unreachable at the check, the reset fails and is never sent."""
     agent = SlowAgent()
     agent.unreachable = True
     with pytest.raises(AgentError) as caught:
-        await Resets(agent, Turns(), 1, logging.getLogger(), UNWATCHED).request(1, command(), Page()).result()
+        await resets_of(agent).request(1, command(), Page()).result()
     assert caught.value.reason is Reason.AGENT_UNREACHABLE
     assert agent.resets == []
 
@@ -160,7 +151,7 @@ async def test_a_reset_is_noted_until_its_outcome_is_known(refusal: Reason | Non
     """From before the agent is asked; what nobody knows the end of stays, for the next Hub to ask about."""
     agent, page, sent = SlowAgent(), Page(), command()
     agent.refusal = AgentError(refusal) if refusal else None
-    operation = Resets(agent, Turns(), 1, logging.getLogger(), UNWATCHED).request(1, sent, page)
+    operation = resets_of(agent).request(1, sent, page)
     before = page.noted
     await agent.reached.wait()
     assert (before, page.noted) == (None, sent)
@@ -173,7 +164,7 @@ async def test_a_reset_left_behind_is_asked_about_though_the_agent_is_away() -> 
     """Under the id it had; whether the agent answers a check says nothing about what it did before."""
     agent, sent, page = SlowAgent(), command(), Page()
     agent.unreachable = True
-    resets = Resets(agent, Turns(), 1, logging.getLogger(), UNWATCHED)
+    resets = resets_of(agent)
     operation = resets.request(1, sent, page, left_behind=True)
     await agent.reached.wait()
     assert page.noted is None  # not once more: the note would have a new time
@@ -182,51 +173,12 @@ async def test_a_reset_left_behind_is_asked_about_though_the_agent_is_away() -> 
     assert agent.resets == [sent]
 
 
-async def test_a_reset_left_behind_too_long_ago_is_known_as_interrupted() -> None:
-    """When a pending reset is too old, it is interrupted without a call to the agent."""
-    agent, sent = SlowAgent(), command()
-    resets = Resets(agent, Turns(), 1, logging.getLogger(), UNWATCHED)
-    resets.interrupted(1, sent)
-    known = resets.known(1, "alice", sent.request_id)
-    assert known is not None
-    assert known.failure is not None
-    assert known.failure.reason is Reason.INTERRUPTED
-    assert agent.resets == []
-
-
-async def test_a_user_with_a_deleted_users_id_has_nothing_of_theirs() -> None:
-    """SQLite gives the highest id to the next user: neither how a reset stands nor its answer is theirs."""
-    agent = SlowAgent()
-    agent.may_end.set()
-    resets = Resets(agent, Turns(), 1, logging.getLogger(), UNWATCHED)
-    first = resets.request(1, command(), Page())
-    await first.result()
-    assert resets.latest(1, "alice") is first
-    assert resets.latest(1, "bob") is None
-    assert resets.known(1, "bob", first.request_id) is None
-    again = ResetCommand("bob", "user:bob", first.request_id, "volume-of-bob")
-    assert resets.request(1, again, Page()) is not first
-
-
-async def test_only_so_many_resets_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The oldest that have ended go; one that runs stays."""
-    monkeypatch.setattr(reset, "_REMEMBERED", 2)
-    agent = SlowAgent()
-    resets = Resets(agent, Turns(), 1, logging.getLogger(), UNWATCHED)
-    running = resets.request(0, command(), Page())
-    for user_id in range(1, 6):
-        resets.interrupted(user_id, command())
-    assert [user_id for user_id in range(6) if resets.latest(user_id, "alice")] == [0, 4, 5]
-    agent.may_end.set()
-    await running.result()
-
-
 async def test_a_reset_waits_for_a_start() -> None:
     """Whoever has the user's turn keeps the reset away from the agent."""
     agent, turns = SlowAgent(), Turns()
     agent.may_end.set()
     async with turns.take(1, 1):
-        operation = Resets(agent, turns, 1, logging.getLogger(), UNWATCHED).request(1, command(), Page())
+        operation = resets_of(agent, turns).request(1, command(), Page())
         await asyncio.sleep(0.01)
         assert agent.resets == []
     assert await operation.result() == HOME
@@ -234,8 +186,13 @@ async def test_a_reset_waits_for_a_start() -> None:
 
 def test_a_note_is_read_as_it_was_written() -> None:
     """Through JSON, as the Hub's database keeps it."""
-    for sent in (RestartCommand("木村", "lab", "service:ops", RequestId.new(), "container", 2.5), command()):
-        noted = marker.Note(sent, 1234.5)
+    restart = RestartCommand("木村", "lab", "service:ops", RequestId.new(), "container", 2.5)
+    started_at = datetime(2026, 1, 1, 12, 0, 0, 123456, tzinfo=UTC)
+    for noted in (
+        marker.Note(restart, 1234.5),
+        marker.Note(restart, 1234.5, started_at, look_only=True),
+        marker.Note(command(), 1.0, is_waiting=True),
+    ):
         assert marker.read(loads(dumps({marker.KEY: marker.written(noted)}))) == noted
 
 

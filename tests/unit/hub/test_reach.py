@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from hubwarden_hub import scopes
-from hubwarden_hub.reach import Offers, Reach, reaches_others
+from hubwarden_hub.reach import Offers, Reach, permission, reaches_others
 from hubwarden_hub.settings import Hubwarden
+from jupyterhub import orm, roles
 from jupyterhub.scopes import parse_scopes
+from support.jupyterhub.in_process import new_database
 
 
 def reach_of(*held: str) -> Reach:
@@ -79,3 +82,28 @@ def test_a_page_offers_nothing_that_is_turned_off() -> None:
     """When both features are off, whoever holds every scope sees no button."""
     offers, parsed = Offers(Hubwarden(restart_server=False, reset_home=False)), parse_scopes({"servers", scopes.RESET})
     assert (offers.restart(parsed, ANN), offers.reset(parsed, ANN)) == (False, False)
+
+
+@pytest.mark.filterwarnings("ignore:TypeDecorator JSONDict")  # JupyterHub's own type
+@pytest.mark.parametrize("by", ["cookie", "token"])
+@pytest.mark.parametrize("end", ["role", "asker", "token expired", "other's", "nothing"])
+def test_permission_can_be_asked_for_again(by: str, end: str) -> None:
+    """When role, asker or token is gone later, it is refused, and so is another's server; otherwise it is granted."""
+    db = new_database()
+    for name in ("ann", "bob"):
+        db.add(user := orm.User(name=name))
+        db.commit()
+        roles.assign_default_roles(db, user)
+    ann = orm.User.find(db, "ann")
+    token = orm.APIToken.find(db, ann.new_api_token()) if by == "token" else None
+    handler = SimpleNamespace(db=db, get_token=lambda: token, current_user=ann)
+    is_allowed = permission(handler, scopes.RESTART, "bob" if end == "other's" else "ann", "lab")
+    assert is_allowed() is (end != "other's")
+    if end == "role":
+        roles.strip_role(db, ann, "user")
+    elif end == "asker":
+        db.delete(ann)
+    elif end == "token expired" and token is not None:
+        token.expires_at = orm.APIToken.now() - timedelta(seconds=1)
+    db.commit()
+    assert is_allowed() is (end == "nothing" or (end, by) == ("token expired", "cookie"))

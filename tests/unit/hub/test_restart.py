@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 import pytest
@@ -14,7 +15,8 @@ from hubwarden_hub.operations import Phase
 from hubwarden_hub.restart import Address, RestartOutcome, ServerGone, Unanswered
 
 COMMAND = RestartCommand("alice", "", "user:alice", RequestId.new(), "jupyterlab-alice", 10)
-RESTARTED = Restarted("jupyterlab-alice", "id", datetime(2026, 1, 1, tzinfo=UTC))
+BEFORE = Restarted("jupyterlab-alice", "id", datetime(2026, 1, 1, tzinfo=UTC))
+RESTARTED = replace(BEFORE, started_at=datetime(2026, 1, 2, tzinfo=UTC))
 NEW = Address("10.0.0.9", 8888)
 
 
@@ -34,14 +36,23 @@ class World:
             raise answer
         return answer
 
-    async def remember(self, command: RestartCommand) -> None:
+    async def remember(self, command: RestartCommand, started_at: datetime) -> None:
         """See `restart.Server`."""
-        assert command == COMMAND
+        assert (command, started_at) == (COMMAND, BEFORE.started_at)
         self._called("remember")
 
-    async def conclude(self, address: Address | None, *, end_sessions: bool) -> None:
+    async def conclude(self, address: Address | None, started_at: datetime | None) -> None:
         """See `restart.Server`."""
-        self._called(f"conclude {address.port if address else None} {end_sessions}")
+        self._called(f"conclude {address.port if address else None} {started_at and started_at.day}")
+
+    @asynccontextmanager
+    async def lock(self) -> AsyncIterator[None]:
+        """The user's."""
+        self.calls.append("lock")
+        try:
+            yield
+        finally:
+            self.calls.append("unlock")
 
     async def unroute(self) -> None:
         """See `restart.Server`."""
@@ -69,7 +80,7 @@ class World:
         """See `agent.Agent`."""
         assert command == COMMAND
         self._called("check")
-        return RESTARTED
+        return BEFORE
 
     async def restart(self, command: RestartCommand) -> Restarted:
         """See `agent.Agent`."""
@@ -96,21 +107,23 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def carry_out(world: World, enter: Callable[[Phase], None] = lambda _: None) -> RestartOutcome:
     """A restart in that world."""
-    return await restart.carry_out(world, world, COMMAND, enter)
+    return await restart.carry_out(world, world, COMMAND, enter, world.lock())
 
 
 async def test_everything_in_its_order() -> None:
-    """The note and the route's end come before the restart; sessions end and the address is set before the route."""
+    """When a server restarts, the lock is held from the check to the new address, and not until the server answers."""
     world, phases = World(), list[Phase]()
     assert await carry_out(world, phases.append) == RestartOutcome(RESTARTED, ready=True)
     assert world.calls == [
+        "lock",
         "check",
         "remember",
         "unroute",
         "restart",
         "is_running",
         "address",
-        "conclude 8888 True",
+        "conclude 8888 2",
+        "unlock",
         "answers",
         "route",
     ]
@@ -122,17 +135,17 @@ async def test_a_refused_check_touches_nothing() -> None:
     world = World({"check": [AgentError(Reason.RATE_LIMITED)]})
     with pytest.raises(AgentError):
         await carry_out(world)
-    assert world.calls == ["check"]
+    assert world.calls == ["lock", "check", "unlock"]
 
 
 @pytest.mark.parametrize("reason", [Reason.OPERATION_IN_PROGRESS, Reason.AGENT_UNREACHABLE, Reason.INTERRUPTED])
 async def test_a_refused_or_unknown_restart_gives_the_route_back(reason: Reason) -> None:
-    """To an address that was asked for afterwards; no session ends; the reason is the caller's to tell."""
+    """When a restart fails, the route leads to an address that was asked for afterwards, and the note stays."""
     world = World({"restart": [AgentError(reason)]})
     with pytest.raises(AgentError) as caught:
         await carry_out(world)
     assert caught.value.reason is reason
-    assert world.calls[-5:] == ["is_running", "address", "conclude 8888 False", "answers", "route"]
+    assert world.calls[-6:] == ["is_running", "address", "conclude 8888 None", "unlock", "answers", "route"]
 
 
 async def test_a_proxy_that_is_away_prevents_the_restart() -> None:
@@ -149,7 +162,7 @@ async def test_a_server_that_did_not_come_back_gets_no_route() -> None:
     world = World({"restart": [AgentError(Reason.RESTART_FAILED)], "is_running": [False]})
     with pytest.raises(ServerGone):
         await carry_out(world)
-    assert world.calls[-1] == "conclude None False"
+    assert world.calls[-2:] == ["conclude None None", "unlock"]
     assert "route" not in world.calls
 
 
@@ -182,3 +195,10 @@ async def test_a_server_that_dies_while_it_is_waited_for() -> None:
     with pytest.raises(ServerGone):
         await carry_out(world)
     assert "route" not in world.calls
+
+
+async def test_whether_a_restart_happened_is_settled_without_asking_for_it() -> None:
+    """When an outcome is not known, the present start and address are looked at, and the route follows."""
+    world = World()
+    await restart.settle(world, world, COMMAND, world.lock())
+    assert world.calls == ["lock", "check", "is_running", "address", "conclude 8888 1", "route", "unlock"]

@@ -5,18 +5,20 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from hubwarden_hub import marker
+from hubwarden_hub import marker, restarting
 from hubwarden_hub.commands import RequestId, ResetCommand, RestartCommand
 from hubwarden_hub.errors import AgentError, Reason
 from hubwarden_hub.gateway_errors import BUSY_MESSAGE
 from hubwarden_hub.marker import Note
+from hubwarden_hub.operations import Phase
 from hubwarden_hub.pending_stop import StopAbandoned
+from hubwarden_hub.spawned import SpawnedServer
 from jupyterhub import orm
 from support.jupyterhub.in_process import InProcessHub, ScriptedAgent, ScriptedDocker, server_addresses
 from support.waiting.conditions import until
@@ -61,7 +63,8 @@ def target(address: tuple[str, int]) -> str:
 def killed_during(hub: InProcessHub, command: marker.Command, seconds_ago: float = 1) -> tuple[InProcessHub, Any]:
     """The Hub after one that was killed during an operation on alice's running server, and her Spawner there."""
     row = hub.user().orm_spawners[""]
-    row.state = {**row.state, marker.KEY: marker.written(Note(command, time.time() - seconds_ago))}
+    note = Note(command, time.time() - seconds_ago, hub.agent.present.started_at)
+    row.state = {**row.state, marker.KEY: marker.written(note)}
     hub.db.commit()
     successor = hub.next_hub()
     return successor, successor.user().spawner
@@ -82,16 +85,16 @@ def locked_database(hub: InProcessHub) -> Iterator[None]:
         sa.event.remove(hub.db.get_bind(), "before_cursor_execute", refuse)
 
 
-async def restarting(hub: InProcessHub, spawner: Any) -> Any:
+async def begun_restart(hub: InProcessHub, spawner: Any) -> Any:
     """A restart that has got as far as the agent."""
-    operation = await spawner.request_restart("user:alice", RequestId.new())
+    operation = spawner.request_restart("user:alice", RequestId.new())
     await hub.agent.reached.wait()
     return operation
 
 
 async def test_a_restart_is_pending_without_a_route_and_noted(hub: InProcessHub, spawner: Any) -> None:
     """While the agent restarts, the server is neither ready nor dead; then it is ready at its new address."""
-    operation = await restarting(hub, spawner)
+    operation = await begun_restart(hub, spawner)
     hub.docker.running = False
     assert (spawner.pending, spawner.ready, await spawner.poll()) == ("restart", False, None)
     assert hub.proxy.targets == {}
@@ -109,7 +112,7 @@ async def test_a_restart_is_pending_without_a_route_and_noted(hub: InProcessHub,
 
 async def test_jupyterhub_deletes_no_user_during_a_restart(hub: InProcessHub, spawner: Any) -> None:
     """During a restart the flag that its DELETE of a user looks at is set; and during a stop, as JupyterHub sets it."""
-    operation = await restarting(hub, spawner)
+    operation = await begun_restart(hub, spawner)
     assert spawner._stop_pending  # noqa: SLF001 - JupyterHub's DELETE of a user looks at this flag
     hub.agent.may_restart.set()
     await operation.result()
@@ -129,7 +132,7 @@ async def test_a_poll_that_began_before_the_restart_counts_for_nothing(hub: InPr
     hub.docker.answering.clear()
     poll = asyncio.create_task(spawner.poll())
     await until(lambda: hub.docker.called)
-    operation = await restarting(hub, spawner)
+    operation = await begun_restart(hub, spawner)
     hub.docker.running = True
     hub.agent.may_restart.set()
     hub.docker.answering.set()
@@ -168,7 +171,7 @@ async def test_what_a_killed_hub_left_is_resolved_before_anything_is_trusted(hub
     assert await asyncio.gather(*polls) == [None, f"{target(hub.agent.moves_to)}{ROUTE}"]
     assert hub.agent.commands == [RESTART]
     assert successor.note() is None
-    assert await spawner.request_restart("user:alice", RESTART.request_id) is spawner.latest_restart
+    assert spawner.request_restart("user:alice", RESTART.request_id) is spawner.latest_restart
     assert hub.agent.told == [("begun", RESTART.request_id), ("ended", RESTART.request_id)]
 
 
@@ -190,7 +193,7 @@ async def test_a_restart_left_behind_long_ago_is_not_asked_about(hub: InProcessH
     assert await spawner.poll() is None
     assert spawner.latest_restart.failure.reason is Reason.INTERRUPTED
     assert hub.agent.commands == []
-    assert successor.note() is None
+    await until(lambda: successor.note() is None)
 
 
 @pytest.mark.usefixtures("spawner")
@@ -231,7 +234,7 @@ async def test_a_restart_that_cannot_be_noted_does_nothing(hub: InProcessHub, sp
     """When the database is locked, the agent is not asked, the server keeps its route, and no note is written later."""
     before = dict(hub.proxy.targets)
     with locked_database(hub):
-        operation = await spawner.request_restart("user:alice", RequestId.new())
+        operation = spawner.request_restart("user:alice", RequestId.new())
         with pytest.raises(AgentError) as caught:
             await operation.result()
     assert caught.value.reason is Reason.DOCKER_ERROR
@@ -252,43 +255,165 @@ async def spawning(hub: InProcessHub) -> tuple[asyncio.Task[Any], Any]:
     return task, spawner
 
 
-async def test_a_request_that_is_repeated_during_a_spawn_is_one_restart(hub: InProcessHub) -> None:
-    """When the same request comes twice during a spawn, both wait for the spawn and then get the same restart."""
-    spawn, spawner = await spawning(hub)
-    request_id = RequestId.new()
-    requests = [asyncio.create_task(spawner.request_restart("user:alice", request_id)) for _ in range(2)]
-    await asyncio.sleep(0)  # one turn: both now wait for the spawn
-    hub.docker.answering.set()
-    first, second = await asyncio.gather(*requests)
-    assert first is second
-    hub.agent.may_restart.set()
-    assert (await first.result()).ready
-    assert await spawn is spawner
-
-
 async def test_a_restart_during_a_spawn_waits_for_it(hub: InProcessHub) -> None:
-    """When a spawn is under way, a restart waits for its end; when the spawn takes too long, the restart is refused."""
-    _spawn, spawner = await spawning(hub)
+    """When a server starts, its restart waits, also one that is asked for twice; another id is refused meanwhile."""
+    spawn, spawner = await spawning(hub)
+    operation = spawner.request_restart("user:alice", RequestId.new())
+    assert spawner.request_restart("user:alice", operation.request_id) is operation
+    assert (operation.phase, spawner.pending, spawner.latest_restart) == (Phase.QUEUED, "spawn", operation)
+    noted = hub.note()
+    assert noted is not None
+    assert noted.is_waiting
     with pytest.raises(AgentError) as caught:
-        await spawner.request_restart("user:alice", RequestId.new())
+        spawner.request_restart("user:alice", RequestId.new())
     assert caught.value.reason is Reason.OPERATION_IN_PROGRESS
-    request = asyncio.create_task(spawner.request_restart("user:alice", RequestId.new()))
-    await asyncio.sleep(0)  # one turn: the request now waits for the spawn
     hub.docker.answering.set()
     hub.agent.may_restart.set()
-    assert (await (await request).result()).ready
+    assert (await operation.result()).ready
+    assert await spawn is spawner
+    assert hub.note() is None
+
+
+async def test_a_restart_that_waits_for_a_spawn_that_fails_is_refused(hub: InProcessHub) -> None:
+    """When the start that a restart waits for fails, the restart ends, and the agent is not asked."""
+    spawn, spawner = await spawning(hub)
+    operation = spawner.request_restart("user:alice", RequestId.new())
+    hub.docker.faults["start"] = [ConnectionError()]
+    hub.docker.answering.set()
+    with pytest.raises(AgentError) as caught:
+        await operation.result()
+    assert caught.value.reason is Reason.SERVER_NOT_RUNNING
+    assert hub.agent.commands == []
+    with pytest.raises(ConnectionError):
+        await spawn
+
+
+@pytest.mark.parametrize("what", ["cancelled", "not allowed"])
+async def test_a_waiting_restart_that_does_not_begin_leaves_nothing(hub: InProcessHub, what: str) -> None:
+    """When a waiting restart is cancelled, or no longer allowed, it ends with that, unasked, and without a note."""
+    spawn, spawner = await spawning(hub)
+    operation = spawner.request_restart("user:alice", RequestId.new(), lambda: what == "cancelled")
+    if what == "cancelled":
+        hub.plugin.queue.cancel(spawner.user.id)
+    hub.docker.answering.set()
+    with pytest.raises(AgentError) as caught:
+        await operation.result()
+    assert caught.value.reason is (Reason.CANCELLED if what == "cancelled" else Reason.NOT_ALLOWED)
+    assert await spawn is spawner
+    assert (spawner.ready, hub.agent.commands, hub.note()) == (True, [], None)
+
+
+async def test_the_users_lock_is_free_while_the_server_boots(
+    hub: InProcessHub, spawner: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When the container has its address and the server does not answer yet, another server may start or stop."""
+    boots, booted = asyncio.Event(), asyncio.Event()
+
+    async def answers_within(_server: SpawnedServer, _seconds: float) -> bool:
+        boots.set()
+        return await booted.wait()
+
+    monkeypatch.setattr(SpawnedServer, "answers_within", answers_within)
+    hub.agent.may_restart.set()
+    operation = spawner.request_restart("user:alice", RequestId.new())
+    await boots.wait()
+    assert spawner.pending == "restart"
+    async with hub.plugin.turns.take(spawner.user.id, 0.01):
+        booted.set()
+    assert (await operation.result()).ready
+
+
+def log_in(hub: InProcessHub, spawner: Any) -> Callable[[], bool]:
+    """Begin a browser session at a server; whether it goes on."""
+    hub.db.add(orm.OAuthClient(identifier=spawner.oauth_client_id))
+    orm.APIToken.new(user=hub.user().orm_user, client_id=spawner.oauth_client_id)
+    hub.db.commit()
+    return lambda: hub.db.query(orm.APIToken).filter_by(client_id=spawner.oauth_client_id).count() == 1
+
+
+async def test_an_older_id_restarts_nothing(hub: InProcessHub, spawner: Any) -> None:
+    """When the id of an earlier restart comes again, it gets that restart's outcome; route and sessions stay."""
+    hub.agent.may_restart.set()
+    first = spawner.request_restart("user:alice", RequestId.new())
+    await first.result()
+    await spawner.request_restart("user:alice", RequestId.new()).result()
+    goes_on = log_in(hub, spawner)
+    hub.proxy.deleted.clear()
+    assert spawner.request_restart("user:alice", first.request_id) is first
+    assert (hub.proxy.deleted, len(hub.agent.commands), goes_on()) == ([], 2, True)
+
+
+async def test_an_id_from_before_this_hub_ends_no_session(hub: InProcessHub, spawner: Any) -> None:
+    """When the agent answers a repeated id with a restart from before, the sessions that began since go on."""
+    hub.agent.may_restart.set()
+    first = spawner.request_restart("user:alice", RequestId.new())
+    await first.result()
+    successor = hub.next_hub()
+    spawner = successor.user().spawner
+    successor.proxy.targets[ROUTE] = target(hub.agent.moves_to)
+    goes_on = log_in(successor, spawner)
+    assert (await spawner.request_restart("user:alice", first.request_id).result()).ready
+    assert goes_on()
+
+
+@pytest.mark.usefixtures("spawner")
+@pytest.mark.parametrize(
+    ("fault", "happened"),
+    [
+        (None, True),
+        (Reason.RATE_LIMITED, False),
+        (Reason.INTERRUPTED, True),
+        (Reason.INTERRUPTED, False),
+        (Reason.DEADLINE_EXCEEDED, True),
+    ],
+)
+async def test_a_left_over_restart_ends_sessions_if_it_happened(
+    hub: InProcessHub, fault: Reason | None, *, happened: bool
+) -> None:
+    """When a killed Hub left a restart behind, sessions end if the container has started since, whatever is told."""
+    successor, spawner = killed_during(hub, RESTART)
+    goes_on = log_in(successor, spawner)
+    hub.agent.may_restart.set()
+    hub.agent.fault, hub.agent.is_lost = (AgentError(fault) if fault else None), happened
+    assert await spawner.poll() is None
+    await until(lambda: successor.note() is None)
+    assert goes_on() is not happened
+
+
+@pytest.mark.parametrize("happens", [True, False])
+async def test_sessions_end_when_it_becomes_known_that_a_restart_happened(
+    hub: InProcessHub, spawner: Any, monkeypatch: pytest.MonkeyPatch, *, happens: bool
+) -> None:
+    """When a restart's outcome is not known, it is found out from the container's start, and nothing is sent again."""
+    monkeypatch.setattr(restarting, "_FIRST_PAUSE", 0.01)
+    goes_on = log_in(hub, spawner)
+    hub.agent.may_restart.set()
+    hub.agent.fault, hub.agent.is_lost = AgentError(Reason.DEADLINE_EXCEEDED), happens
+    operation = spawner.request_restart("user:alice", RequestId.new())
+    await hub.agent.reached.wait()
+    hub.agent.check_fault = AgentError(Reason.AGENT_UNREACHABLE)
+    await operation.wait(5)
+    assert goes_on()
+    noted = hub.note()
+    assert noted is not None
+    assert noted.look_only
+    hub.agent.check_fault = None
+    await until(lambda: hub.note() is None)
+    assert goes_on() is not happens
+    assert len(hub.agent.commands) == 1
+    assert hub.proxy.targets == {ROUTE: target(hub.docker.address)}
 
 
 async def test_one_restart_at_a_time(hub: InProcessHub, spawner: Any) -> None:
     """When an id is repeated, it is the same restart, even after its end; another id is refused until then."""
-    operation = await restarting(hub, spawner)
-    assert await spawner.request_restart("user:alice", operation.request_id) is operation
+    operation = await begun_restart(hub, spawner)
+    assert spawner.request_restart("user:alice", operation.request_id) is operation
     with pytest.raises(AgentError) as caught:
-        await spawner.request_restart("user:bob", RequestId.new())
+        spawner.request_restart("user:bob", RequestId.new())
     assert caught.value.reason is Reason.OPERATION_IN_PROGRESS
     hub.agent.may_restart.set()
     await operation.result()
-    assert await spawner.request_restart("user:alice", operation.request_id) is operation
+    assert spawner.request_restart("user:alice", operation.request_id) is operation
     assert len(hub.agent.commands) == 1
 
 
@@ -299,9 +424,9 @@ async def test_a_restart_with_an_unknown_end_is_asked_about_again(
     """When nobody knows how a restart ended, its repeated id reaches the agent again; a refusal is final."""
     hub.agent.may_restart.set()
     hub.agent.fault = AgentError(reason)
-    operation = await spawner.request_restart("user:alice", RequestId.new())
+    operation = spawner.request_restart("user:alice", RequestId.new())
     await operation.wait(5)
-    again = await spawner.request_restart("user:alice", operation.request_id)
+    again = spawner.request_restart("user:alice", operation.request_id)
     await again.wait(5)
     assert [command.request_id for command in hub.agent.commands] == [operation.request_id] * asked
 
@@ -319,7 +444,7 @@ async def test_restarts_that_end_together_leave_the_loop_free_between_their_comm
             await asyncio.sleep(0)
 
     counting = asyncio.create_task(count_rounds())
-    operations = [await each.request_restart("user:alice", RequestId.new()) for each in spawners]
+    operations = [each.request_restart("user:alice", RequestId.new()) for each in spawners]
     await hub.agent.reached.wait()
     hub.agent.may_restart.set()
     await asyncio.gather(*(operation.result() for operation in operations))
@@ -389,7 +514,7 @@ async def test_an_unforeseen_failure_stops_the_server(hub: InProcessHub, spawner
     """When a restart fails in an unforeseen way, JupyterHub stops the server and shows the Spawner as failed."""
     hub.agent.may_restart.set()
     hub.agent.fault = RuntimeError("unforeseen")
-    operation = await spawner.request_restart("user:alice", RequestId.new())
+    operation = spawner.request_restart("user:alice", RequestId.new())
     with pytest.raises(AgentError) as caught:
         await operation.result()
     assert caught.value.reason is Reason.RESTART_FAILED
@@ -403,7 +528,7 @@ async def test_an_unforeseen_failure_stops_the_server(hub: InProcessHub, spawner
 
 async def test_progress_follows_the_restart(hub: InProcessHub, spawner: Any) -> None:
     """When a restart is under way, JupyterHub's spawn progress tells its phases up to the end."""
-    operation = await restarting(hub, spawner)
+    operation = await begun_restart(hub, spawner)
 
     async def follow() -> list[Any]:
         return [event async for event in spawner.progress()]
