@@ -13,7 +13,7 @@ from os.path import normpath
 from pathlib import Path
 from typing import Any, Literal
 
-from hubwarden_agent import host_paths, image_references, mount_targets
+from hubwarden_agent import host_paths, image_references, mount_targets, old_keys, spawn_allow
 from hubwarden_agent.config_keys import TABLES, TCP
 from hubwarden_agent.config_reader import Reader
 from hubwarden_agent.names import Templates, template_mistakes
@@ -179,9 +179,11 @@ def parse(text: str, examine: Examine | None = None) -> Config:
     Raises:
         ConfigurationError: with every mistake.
     """
-    reader = Reader(_document(text), TABLES)
+    document = _document(text)
+    replaced = old_keys.take(document)
+    reader = Reader(document, TABLES)
     values = reader.values
-    mistakes = list(reader.mistakes)
+    mistakes = replaced + reader.mistakes
     if values.keys() >= _TEMPLATE_KEYS:
         mistakes.extend(f"{key}: {mistake}" for key, mistake in _template_mistakes(values).items())
     mistakes.extend(_address_mistakes(values))
@@ -192,8 +194,10 @@ def parse(text: str, examine: Examine | None = None) -> Config:
         for image in values.get("spawn.pull", ())
         if image not in values.get("spawn.images", (image,))
     )
-    mistakes.extend(image_references.errors(*(values.get(f"spawn.{key}", ()) for key in ("images", "pull", "users"))))
-    mounted = (values.get(f"spawn.{key}", empty) for key, empty in (("volumes", {}), ("host_paths", ()), ("tmpfs", ())))
+    allow = values.get("spawn.allow", ())
+    users = spawn_allow.listed(allow, "User").values()
+    mistakes.extend(image_references.errors(values.get("spawn.images", ()), values.get("spawn.pull", ()), users))
+    mounted = (values.get(f"spawn.{key}", empty) for key, empty in (("volumes", {}), ("host_paths", ()), ("allow", ())))
     mistakes.extend(mount_targets.errors(targets(*mounted)))
     if mistakes:
         raise ConfigurationError(mistakes)

@@ -7,9 +7,11 @@ image.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 DEFAULT_HOST = "docker.io"
+_PREFIX_OF_AN_ID = re.compile(r"(sha256:)?[0-9a-f]{1,64}")
+_ID = re.compile(r"sha256:[0-9a-f]{64}")
 
 
 def normalized(image: str) -> str:
@@ -27,7 +29,12 @@ def normalized(image: str) -> str:
     return f"{host}/{path}@{digest}" if digest else f"{host}/{path}:{tag or 'latest'}"
 
 
-def errors(images: Sequence[str], pull: Sequence[str], users: Sequence[str]) -> list[str]:
+def is_ambiguous(image: str) -> bool:
+    """Whether Docker could take a reference for the beginning of any image's id. A whole id is one image only."""
+    return bool(_PREFIX_OF_AN_ID.fullmatch(image)) and not _ID.fullmatch(image)
+
+
+def errors(images: Sequence[str], pull: Sequence[str], users: Iterable[str]) -> list[str]:
     """One sentence for each image and user that must not be listed together with these pulls, with its key."""
     pulled = {normalized(image): image for image in pull}
     return [
@@ -36,7 +43,8 @@ def errors(images: Sequence[str], pull: Sequence[str], users: Sequence[str]) -> 
         for image in images
         if image not in pull and normalized(image) in pulled
     ] + [
-        f"spawn.users: {user} is not in numbers, and an image of spawn.pull decides which user a name is"
+        f"spawn.allow: User {user} must be the numbers of a user and a group, such as 1000:100: an image of spawn.pull "
+        "decides which user a name is and which group a user has"
         for user in users
-        if pull and not re.fullmatch("[0-9]+(:[0-9]+)?", user)
+        if pull and not re.fullmatch("[0-9]+:[0-9]+", user)
     ]

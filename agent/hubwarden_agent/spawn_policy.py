@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal
 
-from hubwarden_agent import host_paths, mount_keys
-from hubwarden_agent.config_checks import Check, Key, empty_or, number, rate, several, size, text, words
-from hubwarden_agent.engine.options import DeviceRequest, HealthCheck, LogConfig, RestartPolicy, Tmpfs, Ulimit
+from hubwarden_agent import host_paths, image_references, mount_keys, spawn_allow
+from hubwarden_agent.config_checks import Key, empty_or, number, rate, several, size, text, words
 from hubwarden_agent.mount_targets import Target
 from hubwarden_agent.rates import Rate, parse_rate
+from hubwarden_agent.spawn_allow import TMPFS, TmpfsMount
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,33 +40,30 @@ class SpawnPolicy:
     adopt: Literal["off", "by-name"] = "off"
     max_volumes: int = 1000
     host_paths: tuple[host_paths.HostPath, ...] = ()
-    tmpfs: tuple[Tmpfs, ...] = ()
-    users: tuple[str, ...] = ()
-    hostnames: tuple[str, ...] = ()
-    working_dirs: tuple[str, ...] = ()
-    entrypoints: tuple[tuple[str, ...], ...] = ()
     exec: tuple[tuple[str, ...], ...] = ()
-    healthchecks: tuple[HealthCheck, ...] = ()
-    shm_sizes: tuple[int, ...] = ()
-    ulimits: tuple[Ulimit, ...] = ()
-    restart_policies: tuple[RestartPolicy, ...] = ()
-    log_configs: tuple[LogConfig, ...] = ()
-    device_requests: tuple[DeviceRequest, ...] = ()
+    allow: tuple[spawn_allow.Allowed[Any, Any], ...] = ()
 
     @property
     def targets(self) -> tuple[Target, ...]:
         """Every target of the policy."""
-        return targets(self.volumes, self.host_paths, self.tmpfs)
+        return targets(self.volumes, self.host_paths, self.allow)
+
+    @property
+    def tmpfs(self) -> tuple[TmpfsMount, ...]:
+        """The file systems in memory that a container may mount."""
+        return tuple(one.value for one in self.allow if one.field == TMPFS)
 
 
 def targets(
-    volumes: Mapping[str, str], paths: tuple[host_paths.HostPath, ...], tmpfs: tuple[Tmpfs, ...]
+    volumes: Mapping[str, str],
+    paths: tuple[host_paths.HostPath, ...],
+    allow: tuple[spawn_allow.Allowed[Any, Any], ...],
 ) -> tuple[Target, ...]:
-    """The targets of `spawn.volumes`, `spawn.host_paths` and `spawn.tmpfs`."""
+    """The targets of `spawn.volumes`, `spawn.host_paths` and `spawn.allow`."""
     return (
         *(Target("spawn.volumes", volume, path) for volume, path in volumes.items()),
         *(Target("spawn.host_paths", one.source, one.target) for one in paths),
-        *(Target("spawn.tmpfs", "a file system in memory", one.target) for one in tmpfs),
+        *(Target("spawn.allow", "a file system in memory", one.value.Target) for one in allow if one.field == TMPFS),
     )
 
 
@@ -85,45 +82,19 @@ def _labels(value: Any) -> Mapping[str, str]:
     return MappingProxyType(dict(value))
 
 
-def _table(
-    kind: type[Any], required: Mapping[str, Check], optional: Mapping[str, Check] = MappingProxyType({})
-) -> Check:
-    """A table such as {name = "nofile", soft = 1024, hard = 1024}, in docker-py's words."""
-    checks = {**required, **optional}
-
-    def check(value: Any) -> Any:
-        if not isinstance(value, dict) or not required.keys() <= value.keys() <= checks.keys():
-            raise ValueError(
-                f"must be tables of {', '.join(required)} and if need be {', '.join(optional) or 'no more'}"
-            )
-        try:
-            return kind(**{key: checks[key](item) for key, item in value.items()})
-        except ValueError as error:
-            raise ValueError(f"has a value that does not fit: {error}") from error
-
-    return check
-
-
-def _log_options(value: Any) -> tuple[tuple[str, str], ...]:
-    if not isinstance(value, dict) or not all(isinstance(option, str) for option in value.values()):
-        raise ValueError('must be a table of texts such as {"max-size" = "10m"}')
-    return tuple(sorted(value.items()))
-
-
-def _working_dir(value: Any) -> str:
-    path = mount_keys.target(value)
-    if host_paths.is_below(path, host_paths.KERNEL_PATHS):
-        raise ValueError("must not be below /proc, /sys or /dev")
-    return path
-
-
 _any_text = text(r"[^\x00-\x1f]{1,4096}", "text")
 _command = words(_any_text)
-_unbounded = number(-1, 2**63 - 1)
-_nanoseconds = number(10**9, 10**15)
-_image = text(r"[a-zA-Z0-9][a-zA-Z0-9._/:@-]{0,254}", "an exact image reference")
+_reference = text(r"[a-zA-Z0-9][a-zA-Z0-9._/:@-]{0,254}", "an exact image reference")
 
 _DIGEST = re.compile(r"@sha256:[0-9a-f]{64}")
+
+
+def _image(value: Any) -> str:
+    image = str(_reference(value))
+    if image_references.is_ambiguous(image):
+        wanted = "name an image with a tag or a whole id: Docker could take it for the beginning of any image's id"
+        raise ValueError(f"{image} must {wanted}")
+    return image
 
 
 def _pullable(value: Any) -> str:
@@ -131,7 +102,7 @@ def _pullable(value: Any) -> str:
 
     Docker asks the default public registry for any other name, and the owner of the name there decides.
     """
-    image = str(_image(value))
+    image = _image(value)
     host, slash, _ = image.partition("/")
     if not (slash and (host == "localhost" or "." in host or ":" in host)) and not _DIGEST.search(image):
         raise ValueError(f"{image} must begin with a registry's host, such as registry.example.org/, or have a digest")
@@ -155,9 +126,6 @@ SPAWN_KEYS: Mapping[str, Key] = MappingProxyType(
             mount_keys.volumes,
         ),
         "spawn.host_paths": Key([], mount_keys.paths),
-        "spawn.tmpfs": Key(
-            [], several(_table(Tmpfs, {"target": mount_keys.target, "size": size}, {"mode": number(0, 0o1777)}))
-        ),
         "spawn.max_memory": Key("4g", size),
         "spawn.max_cpus": Key(2.0, number(0.01, 1024, float)),
         "spawn.max_pids": Key(1024, number(1, 4194304)),
@@ -166,68 +134,8 @@ SPAWN_KEYS: Mapping[str, Key] = MappingProxyType(
         "spawn.max_creates": Key("60/minute", rate),
         "spawn.labels": Key({}, _labels),
         "spawn.publish": Key("", empty_or(_address)),
-        "spawn.users": Key(
-            [], several(text(r"[a-z0-9_][a-z0-9_.-]*(:[a-z0-9_][a-z0-9_.-]*)?", "users such as 1000:100"))
-        ),
-        "spawn.hostnames": Key([], several(text(r"[a-zA-Z0-9][a-zA-Z0-9.-]{0,62}", "host names"))),
-        "spawn.working_dirs": Key([], several(_working_dir)),
-        "spawn.entrypoints": Key([], several(_command)),
         "spawn.exec": Key([], several(_command)),
-        "spawn.healthchecks": Key(
-            [],
-            several(
-                _table(
-                    HealthCheck,
-                    {"test": _command},
-                    {
-                        "interval": _nanoseconds,
-                        "timeout": _nanoseconds,
-                        "retries": number(1, 1000),
-                        "start_period": _nanoseconds,
-                    },
-                )
-            ),
-        ),
-        "spawn.shm_sizes": Key([], several(size)),
-        "spawn.ulimits": Key(
-            [],
-            several(
-                _table(
-                    Ulimit,
-                    {"name": text("[a-z]{2,16}", "a limit's name"), "soft": _unbounded, "hard": _unbounded},
-                )
-            ),
-        ),
-        "spawn.restart_policies": Key(
-            [],
-            several(
-                _table(
-                    RestartPolicy,
-                    {"name": text("on-failure|always|unless-stopped", "on-failure, always or unless-stopped")},
-                    {"maximum_retry_count": number(0, 1000)},
-                )
-            ),
-        ),
-        "spawn.log_configs": Key(
-            [],
-            several(
-                _table(LogConfig, {"type": text(r"[a-z][a-z0-9/:._-]{0,99}", "a driver")}, {"config": _log_options})
-            ),
-        ),
-        "spawn.device_requests": Key(
-            [],
-            several(
-                _table(
-                    DeviceRequest,
-                    {"capabilities": words(_command)},
-                    {
-                        "driver": _any_text,
-                        "count": number(-1, 1024),
-                        "device_ids": words(text(r"[a-zA-Z0-9][a-zA-Z0-9._:/=-]{0,99}", "a device's id")),
-                    },
-                )
-            ),
-        ),
+        "spawn.allow": Key([], spawn_allow.parse),
         "spawn.adopt": Key("off", text("off|by-name", '"off" or "by-name"')),
     }
 )

@@ -11,7 +11,6 @@ from dataclasses import replace
 from typing import Protocol
 
 import pytest
-from hubwarden_agent.engine.options import HealthCheck, LogConfig, Options, RestartPolicy, Ulimit
 from hubwarden_agent.engine.port import (
     HELPER_LABEL,
     Conflict,
@@ -269,17 +268,17 @@ class EngineContract:
 
     def test_a_container_has_the_options_of_its_spec(self, engine: Engine, stage: Stage) -> None:
         """A specification with options and every kind of mount makes a container that starts."""
-        options = Options(
-            user="0:0",
-            hostname="lab",
-            working_dir="/tmp",
-            entrypoint=("/bin/sh", "-c"),
-            health_check=HealthCheck(("CMD", "true"), interval=10**9),
-            shm_size=8 * 1024**2,
-            ulimits=(Ulimit("nofile", 512, 1024),),
-            restart_policy=RestartPolicy("on-failure", 3),
-            log_config=LogConfig("json-file", (("max-size", "1m"),)),
-        )
+        options = {
+            "User": "0:0",
+            "Hostname": "lab",
+            "WorkingDir": "/tmp",
+            "Entrypoint": ["/bin/sh", "-c"],
+            "Healthcheck": {"Test": ["CMD", "true"], "Interval": 10**9, "Timeout": 0, "Retries": 0, "StartPeriod": 0},
+            "HostConfig.ShmSize": 8 * 1024**2,
+            "HostConfig.Ulimits": [{"Name": "nofile", "Soft": 512, "Hard": 1024}],
+            "HostConfig.RestartPolicy": {"Name": "on-failure", "MaximumRetryCount": 3},
+            "HostConfig.LogConfig": {"Type": "json-file", "Config": {"max-size": "1m"}},
+        }
         spec = replace(
             self._spec(stage),
             command=("while :; do sleep 0.1; done",),

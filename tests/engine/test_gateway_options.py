@@ -52,10 +52,13 @@ async def test_every_option_that_the_policy_names(spawn: Spawn, bench: Workbench
 
 
 REFUSED: tuple[tuple[dict[str, Any], str], ...] = (
-    ({"extra_create_kwargs": {"user": "root"}}, "User .*spawn.users"),
+    ({"extra_create_kwargs": {"user": "root"}}, "User .*spawn.allow"),
     ({"extra_host_config": {"privileged": True}}, "Privileged"),
-    ({"extra_host_config": {"shm_size": "64g"}}, "ShmSize .*spawn.shm_sizes"),
-    ({"extra_host_config": {"device_requests": [DeviceRequest(count=-1, capabilities=[["gpu"]])]}}, "spawn.device"),
+    ({"extra_host_config": {"shm_size": "64g"}}, "ShmSize .*spawn.allow"),
+    (
+        {"extra_host_config": {"device_requests": [DeviceRequest(count=-1, capabilities=[["gpu"]])]}},
+        "DeviceRequests .*spawn.allow",
+    ),
     ({"extra_host_config": {"cap_add": ["SYS_ADMIN"]}}, "CapAdd"),
     ({"extra_host_config": {"network_mode": "host"}, "use_internal_ip": True}, "NetworkMode"),
     ({"links": {"hub": "hub"}}, "Links .*spawn.networks"),

@@ -31,9 +31,9 @@ def test_a_refused_start_is_explained(
         told.append(answer.text)
     for text in told:
         assert SENTENCE in text
-        assert "spawn.users" not in text
+        assert "spawn.allow" not in text
     request_id = re.findall(r"\(Request ([0-9a-f-]{36})\)", page.text)[0]
-    assert "User (text) is not one that the policy lists (spawn.users)" in hub.process.log.read_text()
+    assert "User (text) is not one that the policy lists (spawn.allow)" in hub.process.log.read_text()
     lines = [json.loads(line) for line in agent.process.log.read_text().splitlines() if request_id in line]
     (refused,) = [line for line in lines if line.get("value")]
     assert "4242" in refused["value"]

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from hubwarden_agent.engine.docker_engine import DockerEngine
 from hubwarden_agent.spawn_policy import SpawnPolicy
-from support.agent.gateway import POLICY, GatewayStage, Reply, gateway, spawner_body
+from support.agent.gateway import POLICY, GatewayStage, Reply, allow, gateway, spawner_body
 from support.docker import registry as registries
 from support.docker.private_engine import Workbench
 from support.docker.registry import Registry
@@ -86,11 +86,11 @@ async def test_why_nothing_was_pulled(bench: Workbench, policy: Policy, status: 
 
 async def test_a_listed_image_is_pulled_and_used(bench: Workbench, registry: Registry, policy: Policy) -> None:
     """When user, labels and volumes of a pulled image are within the policy, a container of it starts."""
-    image = registry.push(bench.image, "lab", User="1000", Labels=LABELS, Volumes={"/home/jovyan": {}})
+    image = registry.push(bench.image, "lab", User="1000:100", Labels=LABELS, Volumes={"/home/jovyan": {}})
     user = bench.username()
     bench.forget_volume(f"jupyterlab-{user}_home")
     bench.forget_container(f"jupyterlab-{user}")
-    async with policy(image, pull=(image,), users=("1000",)) as stage:
+    async with policy(image, pull=(image,), allow=allow(("User", "1000:100"))) as stage:
         assert "Downloaded newer image" in (await pull(stage, image)).text
         body = spawner_body(user, Image=image, Cmd=["true"])
         assert (await stage.create(body, f"jupyterlab-{user}")).status == 201
@@ -100,8 +100,9 @@ async def test_a_listed_image_is_pulled_and_used(bench: Workbench, registry: Reg
 @pytest.mark.parametrize(
     ("config", "key"),
     [
-        ({"User": ""}, "users"),
-        ({"User": "0:1000"}, "users"),
+        ({"User": ""}, "allow"),
+        ({"User": "1000"}, "allow"),
+        ({"User": "0:1000"}, "allow"),
         ({"Labels": {"traefik.enable": "true"}}, "labels"),
         ({"Labels": {"team": "chemistry"}}, "labels"),
         ({"Labels": {"hubwarden.helper": "jupyterlab-{username}"}}, "labels"),
@@ -114,11 +115,11 @@ async def test_a_hostile_image_is_not_used(
     bench: Workbench, registry: Registry, policy: Policy, config: dict[str, Any], key: str
 ) -> None:
     """When a pulled image brings what the policy does not allow or a health check, no container is created."""
-    image = registry.push(bench.image, "lab", **{"User": "1000", **config})
+    image = registry.push(bench.image, "lab", **{"User": "1000:100", **config})
     user = bench.username()
     bench.forget_volume(f"jupyterlab-{user}_home")
     bench.forget_container(f"jupyterlab-{user}")
-    async with policy(image, pull=(image,), users=("1000",)) as stage:
+    async with policy(image, pull=(image,), allow=allow(("User", "1000:100"))) as stage:
         assert (await pull(stage, image)).status == 200
         reply = await stage.create(spawner_body(user, Image=image), f"jupyterlab-{user}")
     assert bench.client.containers.list(all=True, filters={"name": f"jupyterlab-{user}"}) == []

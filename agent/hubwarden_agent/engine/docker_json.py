@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-from hubwarden_agent.engine import options_json
+from hubwarden_agent.engine.options import DEFAULTS, HOST
 from hubwarden_agent.engine.port import (
     Container,
     ContainerSpec,
@@ -210,16 +210,24 @@ def runtime_version(data: Mapping[str, Any]) -> str | None:
 
 
 def create_body(spec: ContainerSpec) -> dict[str, Any]:
-    """The body of `POST /containers/create`, from validated values only."""
+    """The body of `POST /containers/create`, from validated values only.
+
+    Raises:
+        EngineError: an option or a mount is none that a container may have.
+    """
+    if not spec.options.keys() <= DEFAULTS.keys():
+        raise EngineError("an option that is not in the table")
+    in_host = {key for key in spec.options if key.startswith(HOST)}
+    host_options = {key.removeprefix(HOST): spec.options[key] for key in in_host}
     return {
+        **{key: value for key, value in spec.options.items() if key not in in_host},
         "Image": spec.image,
         "Env": list(spec.environment),
         "Cmd": list(spec.command),
         "Labels": dict(spec.labels),
         "ExposedPorts": {port: {} for port in spec.exposed_ports},
-        **options_json.of_container(spec.options),
         "HostConfig": {
-            **options_json.of_host(spec.options),
+            **host_options,
             "NetworkMode": spec.network,
             "Mounts": [mount_body(mount) for mount in spec.mounts],
             "Memory": spec.memory,
@@ -249,5 +257,5 @@ def mount_body(mount: Mount) -> dict[str, Any]:
         options = {"Propagation": "rprivate", "NonRecursive": True}
         return body | {"Source": mount.source, "BindOptions": options}
     if mount.kind == "tmpfs" and mount.size:
-        return body | {"TmpfsOptions": options_json.asked_for({"SizeBytes": mount.size, "Mode": mount.mode})}
+        return body | {"TmpfsOptions": {"SizeBytes": mount.size, "Mode": mount.mode}}
     raise EngineError("only named volumes, host paths and bounded file systems in memory are mounted")

@@ -17,7 +17,6 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from hubwarden_agent.engine.options import Options
 from hubwarden_agent.names import ContainerId, ContainerName, ImageId, VolumeName
 
 HELPER_LABEL = "hubwarden.helper"
@@ -164,7 +163,8 @@ class ContainerSpec:
 
     Every container gets `no-new-privileges` and the engine's default profile; memory is in bytes, `cpus` in processors.
     `published` lists container ports that are published on `publish_address` at a host port of the engine's choice.
-    `published` and `exposed_ports` are spelt `"8888/tcp"`.
+    `published` and `exposed_ports` are spelt `"8888/tcp"`. `options` maps fields such as `HostConfig.ShmSize` to the
+    operator's own values for them (`spawn_allow`).
     """
 
     name: ContainerName
@@ -181,7 +181,7 @@ class ContainerSpec:
     exposed_ports: tuple[str, ...] = ()
     published: tuple[str, ...] = ()
     publish_address: str = ""
-    options: Options = field(default_factory=Options)
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

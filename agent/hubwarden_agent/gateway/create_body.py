@@ -1,9 +1,9 @@
 """The body of `POST /containers/create`, understood completely or refused: the closed schema.
 
-Invariants: `BODY`, `HOST_CONFIG` and `PORT_BINDING`, with the tables of `mounts` and `options`, list every key
-that may stand in it, with its decoder. They hold what docker-py 7 sends for DockerSpawner 14's options; a key that
-would change more than that is listed only where docker-py has it of its own accord, and then only empty. What comes
-out are typed values of a known shape; whether they are allowed is `policy`'s question.
+Invariants: `BODY`, `HOST_CONFIG` and `PORT_BINDING`, with the tables of `mounts`, list every key that may stand in it,
+with its decoder. They hold what docker-py 7 sends for DockerSpawner 14's options; a key that would change more than
+that is listed only where docker-py has it of its own accord, and then only empty. What comes out are typed values of a
+known shape, and options that are only compared (`gateway.options`); whether they are allowed is `policy`'s question.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-from hubwarden_agent.engine.options import Options
+from hubwarden_agent.engine.options import DEFAULTS, HOST
 from hubwarden_agent.gateway.decoders import (
     Decoder,
     Field,
@@ -30,7 +30,6 @@ from hubwarden_agent.gateway.decoders import (
     text,
 )
 from hubwarden_agent.gateway.mounts import MountRequest, decode_binds, decode_mount_points, decode_mounts
-from hubwarden_agent.gateway.options import HOST_OPTIONS, OPTIONS
 from hubwarden_agent.gateway.refusals import field_refused
 
 MAX_PORT = 65535
@@ -43,7 +42,6 @@ MAX_COMMAND_BYTES = 8 * 1024
 _PORT = re.compile(r"([1-9][0-9]{0,4})/(tcp|udp)")
 _VARIABLE = re.compile(r"([^=\s]+)(=.*)?", re.DOTALL)
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-_CHOICES = frozenset(option.name for option in fields(Options))
 _ANY_KEY = re.compile(r".+", re.DOTALL)
 
 
@@ -73,7 +71,11 @@ class HostConfig:
 
 @dataclass(frozen=True, slots=True)
 class CreateBody:
-    """A create body. `mount_points` are the paths that it declares as volumes (`Volumes`)."""
+    """A create body.
+
+    `mount_points` are the paths that it declares as volumes (`Volumes`); `options` are the fields that only
+    `[[spawn.allow]]` can allow, as they were asked for.
+    """
 
     image: str = ""
     environment: Mapping[str, str | None] = field(default_factory=dict)
@@ -82,7 +84,7 @@ class CreateBody:
     exposed_ports: tuple[str, ...] = ()
     mount_points: tuple[str, ...] = ()
     host: HostConfig = field(default_factory=HostConfig)
-    options: Options = field(default_factory=Options)
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 def decode(document: object) -> CreateBody:
@@ -93,8 +95,8 @@ def decode(document: object) -> CreateBody:
     """
     body = fields_of(BODY, document, "")
     host = body.pop("host", {})
-    chosen = {key: part.pop(key) for part in (body, host) for key in part.keys() & _CHOICES}
-    return CreateBody(**body, host=HostConfig(**host), options=Options(**chosen))
+    options = {key: part.pop(key) for part in (body, host) for key in part.keys() & DEFAULTS.keys()}
+    return CreateBody(**body, host=HostConfig(**host), options=options)
 
 
 def _host_config(value: object, name: str) -> dict[str, Any]:
@@ -162,6 +164,11 @@ def _port_bindings(value: object, name: str) -> tuple[PortBinding, ...]:
     )
 
 
+def _unread(value: object, _: str) -> object:
+    """Compared as a whole with the policy's values, by `options`."""
+    return value
+
+
 PORT_BINDING: Mapping[str, Field] = MappingProxyType(
     {"HostIp": Field(text, "host_ip"), "HostPort": Field(text, "host_port")}
 )
@@ -180,7 +187,7 @@ HOST_CONFIG: Mapping[str, Field] = MappingProxyType(
         "AutoRemove": Field(flag, "auto_remove"),
         "Links": Field(never("are Docker's old way to connect containers; use a network (spawn.networks)")),
     }
-    | dict(HOST_OPTIONS)
+    | {key.removeprefix(HOST): Field(_unread, key) for key in DEFAULTS if key.startswith(HOST)}
 )
 """`HostConfig`."""
 
@@ -204,6 +211,6 @@ BODY: Mapping[str, Field] = MappingProxyType(
     }
     # Keys that docker-py has for other callers; absent or empty in what DockerSpawner sends.
     | dict.fromkeys(("Domainname", "NetworkingConfig", "MacAddress", "StopSignal", "Runtime"), Field(empty))
-    | dict(OPTIONS)
+    | {key: Field(_unread, key) for key in DEFAULTS if not key.startswith(HOST)}
 )
 """The body itself."""

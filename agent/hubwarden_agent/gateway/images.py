@@ -21,6 +21,7 @@ from hubwarden_agent.gateway import refusals, responses
 from hubwarden_agent.gateway.refusals import GatewayRefusal, not_listed
 from hubwarden_agent.gateway.request_context import ChangeRecorder, RequestContext, Response, json_response
 from hubwarden_agent.gateway.routes import ApiRequest
+from hubwarden_agent.spawn_allow import listed
 from hubwarden_agent.spawn_policy import SpawnPolicy
 
 RATE_KEY = "pull"
@@ -100,9 +101,9 @@ def check_pulled(image: Image, spec: ContainerSpec, spawn: SpawnPolicy) -> None:
     Raises:
         GatewayRefusal: 400: its user, labels or volumes are not within the policy, or it has a health check.
     """
-    user = spec.options.user or image.user or "root"
-    if user not in spawn.users:
-        raise not_listed("Image", user, "users", "has a user")
+    user = spec.options.get("User") or image.user or "root"
+    if user not in listed(spawn.allow, "User").values():
+        raise not_listed("Image", user, "allow", "has a user")
     labels = _acted_on(image.labels)
     if not labels.items() <= spawn.labels.items():
         raise not_listed("Image", labels, "labels", "has labels")

@@ -26,7 +26,7 @@ _BIND_MODES = {"rw": False, "ro": True}
 _KEYS = {
     "volume": ("volumes", "mounts a volume"),
     "bind": ("host_paths", "mounts a path of the host"),
-    "tmpfs": ("tmpfs", "mounts a file system in memory"),
+    "tmpfs": ("allow", "mounts a file system in memory"),
 }
 """Kind -> the key of `[spawn]` that would allow it, and what the mount does."""
 
@@ -117,7 +117,10 @@ def offered(policy: SpawnPolicy, names: Names, username: Username) -> Offered:
     mounts = [
         *(Mount("volume", path, volume=names.volume(name, username).value) for name, path in policy.volumes.items()),
         *(Mount("bind", one.target, one.read_only, source=one.source) for one in policy.host_paths),
-        *(Mount("tmpfs", one.target, size=one.size, mode=one.mode) for one in policy.tmpfs),
+        *(
+            Mount("tmpfs", one.Target, size=one.TmpfsOptions.SizeBytes, mode=one.TmpfsOptions.Mode)
+            for one in policy.tmpfs
+        ),
     ]
     return {_key(mount): mount for mount in mounts}
 

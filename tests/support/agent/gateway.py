@@ -22,6 +22,7 @@ from hubwarden_agent.locks import UserLocks
 from hubwarden_agent.metrics import Metrics
 from hubwarden_agent.names import Names, Templates
 from hubwarden_agent.rates import parse_rate
+from hubwarden_agent.spawn_allow import Allowed, parse
 from hubwarden_agent.spawn_policy import SpawnPolicy
 from support.fakes.edges import FakeClock, MemoryAudit
 
@@ -40,6 +41,11 @@ POLICY = SpawnPolicy(
     max_creates=parse_rate("10/minute"),
     labels={"team": "physics"},
 )
+
+
+def allow(*entries: tuple[str, Any]) -> tuple[Allowed[Any, Any], ...]:
+    """`[[spawn.allow]]` with these fields and values."""
+    return parse([{"field": name, "value": value} for name, value in entries])
 
 
 @dataclass(frozen=True)

@@ -67,7 +67,8 @@ def test_warnings_of_a_sound_configuration(
     file = tmp_path / "agent.toml"
     file.write_text(
         '[listen]\ngateway = "unix:///run/gateway.sock"\n'
-        '[spawn]\ntmpfs = [{target = "/home/jovyan/x", size = "1g"}]\n'
+        '[[spawn.allow]]\nfield = "HostConfig.Mounts"\n'
+        'value = {Type = "tmpfs", Target = "/home/jovyan/x", TmpfsOptions = {SizeBytes = 1048576}}\n'
         '[spawn.volumes]\n"lab-{username}" = "/workspace"\n',
         encoding="utf-8",
     )
@@ -75,7 +76,7 @@ def test_warnings_of_a_sound_configuration(
     lines = capsys.readouterr().err.splitlines()
     assert all(line.startswith("hubwarden-agent: warning: ") for line in lines)
     expected = {"away": ["not checked"], "outdated": ["CVE-2025-31133"], "fixed": []}[docker]
-    for line, words in zip(lines, ["spawn.tmpfs: the target /home/jovyan/x", *expected], strict=True):
+    for line, words in zip(lines, ["spawn.allow: the target /home/jovyan/x", *expected], strict=True):
         assert words in line
 
 

@@ -11,6 +11,7 @@ import pytest
 from hubwarden_agent import config
 from hubwarden_agent.config_keys import TABLES
 from hubwarden_agent.rates import parse_rate
+from support.agent.gateway import allow
 
 # DESIGN's block, comments left out, with [tls], which has none there, and reset.start_timeout, which is newer.
 DESIGN = """
@@ -74,18 +75,8 @@ max_creates    = "60/minute"
 labels         = {}
 publish        = ""
 adopt          = "off"
-tmpfs             = []
-users             = []
-hostnames         = []
-working_dirs      = []
-entrypoints       = []
-exec              = []
-healthchecks      = []
-shm_sizes         = []
-ulimits           = []
-restart_policies  = []
-log_configs       = []
-device_requests   = []
+exec           = []
+allow          = []
 [spawn.volumes]
 "jupyterlab-{username}_home"      = "/home/jovyan"
 "jupyterlab-{username}_workspace" = "/workspace"
@@ -166,7 +157,7 @@ WRONG: dict[str, list[str]] = {
     "audit.file": ['"../audit"', '"/audit"', '""', '".hidden"'],
     "audit.max_bytes": ["1", "-1"],
     "audit.keep": ["0"],
-    "spawn.images": ['"a"', '["-a"]', '["a b"]', "[1]", '["a", "a"]'],
+    "spawn.images": ['"a"', '["-a"]', '["a b"]', "[1]", '["lab", "lab"]'],
     "spawn.pull": [
         *(
             f'["{name}"]'
@@ -216,42 +207,76 @@ WRONG: dict[str, list[str]] = {
         "[1]",
     ],
     "spawn.max_volumes": ["0", "true"],
-    "spawn.tmpfs": [
-        '["/fast:1g"]',
-        '[{target = "/fast"}]',
-        '[{size = "1g"}]',
-        '[{target = "/proc/x", size = "1g"}]',
-        '[{target = "/fast", size = "1g"}, {target = "/fast", size = "2g"}]',
-        '[{target = "fast", size = "1g"}]',
-        '[{target = "/fast", size = "1g", mode = 0o7777}]',
-        '[{target = "/fast", size = "1g", exec = true}]',
-    ],
-    "spawn.users": ['"root"', '["a b"]', '["1000:100:1"]', '[""]', "[1000]"],
-    "spawn.hostnames": ['["a b"]', '["-a"]', '[""]', f'["{"a" * 64}"]'],
-    "spawn.working_dirs": ['["/"]', '["/proc/self/fd/8"]', '["/a/../b"]', '["a"]'],
-    "spawn.entrypoints": ['["tini"]', "[[]]", "[[1]]"],
     "spawn.exec": ['["true"]', "[[]]", '[[""]]', '[["a\\u0000"]]'],
-    "spawn.healthchecks": [
-        "[{}]",
-        '[{test = "true"}]',
-        '[{test = ["CMD", "true"], interval = 1}]',
-        '[{test = ["CMD", "true"], Interval = 1000000000}]',
-    ],
-    "spawn.shm_sizes": ["[1073741824]", '["1gb"]'],
-    "spawn.ulimits": [
-        '["nofile=1:2"]',
-        '[{name = "nofile", soft = 1}]',
-        '[{name = "NOFILE", soft = 1, hard = 1}]',
-        '[{name = "nofile", soft = -2, hard = 1}]',
-    ],
-    "spawn.restart_policies": ['["always"]', '[{name = "no"}]', '[{name = "always", maximum_retry_count = -1}]'],
-    "spawn.log_configs": ['["json-file"]', "[{config = {}}]", '[{type = "json-file", config = {a = 1}}]'],
-    "spawn.device_requests": [
-        '["all"]',
-        "[{count = -1}]",
-        '[{count = -2, capabilities = [["gpu"]]}]',
-        '[{capabilities = ["gpu"]}]',
-        '[{capabilities = [["gpu"]], options = {a = "b"}}]',
+    "spawn.allow": [
+        *('"User"', '["User"]', "[{}]", '[{field = "User"}]', '[{value = "1000:100"}]'),
+        '[{field = "User", value = "1000:100", key = 1}]',
+        '[{field = "User", value = "1000:100"}, {field = "User", value = "1000:100"}]',
+        *(f'[{{field = "User", value = {value}}}]' for value in ('"a b"', '"1000:100:1"', '""', "1000", "[]")),
+        *(f'[{{field = "Hostname", value = {value}}}]' for value in ('"a b"', '"-a"', '""', f'"{"a" * 64}"', "1")),
+        *(f'[{{field = "WorkingDir", value = "{path}"}}]' for path in ("/", "/proc/self/fd/8", "/a/../b", "a", "")),
+        *(f'[{{field = "Entrypoint", value = {value}}}]' for value in ('"tini"', "[]", "[1]", '[""]', '["a\\u0000"]')),
+        *(
+            f'[{{field = "Healthcheck", value = {value}}}]'
+            for value in (
+                "{}",
+                '{Test = "true"}',
+                '{Test = ["CMD"], Interval = 1}',
+                '{Test = ["CMD"], test = ["CMD"]}',
+                '["CMD"]',
+            )
+        ),
+        *(f'[{{field = "HostConfig.ShmSize", value = {value}}}]' for value in ('"1g"', "0", "-1", "true", "1.0")),
+        *(
+            f'[{{field = "HostConfig.Ulimits", value = {value}}}]'
+            for value in (
+                *('"nofile=1:2"', '{Name = "NOFILE", Soft = 1, Hard = 1}', '{Name = "nofile", Soft = -2, Hard = 1}'),
+                *('{Name = "nofile", Soft = 1}', '{Name = "nofile", Soft = true, Hard = 1}', "[]"),
+                '[{Name = "nofile", Soft = 1, Hard = 1}]',
+            )
+        ),
+        *(
+            f'[{{field = "HostConfig.RestartPolicy", value = {value}}}]'
+            for value in ('"always"', '{Name = "no"}', '{Name = "always", MaximumRetryCount = -1}')
+        ),
+        *(
+            f'[{{field = "HostConfig.LogConfig", value = {value}}}]'
+            for value in ('"json-file"', "{Config = {}}", '{Type = "json-file", Config = {a = 1}}')
+        ),
+        *(
+            f'[{{field = "HostConfig.DeviceRequests", value = {value}}}]'
+            for value in (
+                *('"all"', "{Count = -1}", '{Count = -2, Capabilities = [["gpu"]]}', '{Capabilities = ["gpu"]}'),
+                '{Capabilities = [["gpu"]], Options = {a = "b"}}',
+            )
+        ),
+        *(
+            f'[{{field = "HostConfig.Mounts", value = {{Type = "{kind}", Target = "{target}", {rest}}}}}]'
+            for kind, target, rest in (
+                ("tmpfs", "/fast", "TmpfsOptions = {}"),
+                ("tmpfs", "/fast", "TmpfsOptions = {SizeBytes = 1}"),
+                ("tmpfs", "/fast", "TmpfsOptions = {SizeBytes = 1048576, Mode = 0o7777}"),
+                ("tmpfs", "/fast", 'TmpfsOptions = {SizeBytes = 1048576, Options = [["exec"]]}'),
+                ("tmpfs", "fast", "TmpfsOptions = {SizeBytes = 1048576}"),
+                ("tmpfs", "/proc/x", "TmpfsOptions = {SizeBytes = 1048576}"),
+                ("tmpfs", "/workspace/x", "TmpfsOptions = {SizeBytes = 1048576}"),
+                ("bind", "/fast", "TmpfsOptions = {SizeBytes = 1048576}"),
+                ("volume", "/fast", "TmpfsOptions = {SizeBytes = 1048576}"),
+                ("tmpfs", "/fast", 'TmpfsOptions = {SizeBytes = 1048576}, Source = "/"'),
+            )
+        ),
+        *(
+            f'[{{field = "{field}", value = {value}}}]'
+            for field, value in (
+                *(("Privileged", "true"), ("HostConfig.Privileged", "true"), ("HostConfig.PidMode", '"host"')),
+                *(("HostConfig.CapAdd", '["SYS_ADMIN"]'), ("HostConfig.Binds", '["/:/host"]'), ("user", '"1000"')),
+                *(("HostConfig.SecurityOpt", '["seccomp=unconfined"]'), ("HostConfig.NetworkMode", '"host"')),
+                *(("HostConfig.Devices", "[]"), ("HostConfig.Runtime", '"x"'), ("hostconfig.ShmSize", "1")),
+                *(("HostConfig.Sysctls", "{}"), ("HostConfig.IpcMode", '"host"'), ("ShmSize", "1"), ("Image", '"x"')),
+                *(("HostConfig", "{}"), ("HostConfig.GroupAdd", '["0"]'), ("HostConfig.UsernsMode", '"host"')),
+                *(("HostConfig.CgroupParent", '"/"'), ("HostConfig.VolumesFrom", '["x"]'), ("Labels", "{}")),
+            )
+        ),
     ],
     "spawn.max_memory": ["4", '"0g"', '"4gb"', '"-1m"'],
     "spawn.max_cpus": ["0", "nan", "inf", "-1", "true"],
@@ -375,11 +400,13 @@ def test_mount_mistakes_all_at_once() -> None:
         [spawn]
         volumes    = {"a-{username}" = "/etc/a", "b-{username}" = "/home/b", "c-{username}" = "/home/b/c"}
         host_paths = [{source = "/srv/x", target = "/home/b", mode = "ro"}]
-        tmpfs      = [{target = "/dev/shm", size = "1g"}]
+        [[spawn.allow]]
+        field = "HostConfig.Mounts"
+        value = {Type = "tmpfs", Target = "/dev/shm", TmpfsOptions = {SizeBytes = 1048576}}
         """
     )
     assert [mistake.partition(": ")[0] for mistake in mistakes] == [
-        *("spawn.volumes", "spawn.tmpfs"),  # in system folders
+        *("spawn.volumes", "spawn.allow"),  # in system folders
         *("spawn.volumes", "spawn.host_paths", "spawn.volumes"),  # inside one another, or equal
     ]
     assert len(_mistakes('[spawn]\nvolumes = {"a" = "x", "b-{username}" = "y"}')) == 3
@@ -403,6 +430,79 @@ def test_the_old_lists_of_mounts(old: str, new: str) -> None:
     (mistake,) = _mistakes(f"[spawn]\n{old}\n")
     assert mistake.endswith(f": {new}")
     assert config.parse(f"[spawn]\n{new}\n")
+
+
+OLD_OPTIONS = (
+    ('users = ["1000:100", "0"]', [("User", "1000:100"), ("User", "0")]),
+    ('hostnames = ["lab"]', [("Hostname", "lab")]),
+    ('working_dirs = ["/home/jovyan"]', [("WorkingDir", "/home/jovyan")]),
+    ('entrypoints = [["tini", "-g", "--"]]', [("Entrypoint", ["tini", "-g", "--"])]),
+    (
+        'healthchecks = [{ test = ["CMD", "a\\"b"], interval = 30_000_000_000, retries = 2 }]',
+        [("Healthcheck", {"Test": ["CMD", 'a"b'], "Interval": 30 * 10**9, "Retries": 2})],
+    ),
+    ('shm_sizes = ["1g", "64m"]', [("HostConfig.ShmSize", 1024**3), ("HostConfig.ShmSize", 64 * 1024**2)]),
+    (
+        'ulimits = [{ name = "nofile", soft = 65536, hard = -1 }]',
+        [("HostConfig.Ulimits", {"Name": "nofile", "Soft": 65536, "Hard": -1})],
+    ),
+    (
+        'restart_policies = [{ name = "on-failure", maximum_retry_count = 3 }, { name = "always" }]',
+        [
+            ("HostConfig.RestartPolicy", {"Name": "on-failure", "MaximumRetryCount": 3}),
+            ("HostConfig.RestartPolicy", {"Name": "always"}),
+        ],
+    ),
+    (
+        'log_configs = [{ type = "json-file", config = { max-size = "10m", "a b" = "c" } }]',
+        [("HostConfig.LogConfig", {"Type": "json-file", "Config": {"max-size": "10m", "a b": "c"}})],
+    ),
+    (
+        'device_requests = [{ count = 1, capabilities = [["gpu"]], driver = "x", device_ids = ["0"] }]',
+        [
+            (
+                "HostConfig.DeviceRequests",
+                {"Count": 1, "Capabilities": [["gpu"]], "Driver": "x", "DeviceIDs": ["0"]},
+            )
+        ],
+    ),
+    (
+        'tmpfs = [{ target = "/scratch", size = "1g", mode = 0o1777 }, { target = "/other", size = "1m" }]',
+        [
+            (
+                "HostConfig.Mounts",
+                {"Type": "tmpfs", "Target": "/scratch", "TmpfsOptions": {"SizeBytes": 1024**3, "Mode": 0o1777}},
+            ),
+            ("HostConfig.Mounts", {"Type": "tmpfs", "Target": "/other", "TmpfsOptions": {"SizeBytes": 1024**2}}),
+        ],
+    ),
+)
+
+
+@pytest.mark.parametrize(("old", "new"), OLD_OPTIONS)
+def test_the_old_keys_of_options(old: str, new: list[tuple[str, Any]]) -> None:
+    """When a key of an earlier version is read, the mistake holds the operator's own values as entries to copy."""
+    (mistake,) = _mistakes(f"[spawn]\n{old}\n")
+    first, _, entries = mistake.partition("\n")
+    assert first == f"spawn.{old.partition(' ')[0]}: has been replaced; write instead:"
+    assert config.parse(entries).spawn.allow == allow(*new)
+
+
+@pytest.mark.parametrize("value", ["[]", '"lab"', "[1]", "[{}]", "1", '[{ name = "x", size = "1q", extra = 1.5 }]'])
+def test_an_old_key_that_has_no_value_to_convert(value: str) -> None:
+    """When a key of an earlier version is empty or malformed, it is refused all the same, naming the new one."""
+    for key in ("shm_sizes", "ulimits", "tmpfs", "log_configs"):
+        (mistake,) = _mistakes(f"[spawn]\n{key} = {value}\n")
+        assert mistake.startswith(f"spawn.{key}: has been replaced")
+        assert "[[spawn.allow]]" in mistake
+
+
+def test_old_keys_beside_other_mistakes() -> None:
+    """When old keys and other mistakes are in one file, each is reported."""
+    mistakes = _mistakes('[docker]\ntimeout = 0\n[spawn]\nusers = ["0"]\nshm_sizes = ["1g"]\nmax_pids = 0\n')
+    assert [mistake.partition(":")[0] for mistake in mistakes] == [
+        *("spawn.users", "spawn.shm_sizes", "docker.timeout", "spawn.max_pids"),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -61,20 +61,35 @@ def test_spellings_that_are_all_checked_or_all_the_operators() -> None:
     assert config.parse(f"[spawn]\nimages = {both}\n")
 
 
-@pytest.mark.parametrize("user", ["jovyan", "root", "1000:users", "jovyan:100", "1000a"])
-def test_a_user_by_name_beside_pulls(user: str) -> None:
-    """When `pull` lists an image and `users` a name, that is a mistake; without pulls the name is accepted."""
-    lists = f'[spawn]\nimages = ["localhost/lab:1"]\nusers = ["1000:100", "{user}"]\n'
+@pytest.mark.parametrize("user", ["jovyan", "root", "1000:users", "jovyan:100", "1000a", "1000", "0"])
+def test_a_user_that_a_pulled_image_decides(user: str) -> None:
+    """When `pull` lists an image and a user has a name or no group, that is a mistake; without pulls it is accepted."""
+    lists = "".join(f'[[spawn.allow]]\nfield = "User"\nvalue = "{one}"\n' for one in ("1000:100", user))
     with pytest.raises(ConfigurationError) as raised:
-        config.parse(f'{lists}pull = ["localhost/lab:1"]\n')
-    assert raised.value.mistakes == [
-        f"spawn.users: {user} is not in numbers, and an image of spawn.pull decides which user a name is"
-    ]
-    assert config.parse(lists).spawn.users == ("1000:100", user)
+        config.parse(f'[spawn]\nimages = ["localhost/lab:1"]\npull = ["localhost/lab:1"]\n{lists}')
+    (mistake,) = raised.value.mistakes
+    assert mistake.startswith(f"spawn.allow: User {user} must be the numbers of a user and a group, such as 1000:100: ")
+    assert [one.value for one in config.parse(lists).spawn.allow] == ["1000:100", user]
 
 
-@pytest.mark.parametrize("user", ["1000", "0", "1000:100"])
+@pytest.mark.parametrize("user", ["1000:100", "0:0"])
 def test_a_user_in_numbers_beside_pulls(user: str) -> None:
-    """When `pull` lists an image and `users` only numbers, the configuration is accepted."""
-    text = f'[spawn]\nimages = ["localhost/lab:1"]\npull = ["localhost/lab:1"]\nusers = ["{user}"]\n'
-    assert config.parse(text).spawn.users == (user,)
+    """When `pull` lists an image and each user has numbers for itself and its group, the configuration is accepted."""
+    text = '[spawn]\nimages = ["localhost/lab:1"]\npull = ["localhost/lab:1"]\n'
+    assert config.parse(f'{text}[[spawn.allow]]\nfield = "User"\nvalue = "{user}"\n').spawn.allow
+
+
+@pytest.mark.parametrize("image", ["cafe", "a", "a" * 64, "sha256:cafe", f"sha256:{'a' * 63}", "0123456789ab"])
+def test_a_reference_that_could_be_the_beginning_of_an_id(image: str) -> None:
+    """When Docker could take a reference for any image whose id begins so, it is refused; with a tag it is a name."""
+    with pytest.raises(ConfigurationError) as raised:
+        config.parse(f'[spawn]\nimages = ["{image}"]\n')
+    (mistake,) = raised.value.mistakes
+    assert mistake.startswith("spawn.images: ")
+    assert "id" in mistake
+
+
+@pytest.mark.parametrize("image", ["cafe:latest", "cafe/lab", "localhost/cafe", "cafes", f"sha256:{'a' * 64}"])
+def test_a_reference_that_is_a_name_or_a_whole_id(image: str) -> None:
+    """When a reference has a tag, a folder, another letter or all of an id, it names one image and is accepted."""
+    assert config.parse(f'[spawn]\nimages = ["{image}"]\n').spawn.images == (image,)

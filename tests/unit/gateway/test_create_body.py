@@ -12,15 +12,8 @@ from docker import APIClient  # noqa: TID251 - what it sends is what the schema 
 from docker.types import HostConfig as DockerHostConfig  # noqa: TID251 - as above
 from docker.types import Mount as DockerMount  # noqa: TID251 - as above
 from docker.types.containers import ContainerConfig  # noqa: TID251 - as above
-from hubwarden_agent.engine.options import (
-    DeviceRequest,
-    HealthCheck,
-    LogConfig,
-    Options,
-    RestartPolicy,
-    Ulimit,
-)
-from hubwarden_agent.gateway import create_body, mounts, options
+from hubwarden_agent.engine.options import DEFAULTS, HOST
+from hubwarden_agent.gateway import create_body, mounts
 from hubwarden_agent.gateway.create_body import CreateBody, HostConfig, PortBinding, decode
 from hubwarden_agent.gateway.mounts import MountRequest
 from hubwarden_agent.gateway.refusals import GatewayRefusal
@@ -200,13 +193,6 @@ def test_links_are_refused() -> None:
         ("Volumes", {"/a": {"Driver": "x"}}),
         ("AttachStdout", "yes"),
         ("HostConfig", []),
-        ("User", 0),
-        ("Hostname", ["a"]),
-        ("Entrypoint", "sh"),
-        ("Healthcheck", ["CMD"]),
-        ("Healthcheck", {"Test": "true"}),
-        ("Healthcheck", {"Interval": -1}),
-        ("Healthcheck", {"StartInterval": 1}),
     ],
 )
 def test_fields_of_the_wrong_shape(key: str, value: object) -> None:
@@ -245,19 +231,6 @@ def test_fields_of_the_wrong_shape(key: str, value: object) -> None:
         ("Mounts", [{"Type": "volume", "Source": "a", "Target": "/b", "TmpfsOptions": {"SizeBytes": 1}}]),
         ("Mounts", [{"Type": "bind", "Source": "/a", "Target": "/b", "BindOptions": {"CreateMountpoint": True}}]),
         ("Mounts", [{"Type": "bind", "Source": "/a", "Target": "/b", "BindOptions": {"Propagation": "rslave"}}]),
-        ("ShmSize", "1g"),
-        ("ShmSize", -1),
-        ("Ulimits", {"Name": "nofile"}),
-        ("Ulimits", [{"Name": "nofile", "Soft": "1"}]),
-        ("Ulimits", [{"name": "nofile"}]),
-        ("RestartPolicy", "always"),
-        ("RestartPolicy", {"Name": "always", "MaximumRetryCount": -1}),
-        ("LogConfig", {"Type": 1}),
-        ("LogConfig", {"Type": "json-file", "Config": {"max-size": 1}}),
-        ("LogConfig", {"Type": "json-file", "Config": ["max-size"]}),
-        ("DeviceRequests", [{"Count": True}]),
-        ("DeviceRequests", [{"Capabilities": ["gpu"]}]),
-        ("DeviceRequests", [{"Options": {"a": "b"}}]),
         ("Mounts", [{"Type": "npipe", "Source": "a", "Target": "/b"}]),
         ("Mounts", [{"Type": "cluster", "Source": "a", "Target": "/b"}]),
         ("Mounts", [{"Type": "image", "Source": "a", "Target": "/b"}]),
@@ -352,18 +325,15 @@ def test_what_docker_py_sends_for_dockerspawner_is_understood() -> None:
             cpu_period=100_000,
             auto_remove=True,
         ),
-        options=Options(
-            user="1000",
-            hostname="lab",
-            working_dir="/home/jovyan",
-            entrypoint=("tini", "--"),
-            health_check=HealthCheck(("CMD", "true"), interval=10**9),
-            shm_size=64 * 1024**2,
-            ulimits=(Ulimit("nofile", 1024, 2048),),
-            restart_policy=RestartPolicy("on-failure", 3),
-            log_config=LogConfig("json-file", (("max-file", "3"), ("max-size", "10m"))),
-            device_requests=(DeviceRequest(count=-1, capabilities=(("gpu",),)),),
-        ),
+        options={
+            "User": "1000",
+            "Hostname": "lab",
+            "WorkingDir": "/home/jovyan",
+            "Entrypoint": ["tini", "--"],
+            "Healthcheck": body["Healthcheck"],
+            **{f"HostConfig.{key}": body["HostConfig"][key] for key in ("ShmSize", "Ulimits", "RestartPolicy")},
+            **{f"HostConfig.{key}": body["HostConfig"][key] for key in ("LogConfig", "DeviceRequests")},
+        },
     )
 
 
@@ -372,33 +342,20 @@ def test_empty_and_null_are_as_good_as_nothing() -> None:
     assert decode(dict.fromkeys(create_body.BODY)) == CreateBody()
     assert decode({"HostConfig": dict.fromkeys(create_body.HOST_CONFIG)}) == CreateBody()
     empty_host = {"Links": [], "Binds": [], "Mounts": [], "PortBindings": {}, "Memory": 0, "CpuQuota": 0}
-    assert decode({"HostConfig": empty_host, "Env": [], "Cmd": [], "User": "", "Volumes": {}}) == CreateBody()
+    assert decode({"HostConfig": empty_host, "Env": [], "Cmd": [], "Volumes": {}}) == CreateBody()
 
 
 def test_every_attribute_is_in_a_table() -> None:
     """The tables and the typed values do not part ways."""
-    chosen = {option.name for option in fields(Options)}
+    host = {key for key in DEFAULTS if key.startswith(HOST)}
     for tables, names in (
-        ([create_body.BODY], {field.name for field in fields(CreateBody)} - {"options"} | set(options_of("OPTIONS"))),
-        ([create_body.HOST_CONFIG], {field.name for field in fields(HostConfig)} | set(options_of("HOST_OPTIONS"))),
+        ([create_body.BODY], {field.name for field in fields(CreateBody)} - {"options"} | DEFAULTS.keys() - host),
+        ([create_body.HOST_CONFIG], {field.name for field in fields(HostConfig)} | host),
         ([mounts.MOUNT, mounts.TMPFS_OPTIONS], {field.name for field in fields(MountRequest)} | {"bounds"}),
-        ([options.ULIMIT], {field.name for field in fields(Ulimit)}),
-        ([options.RESTART_POLICY], {field.name for field in fields(RestartPolicy)}),
-        ([options.LOG_CONFIG], {field.name for field in fields(LogConfig)}),
-        ([options.DEVICE_REQUEST], {field.name for field in fields(DeviceRequest)}),
-        ([options.HEALTH_CHECK], {field.name for field in fields(HealthCheck)}),
         ([create_body.PORT_BINDING], {"host_ip", "host_port"}),
     ):
         attributes = sorted(field.attribute for table in tables for field in table.values() if field.attribute)
         assert attributes == sorted(names)
-    assert {*options_of("OPTIONS"), *options_of("HOST_OPTIONS")} == chosen
-    fields_listed = {*options.OPTIONS, *(f"HostConfig.{key}" for key in options.HOST_OPTIONS)}
-    assert set(options.POLICY_KEYS) == fields_listed
-
-
-def options_of(table: str) -> list[str]:
-    """The attributes of one of the two tables of `options`."""
-    return [field.attribute for field in getattr(options, table).values()]
 
 
 def test_every_key_that_docker_py_can_send_is_decided() -> None:

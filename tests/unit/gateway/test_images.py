@@ -15,7 +15,7 @@ from docker.api.client import APIClient  # noqa: TID251 - its quoting is what th
 from hubwarden_agent.engine.port import DiskFull, EngineError, EngineUnavailable, NotFound, PullDenied
 from hubwarden_agent.errors import Reason
 from hubwarden_agent.gateway.images import as_pulled
-from support.agent.gateway import IMAGE, POLICY, GatewayStage, gateway, spawner_body
+from support.agent.gateway import IMAGE, POLICY, GatewayStage, allow, gateway, spawner_body
 from support.fakes.engine import FakeEngine
 from support.waiting.conditions import until
 
@@ -28,7 +28,7 @@ PULL = "/v1.44/images/create?tag=1&fromImage=example.org%2Flab"
 async def stage(fake: FakeEngine, tmp_path: Path) -> AsyncIterator[GatewayStage]:
     """A gateway whose policy lists two images by tag and one by digest, and may pull one of each."""
     fake.add_image(DIGEST)
-    spawn = replace(POLICY, images=(IMAGE, LOCAL, DIGEST), pull=(IMAGE, DIGEST), users=("1000",))
+    spawn = replace(POLICY, images=(IMAGE, LOCAL, DIGEST), pull=(IMAGE, DIGEST), allow=allow(("User", "1000:100")))
     async with gateway(fake, tmp_path, spawn=spawn) as stage:
         yield stage
 
@@ -174,19 +174,21 @@ def test_what_dockerspawner_makes_of_a_reference(image: str, asked: tuple[str, s
 @pytest.mark.parametrize(
     ("brought", "asked", "status"),
     [
-        ({"user": "1000"}, {}, 201),
-        ({"user": ""}, {"User": "1000"}, 201),
-        ({"user": "1000", "labels": {"maintainer": "a", "org.opencontainers.image.title": "b"}}, {}, 201),
-        ({"user": "1000", "labels": {"team": "physics"}}, {}, 201),
-        ({"user": "1000", "volumes": ("/home/jovyan",)}, {}, 201),
+        ({"user": "1000:100"}, {}, 201),
+        ({"user": ""}, {"User": "1000:100"}, 201),
+        ({"user": "1000:100", "labels": {"maintainer": "a", "org.opencontainers.image.title": "b"}}, {}, 201),
+        ({"user": "1000:100", "labels": {"team": "physics"}}, {}, 201),
+        ({"user": "1000:100", "volumes": ("/home/jovyan",)}, {}, 201),
         ({"user": ""}, {}, 400),
         ({"user": "1000:0"}, {}, 400),
+        ({"user": "1000"}, {}, 400),  # the image decides which group that is
+        ({"user": "1000"}, {"User": "1000:100"}, 201),
         ({"user": "jovyan"}, {}, 400),
-        ({"user": "1000", "labels": {"team": "chemistry"}}, {}, 400),
-        ({"user": "1000", "labels": {"maintainer.x": "a"}}, {}, 400),
-        ({"user": "1000", "volumes": ("/home/jovyan/",)}, {}, 400),
-        ({"user": "1000", "healthcheck": True}, {}, 400),
-        ({"user": "1000", "volumes": ("/workspace",)}, {}, 400),  # listed, but this create does not mount it
+        ({"user": "1000:100", "labels": {"team": "chemistry"}}, {}, 400),
+        ({"user": "1000:100", "labels": {"maintainer.x": "a"}}, {}, 400),
+        ({"user": "1000:100", "volumes": ("/home/jovyan/",)}, {}, 400),
+        ({"user": "1000:100", "healthcheck": True}, {}, 400),
+        ({"user": "1000:100", "volumes": ("/workspace",)}, {}, 400),  # listed, but this create does not mount it
     ],
 )
 async def test_what_an_image_brings(

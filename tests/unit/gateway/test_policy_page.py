@@ -13,7 +13,7 @@ from docker.types.containers import ContainerConfig  # noqa: TID251 - as above
 from dockerspawner import DockerSpawner
 from hubwarden_agent import config
 from hubwarden_agent.config_keys import TABLES
-from hubwarden_agent.gateway.options import POLICY_KEYS
+from hubwarden_agent.engine.options import DEFAULTS
 
 PAGE = Path(__file__).parents[3] / "docs" / "spawn-policy.md"
 
@@ -43,4 +43,12 @@ def test_every_key_is_on_the_page_and_the_example_is_a_policy() -> None:
     keys = {f"spawn.{key}" for key in tomllib.loads(block)["spawn"]}
     assert keys == {key for key in TABLES if key.startswith("spawn.")} - {"spawn.adopt"}
     assert config.parse(block).spawn.exec
-    assert {f"spawn.{key}" for key in POLICY_KEYS.values()} <= keys
+
+
+def test_every_field_that_can_be_allowed_is_on_the_page_with_a_value() -> None:
+    """When a field is in the closed table, the page shows a value for it that the configuration accepts."""
+    section = PAGE.read_text().partition("\n## Options that are allowed by value\n")[2].partition("\n## ")[0]
+    shown = dict(re.findall(r"^\| `([A-Za-z.]+)` \| (?:one entry: )?`([^`]+)`", section, re.MULTILINE))
+    assert shown.keys() == {*DEFAULTS, "HostConfig.Mounts"}
+    for field, value in shown.items():
+        assert config.parse(f'[[spawn.allow]]\nfield = "{field}"\nvalue = {value}\n').spawn.allow

@@ -8,13 +8,12 @@ from __future__ import annotations
 import copy
 import json
 from collections import Counter
-from dataclasses import MISSING, asdict, fields, replace
+from dataclasses import MISSING, fields, replace
 from typing import Any
 
 from hubwarden_agent.app import DENIALS_LOGGED
 from hubwarden_agent.budgets import SlidingWindow
 from hubwarden_agent.denials import DenialLimiter
-from hubwarden_agent.engine.options import DeviceRequest, HealthCheck, LogConfig, RestartPolicy, Tmpfs, Ulimit
 from hubwarden_agent.engine.port import ContainerSpec
 from hubwarden_agent.errors import RequestRefused
 from hubwarden_agent.gateway import create_body, strict_json
@@ -27,7 +26,7 @@ from hubwarden_agent.names import ContainerId, Names, Templates
 from hubwarden_agent.rates import parse_rate
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.agent.gateway import IMAGE, POLICY, result_or_refusal, spawner_body
+from support.agent.gateway import IMAGE, POLICY, allow, result_or_refusal, spawner_body
 from support.fakes.edges import FakeClock, MemoryAudit
 from support.fakes.engine import FakeEngine
 
@@ -41,15 +40,17 @@ SPAWN = replace(
     publish="127.0.0.1",
     max_creates=parse_rate("999999/second"),
     host_paths=(HostPath("/srv/shared", "/shared", read_only=True),),
-    tmpfs=(Tmpfs("/fast", 1024**2),),
-    users=("1000:100",),
-    hostnames=("lab",),
-    shm_sizes=(1024**2,),
-    ulimits=(Ulimit("nofile", 1024, 2048),),
-    restart_policies=(RestartPolicy("on-failure", 3),),
-    log_configs=(LogConfig("json-file", (("max-size", "10m"),)),),
-    device_requests=(DeviceRequest(count=-1, capabilities=(("gpu",),)),),
-    healthchecks=(HealthCheck(("CMD", "true")),),
+    allow=allow(
+        ("User", "1000:100"),
+        ("Hostname", "lab"),
+        ("Healthcheck", {"Test": ["CMD", "true"]}),
+        ("HostConfig.ShmSize", 1024**2),
+        ("HostConfig.Ulimits", {"Name": "nofile", "Soft": 1024, "Hard": 2048}),
+        ("HostConfig.RestartPolicy", {"Name": "on-failure", "MaximumRetryCount": 3}),
+        ("HostConfig.LogConfig", {"Type": "json-file", "Config": {"max-size": "10m"}}),
+        ("HostConfig.DeviceRequests", {"Count": -1, "Capabilities": [["gpu"]]}),
+        ("HostConfig.Mounts", {"Type": "tmpfs", "Target": "/fast", "TmpfsOptions": {"SizeBytes": 1024**2}}),
+    ),
 )
 TEXTS = ("", "/", "host", "bridge", IMAGE, "jupyterlab-alice_home", "jupyterlab-bob_home", "127.0.0.1", "0.0.0.0", "..")  # noqa: S104 - what an attacker asks for
 
@@ -138,20 +139,17 @@ class Recording(FakeEngine):
         return super().create_container(spec)
 
 
-LIMIT = {"name": "nofile", "soft": 1024, "hard": 2048}
-GPUS = {"driver": "", "count": -1, "device_ids": (), "capabilities": (("gpu",),)}
-CHECK = {"test": ("CMD", "true"), "interval": 0, "timeout": 0, "retries": 0, "start_period": 0}
-CHOICES: dict[str, tuple[Any, ...]] = {
-    "user": ("", "1000:100"),
-    "hostname": ("", "lab"),
-    "working_dir": ("",),
-    "entrypoint": ((),),
-    "health_check": ({**CHECK, "test": ()}, CHECK),
-    "shm_size": (0, 1024**2),
-    "ulimits": ((), (LIMIT,)),
-    "restart_policy": ({"name": "", "maximum_retry_count": 0}, {"name": "on-failure", "maximum_retry_count": 3}),
-    "log_config": ({"type": "", "config": ()}, {"type": "json-file", "config": (("max-size", "10m"),)}),
-    "device_requests": ((), (GPUS,), (GPUS, GPUS)),
+CHOICES: dict[str, Any] = {
+    "User": "1000:100",
+    "Hostname": "lab",
+    "Healthcheck": {"Test": ["CMD", "true"], "Interval": 0, "Timeout": 0, "Retries": 0, "StartPeriod": 0},
+    "HostConfig.ShmSize": 1024**2,
+    "HostConfig.Ulimits": [{"Name": "nofile", "Soft": 1024, "Hard": 2048}],
+    "HostConfig.RestartPolicy": {"Name": "on-failure", "MaximumRetryCount": 3},
+    "HostConfig.LogConfig": {"Type": "json-file", "Config": {"max-size": "10m"}},
+    "HostConfig.DeviceRequests": [
+        {"Driver": "", "Count": -1, "DeviceIDs": [], "Capabilities": [["gpu"]], "Options": {}}
+    ],
 }
 """What the options of a container may be under `SPAWN`."""
 
@@ -224,9 +222,8 @@ def _assert_allowed(spec: ContainerSpec, user: str) -> None:
     assert 0 < spec.cpus <= SPAWN.max_cpus
     assert 0 < spec.pids <= SPAWN.max_pids
     assert spec.publish_address == "127.0.0.1"
-    assert asdict(spec.options).keys() == CHOICES.keys()
-    for option, value in asdict(spec.options).items():
-        assert value in CHOICES[option], option
+    for option, value in spec.options.items():
+        assert json.dumps(value, sort_keys=True) == json.dumps(CHOICES[option], sort_keys=True), option
     checked = {"options", "name", "image", "network", "labels", "mounts", "memory", "cpus", "pids", "publish_address"}
     # Of the container's own, within it; `published` are ports of it, at that address and the engine's choice of port.
     checked |= {"environment", "command", "auto_remove", "exposed_ports", "published"}

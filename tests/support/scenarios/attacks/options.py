@@ -5,16 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from hubwarden_agent.engine.options import (
-    DeviceRequest,
-    HealthCheck,
-    LogConfig,
-    RestartPolicy,
-    Tmpfs,
-    Ulimit,
-)
 from hubwarden_agent.host_paths import HostPath
 from hubwarden_agent.spawn_policy import SpawnPolicy
+from support.agent.gateway import allow
 from support.scenarios.attacks.case import JSON, Case, Ours, Request, Says, Shows, body, create, host, top
 
 
@@ -23,18 +16,21 @@ def named(policy: SpawnPolicy, folder: str) -> SpawnPolicy:
     return replace(
         policy,
         host_paths=(HostPath(folder, "/shared", read_only=True),),
-        tmpfs=(Tmpfs("/fast", 1024**2, 0o1777),),
-        users=("1000:100",),
-        hostnames=("lab",),
-        working_dirs=("/tmp",),
-        entrypoints=(("/bin/sh", "-c"),),
         exec=(("true",),),
-        healthchecks=(HealthCheck(("CMD", "true"), interval=10**9),),
-        shm_sizes=(128 * 1024**2,),
-        ulimits=(Ulimit("nofile", 1024, 2048), Ulimit("memlock", -1, -1)),
-        restart_policies=(RestartPolicy("on-failure", 3),),
-        log_configs=(LogConfig("json-file", (("max-file", "3"), ("max-size", "10m"))),),
-        device_requests=(DeviceRequest(count=1, capabilities=(("gpu",),)),),
+        allow=allow(
+            ("User", "1000:100"),
+            ("Hostname", "lab"),
+            ("WorkingDir", "/tmp"),
+            ("Entrypoint", ["/bin/sh", "-c"]),
+            ("Healthcheck", HEALTH),
+            ("HostConfig.ShmSize", 128 * 1024**2),
+            ("HostConfig.Ulimits", LIMIT),
+            ("HostConfig.Ulimits", {"Name": "memlock", "Soft": -1, "Hard": -1}),
+            ("HostConfig.RestartPolicy", RETRIES),
+            ("HostConfig.LogConfig", LOG),
+            ("HostConfig.DeviceRequests", {"Count": 1, "Capabilities": [["gpu"]]}),
+            ("HostConfig.Mounts", FAST),
+        ),
     )
 
 
