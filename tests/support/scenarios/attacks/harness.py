@@ -55,14 +55,15 @@ class AttackHarness:
                 await self._prove(case, tokens)
                 await self._clear_volumes(case, tokens)
                 arranged.append((case, tokens))
-        before = await self._snapshot()
+        before = await self._settled()
         for case, tokens in arranged:
             with _collected(problems):
                 judge_attack(case, await self._through(case.attack, tokens))
-        if await self._snapshot() != before:
+        if (after := await self._snapshot()) != before:
             culprits = await self._changing([case for case, _ in arranged])
             problems += [f"{case.name}: refused, and yet the engine is not what it was" for case in culprits]
-            problems += [] if culprits else ["the engine changed during the attacks, and by none of them alone"]
+            changed = {key: (before[key], after[key]) for key in before if before[key] != after[key]}
+            problems += [] if culprits else [f"the engine changed during the attacks, by none of them alone: {changed}"]
         for case, tokens in arranged:
             with _collected(problems):
                 judge_twin(case, await self._through(case.twin, tokens))
@@ -120,7 +121,7 @@ class AttackHarness:
     async def _changing(self, cases: Sequence[Case]) -> list[Case]:
         """The cases whose attack changes the engine, found by halves, with new users each time."""
         arranged = [(case, await self._arrange(case)) for case in cases]
-        before = await self._snapshot()
+        before = await self._settled()
         for case, tokens in arranged:
             await self._through(case.attack, tokens)
         if await self._snapshot() == before:
@@ -154,6 +155,14 @@ class AttackHarness:
 
     async def _remove(self, reference: str) -> None:
         await self.ask("DELETE", f"/containers/{reference}?force=1&v=1")
+
+    async def _settled(self) -> dict[str, Any]:
+        """A snapshot that is the same twice: Docker's list shows a change a moment late."""
+        async with asyncio.timeout(DEADLINE):
+            last = await self._snapshot()
+            while (shown := await self._snapshot()) != last:
+                last = shown
+            return last
 
     async def _snapshot(self) -> dict[str, Any]:
         """Everything that the engine has, as far as an attack could change it."""
