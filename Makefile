@@ -11,6 +11,9 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/setup.stamp
 # The older JupyterHubs that are still supported, in environments of their own.
 HUBS   := .venv-hub4 .venv-hub5
+# JupyterHub 4.1 on the oldest Python that the plugin supports; its test is skipped where that cannot be had.
+OLDEST := .venv-python310
+PYTHON310 ?= $(firstword $(wildcard $(shell pyenv prefix 3.10 2>/dev/null)/bin/python3.10) $(wildcard /usr/bin/python3.10))
 NODE   := .node
 # Suites beside each other need an engine each: test, or test-1 to test-8.
 export HUBWARDEN_TEST_ENGINE ?= test
@@ -53,6 +56,12 @@ $(STAMP): requirements-dev.lock $(DISTRIBUTIONS)
 	$(UV) pip install --quiet --python $(@D)/bin/python --no-deps -e proto -e agent -e hub_plugin
 	touch $@
 
+$(OLDEST)/setup.stamp: requirements-hub4.lock $(DISTRIBUTIONS) $(STAMP)
+	test -x $(@D)/bin/python || $(UV) venv --quiet --python $(PYTHON310) $(@D)
+	$(UV) pip install --quiet --python $(@D)/bin/python --require-hashes -r $<
+	$(UV) pip install --quiet --python $(@D)/bin/python --no-deps -e proto -e hub_plugin
+	touch $@
+
 $(VENV)/bench.stamp: requirements-bench.lock $(STAMP)
 	$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r $<
 	touch $@
@@ -93,7 +102,7 @@ test-image: engine .venv-image/setup.stamp ## the agent's unit tests in its imag
 test-engine: setup engine-empty ## a real, private Docker engine: contract of the port, effects, attacks on the gateway
 	$(call pytest,engine,tests/contract tests/engine tests/security)
 
-test-hub: setup $(HUBS:=/setup.stamp) $(NODE)/setup.stamp ## real JupyterHubs: 6.1, 5.5 and 4.1, all at once
+test-hub: setup $(HUBS:=/setup.stamp) $(if $(PYTHON310),$(OLDEST)/setup.stamp) $(NODE)/setup.stamp ## real JupyterHubs: 6.1, 5.5 and 4.1, all at once
 	.ci/timed hub deploy/every-hub.sh $(if $(SELECT),,--full) $(HUBWARDEN_TEST_ENGINE) .venv $(HUBS)
 
 # The demo's script, which brings the stack up, stops at what others left on the engine under its users' names.
@@ -118,6 +127,7 @@ engine: ## start the private engine of the tests and load its images
 
 lint: setup proto-check ## style, types, shell scripts, generated code
 	.ci/timed lint bash -euc '$(BIN)/ruff check .; $(BIN)/ruff format --check .; $(BIN)/mypy; \
+		$(BIN)/mypy --python-version 3.10 proto/hubwarden hub_plugin/hubwarden_hub; \
 		$(BIN)/shellcheck -x $(SHELL_FILES)'
 
 proto: setup ## generate the gRPC code again from the contract
@@ -133,7 +143,7 @@ proto-check: setup
 lock: setup ## lock the dependencies anew, with hashes
 	$(COMPILE) requirements-dev.in -o requirements-dev.lock
 	$(COMPILE) requirements-bench.in -o requirements-bench.lock
-	$(COMPILE) requirements-hub4.in -o requirements-hub4.lock
+	$(COMPILE) --python-version 3.10 requirements-hub4.in -o requirements-hub4.lock
 	$(COMPILE) requirements-hub5.in -o requirements-hub5.lock
 	$(COMPILE) -c requirements-dev.lock agent/requirements.in -o agent/requirements.lock
 	$(COMPILE) agent/build.in -o agent/build.lock
@@ -160,4 +170,4 @@ soak: setup engine ## 10,000 mixed operations on real containers, and what is le
 	$(BIN)/python bench/soak.py
 
 clean: ## remove what the tools leave in the folders (the cache folder of engine and images stays)
-	rm -rf $(VENV) $(HUBS) .venv-image $(NODE) .mypy_cache .pytest_cache .ruff_cache .hypothesis test-results
+	rm -rf $(VENV) $(HUBS) $(OLDEST) .venv-image $(NODE) .mypy_cache .pytest_cache .ruff_cache .hypothesis test-results

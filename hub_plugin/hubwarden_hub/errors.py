@@ -7,17 +7,18 @@ Docker. This file must never import tornado, gRPC or JupyterHub: it is beneath a
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from types import MappingProxyType
 
+from hubwarden_hub.compat import StrEnum
+
 DOMAIN = "hubwarden"
 """`google.rpc.ErrorInfo.domain` of the agent's refusals; other domains are not ours to read."""
 
 
-class Reason(enum.StrEnum):
+class Reason(StrEnum):
     """Why the answer is not a success. The agent's names, and the Hub's own at the end."""
 
     INVALID_REQUEST = "INVALID_REQUEST"

@@ -7,7 +7,7 @@ reset everybody's. A query is understood completely, or refused. Nothing here ma
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
+from datetime import datetime, timezone
 from http import HTTPStatus
 from typing import Any
 
@@ -60,14 +60,14 @@ class HistoryHandler(OperationHandler):
 def _seconds(moment: str) -> float:
     """Since the epoch. Raises `AgentError` (`INVALID_REQUEST`) for a day or an hour that there is not."""
     try:
-        return datetime.fromisoformat(moment).timestamp()
+        return datetime.fromisoformat(moment.replace("Z", "+00:00")).timestamp()
     except ValueError as error:
         raise AgentError(Reason.INVALID_REQUEST) from error
 
 
 def shown(entry: dict[str, Any]) -> dict[str, Any]:
     """An entry as the API tells it."""
-    return entry | {"began_at": isoformat(datetime.fromtimestamp(entry["began_at"], UTC))}
+    return entry | {"began_at": isoformat(datetime.fromtimestamp(entry["began_at"], timezone.utc))}
 
 
 class UserHistoryHandler(HistoryHandler):

@@ -20,6 +20,7 @@ from tornado import web
 
 from hubwarden_hub import scopes
 from hubwarden_hub.api import OperationHandler
+from hubwarden_hub.compat import timeout
 from hubwarden_hub.history_api import shown
 from hubwarden_hub.listing import SORTS, STATES, Wanted, page_of
 from hubwarden_hub.progress_api import standing
@@ -92,9 +93,9 @@ class UsersHandler(OperationHandler):
 
     async def _latest(self, usernames: list[str]) -> dict[str, dict[str, Any]] | None:
         try:
-            async with asyncio.timeout(_HISTORY_PATIENCE):
+            async with timeout(_HISTORY_PATIENCE):
                 entries = await self.plugin.history.latest(usernames)
-        except (SQLAlchemyError, TimeoutError):
+        except (SQLAlchemyError, asyncio.TimeoutError):
             self.log.exception("Hubwarden: the history cannot be read")
             return None
         return {entry["username"]: shown(entry) for entry in entries}

@@ -7,7 +7,6 @@ a time is done to a user's containers and volumes, as in the agent. This file mu
 from __future__ import annotations
 
 import asyncio
-import enum
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Generic, TypeVar
@@ -16,12 +15,13 @@ from weakref import WeakValueDictionary
 from tornado import web
 
 from hubwarden_hub.commands import RequestId
+from hubwarden_hub.compat import StrEnum, timeout
 from hubwarden_hub.errors import OUTCOME_UNKNOWN, TABLE, AgentError, Reason
 
 Outcome = TypeVar("Outcome")
 
 
-class Phase(enum.StrEnum):
+class Phase(StrEnum):
     """Where an operation stands. In this order, though an operation may skip some."""
 
     QUEUED = "queued"
@@ -154,9 +154,9 @@ class Turns:
         """
         lock = self._locks.setdefault(user_id, asyncio.Lock())
         try:
-            async with asyncio.timeout(wait):
+            async with timeout(wait):
                 await lock.acquire()
-        except TimeoutError as error:
+        except asyncio.TimeoutError as error:
             raise AgentError(Reason.OPERATION_IN_PROGRESS) from error
         try:
             yield

@@ -7,7 +7,6 @@ never wait: it is called on the Hub's event loop.
 
 from __future__ import annotations
 
-import enum
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,11 +14,12 @@ from logging import Logger
 from typing import Any, Protocol
 
 from hubwarden_hub.commands import ForgetCommand, RequestId, ResetCommand, RestartCommand
+from hubwarden_hub.compat import StrEnum
 from hubwarden_hub.errors import Reason
 from hubwarden_hub.operations import Operation
 
 
-class Kind(enum.StrEnum):
+class Kind(StrEnum):
     """What is done."""
 
     RESTART = "restart"

@@ -8,7 +8,7 @@ the wire is never shown to anybody: sentences come from `errors`.
 from __future__ import annotations
 
 import math
-from datetime import UTC
+from datetime import timezone
 
 import grpc
 from google.protobuf.duration_pb2 import Duration
@@ -62,7 +62,7 @@ def restarted(answer: agent_pb2.RestartContainerResponse) -> Restarted:
     return Restarted(
         container=answer.container,
         container_id=answer.container_id,
-        started_at=answer.started_at.ToDatetime(tzinfo=UTC),
+        started_at=answer.started_at.ToDatetime(tzinfo=timezone.utc),
     )
 
 
@@ -71,7 +71,7 @@ def home(answer: agent_pb2.ResetHomeVolumeResponse) -> Home:
     return Home(
         volume=answer.volume,
         removed_containers=tuple(answer.removed_containers),
-        completed_at=answer.completed_at.ToDatetime(tzinfo=UTC),
+        completed_at=answer.completed_at.ToDatetime(tzinfo=timezone.utc),
         backup_id=answer.backup_id or None,
         size_bytes=answer.size_bytes if answer.size_bytes >= 0 else None,
     )
