@@ -20,7 +20,7 @@ from typing import Any
 
 from deployment import LiveAgent, Workbench, base_image, free_port, restart_request, running_agent, start, workbench
 from docker.errors import ImageNotFound  # noqa: TID251 - measured beside the agent
-from docker.types import Mount  # noqa: TID251 - as above
+from docker.types import Mount  # noqa: TID251 - measured beside the agent
 from support.agent.live_agent import START_SECONDS
 
 STARTS = 5

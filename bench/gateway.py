@@ -23,7 +23,7 @@ from typing import Any
 import httpx
 from deployment import Workbench, base_image, built_user_image, start, wait_for, workbench
 from docker import APIClient  # noqa: TID251 - the client that DockerSpawner uses
-from docker.errors import APIError  # noqa: TID251 - as above
+from docker.errors import APIError  # noqa: TID251 - the client that DockerSpawner uses
 from shipped_agent import ShippedAgent, shipped_agent
 from ways import Way, haproxy, in_turns, report
 

@@ -2,7 +2,7 @@
 
 On the compose stack as it is shipped. Fifty JupyterLabs that boot at once on a few processors make the Hub wait for its
 turn; for how long, its weight decides (`cpu_shares` in compose.yml). So the same is measured with Docker's own weight,
-in turns, within one run. Whoever asks for the restarts is a process of its own, so that its 50 threads do not slow
+in turns, within one run. The client is a process of its own, so that its 50 threads do not slow
 down the one that measures.
 """
 
@@ -60,7 +60,7 @@ def busy(client: httpx.Client, restarts: Future[list[str]], *, still: Callable[[
 
 
 def authorization(token: str) -> dict[str, str]:
-    """Headers of whoever has this token."""
+    """Headers with this token."""
     return {"Authorization": f"token {token}"}
 
 

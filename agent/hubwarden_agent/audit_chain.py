@@ -1,4 +1,4 @@
-"""The chain that the audit's lines make: pure, and the same for whoever writes lines and whoever verifies them.
+"""The chain that the audit's lines make: pure, and the same code for writing and for verifying.
 
 Invariants: a line is one JSON object whose last two keys are `previous`, the hash of the line before, and `hash`,
 the SHA-256 of the line as it is written without that last key. So a line can neither be changed nor left out without

@@ -134,7 +134,7 @@ def listening(address: str) -> Iterator[None]:
     """For the body, which has gRPC listen.
 
     Raises:
-        OSError: gRPC cannot, and says so with a RuntimeError.
+        OSError: gRPC cannot; it raises a RuntimeError then.
     """
     try:
         yield

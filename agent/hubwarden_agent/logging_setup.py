@@ -17,7 +17,7 @@ from contextvars import ContextVar
 from typing import Any
 
 request_id: ContextVar[str] = ContextVar("request_id", default="")
-"""Set by whoever begins an operation; its tasks and its questions to Docker inherit it."""
+"""Set where an operation begins; its tasks and its questions to Docker inherit it."""
 
 
 @contextmanager

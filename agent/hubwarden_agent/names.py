@@ -257,7 +257,7 @@ class Names:
         return self.volume(self._templates.home_volume, username)
 
     def is_called_home(self, volume: VolumeName) -> bool:
-        """Whether this could be a user's home volume, whoever's."""
+        """Whether this could be some user's home volume."""
         return self.volume_pattern(self._templates.home_volume).fullmatch(volume.value) is not None
 
     def volume(self, template: str, username: Username) -> VolumeName:
@@ -269,7 +269,7 @@ class Names:
         return VolumeName(self._bounded(template, username))
 
     def volume_pattern(self, template: str) -> re.Pattern[str]:
-        """What volumes of a template are called, whoever's they are: to count them, never to say whose one is."""
+        """What volumes of a template are called, over all users: to count them, never to find an owner."""
         prefix, suffix = _split(template)
         return re.compile(f"{re.escape(prefix)}(?:{_TOKEN[self._templates.escape]})+{re.escape(suffix)}")
 

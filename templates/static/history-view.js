@@ -1,4 +1,4 @@
-// The history of operations: of one user, or of everybody for whoever may see that; who, what, when and how it ended.
+// The history of operations: of one user, or of everybody for those who may see that; who, what, when and how it ended.
 //
 // Always: newest first, a page at a time; what the form says is what the Hub is asked.
 // Never: keeps an answer that a later question has overtaken.

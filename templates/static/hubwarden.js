@@ -122,7 +122,7 @@ function addToRows(ask) {
 }
 
 function addressesOf({ base_url: baseUrl, user }) {
-  // The Hub sends whoever is not logged in from its home page to its own way of logging in, and back.
+  // The Hub sends people who are not logged in from its home page to its own way of logging in, and back.
   const spawnUrl = `${baseUrl}spawn/${encodeURIComponent(user)}`;
   const startUrlOf = (name) => (name === DEFAULT_SERVER ? spawnUrl : `${spawnUrl}/${encodeURIComponent(name)}`);
   return { loginUrl: `${baseUrl}home`, startUrlOf };

@@ -2,7 +2,7 @@
 //
 // Always: opens with the focus on Cancel; Escape and Cancel close it and change nothing; while the operation runs the same
 // button reads Close. The browser's own modal dialog keeps the focus inside and gives it back at the end; once the operation
-// was confirmed, the focus goes to the notice that tells its end. Whoever asked last owns the dialog: an operation that
+// was confirmed, the focus goes to the notice that tells its end. The last question owns the dialog: an operation that
 // still runs in the background no longer shows in it.
 // Never: runs the operation, and never closes by a click beside it, which is too easily made by mistake.
 

@@ -1,6 +1,6 @@
 // Restart and reset of another's server and home: what the dialogs say, the requests, and the message at the end.
 //
-// Always: names whose it is; a reset asks for the name to be typed, whoever asks; the page stays where it is.
+// Always: names whose it is; a reset always asks for the name to be typed; the page stays where it is.
 // Never: claims a restart before the Hub says that the server is ready.
 
 import { HubRefusal } from "./hub-api.js";

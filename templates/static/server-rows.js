@@ -1,7 +1,7 @@
 // Keeps JupyterHub's table of named servers true: a server that is made or deleted elsewhere has no row here, or one too many.
 // A row made by us would be dead, because JupyterHub's script takes hold of the rows that it finds; so the page is loaded again.
 //
-// Always: not before the person is free: nothing of ours is open, and no name for a new server is being written.
+// Always: not before the person is free: no dialog is open, and no name for a new server is being written.
 // Never: loads again what that has not changed before (a server that JupyterHub does not show), nor a page without the table.
 
 import { DEFAULT_SERVER } from "./server-state.js";
@@ -17,7 +17,7 @@ export class ServerRows {
     this.#load = load;
   }
 
-  /** Looks; `isFree`: whether nothing of ours would be lost. */
+  /** Looks; `isFree`: whether nothing would be lost. */
   follow(state, isFree) {
     if (state.kind !== "known" || !document.querySelector(NEW_NAME)) return;
     const listed = spelled([...state.servers.keys()].filter((name) => name !== DEFAULT_SERVER));

@@ -4,7 +4,7 @@
 // or null, …}, with `url`, `restart` (how the latest restart stands, or null) and `lastActivity`; or
 // {kind: "unknown" | "unreachable" | "signed-out"}.
 //
-// Always: a failed read is a state too, never an exception, so that whoever watches can show it.
+// Always: a failed read is a state too, never an exception, so that a watcher can show it.
 // Never: guesses; what the Hub does not say is "unknown", and nothing is offered then.
 
 import { HubUnreachable, SessionEnded } from "./hub-api.js";

@@ -1,9 +1,9 @@
-// Keeps the page true: reads the server's state every second and a half and tells whoever listens.
+// Keeps the page true: reads the server's state every second and a half and notifies its listeners.
 //
 // JupyterHub's own page says nothing when a server starts, stops or dies, so the page asks the Hub's memory: an answer that
 // has not changed is empty (304).
 // Always: one read at a time counts, the latest; a tab that comes back asks at once.
-// Never: asks while the tab is hidden, whoever wants to know; nor after the login has ended, because only a new page has a
+// Never: asks while the tab is hidden; nor after the login has ended, because only a new page has a
 // new XSRF token.
 
 const INTERVAL_MILLISECONDS = 1_500;

@@ -93,7 +93,7 @@ def test_stopped_in_the_middle_is_unavailable(agent: LiveAgent, relay: RelayThre
 
 
 def test_a_client_that_goes_away_changes_nothing(agent: LiveAgent, bench: Workbench) -> None:
-    """The operation runs to its end, is recorded, and whoever repeats the request id gets its outcome."""
+    """The operation runs to its end, is recorded, and a repeated request id gets its outcome."""
     container, request, future = begin_slow_restart(agent, bench)
     before = started(container)
     future.cancel()

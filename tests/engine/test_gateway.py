@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import pytest
 from docker import APIClient  # noqa: TID251 - the client that DockerSpawner uses
-from docker.errors import APIError, ImageNotFound, NotFound  # noqa: TID251 - as above
+from docker.errors import APIError, ImageNotFound, NotFound  # noqa: TID251 - the client that DockerSpawner uses
 from hubwarden_agent.engine.docker_engine import DockerEngine
 from hubwarden_agent.names import Username, VolumeName
 from support.agent.gateway import POLICY, GatewayStage, gateway, spawner_body
@@ -197,9 +197,9 @@ async def test_containers_that_are_not_the_hubs(hub: Hub) -> None:
     for reference in (other.name, other.id, own[:12]):
         calls: list[Callable[[Any], object]] = [
             lambda api, reference=reference: api.inspect_container(reference),  # type: ignore[misc] # bound at once
-            lambda api, reference=reference: api.start(reference),  # type: ignore[misc] # as above
-            lambda api, reference=reference: api.stop(reference),  # type: ignore[misc] # as above
-            lambda api, reference=reference: api.remove_container(reference, v=True),  # type: ignore[misc] # as above
+            lambda api, reference=reference: api.start(reference),  # type: ignore[misc] # bound at once
+            lambda api, reference=reference: api.stop(reference),  # type: ignore[misc] # bound at once
+            lambda api, reference=reference: api.remove_container(reference, v=True),  # type: ignore[misc] # bound at once
         ]
         for call in calls:
             with pytest.raises(NotFound, match="No such container"):

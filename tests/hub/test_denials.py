@@ -90,7 +90,7 @@ def test_restart_and_reset_are_separate_rights(person: Person) -> None:
     assert person.reset(reset).json()["reason"] == "VOLUME_NOT_FOUND"
 
 
-def test_whoever_may_stop_servers_cannot_reset_homes(person: Person, hub: Hub) -> None:
+def test_a_right_to_stop_servers_is_none_to_reset_homes(person: Person, hub: Hub) -> None:
     """`delete:servers`, which idle-cullers hold, is good for neither; `servers` is good for a restart only."""
     culler, restarter = hub.client(f"{TOKEN}-culler"), hub.client(f"{TOKEN}-restarter")
     assert person.restart(culler).status_code == 403

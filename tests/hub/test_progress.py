@@ -76,7 +76,7 @@ def test_a_reset_is_told_to_its_end(person: Person) -> None:
 
 
 def test_an_unchanged_state_is_304(person: Person) -> None:
-    """Whoever sends the ETag along gets an empty answer as long as nothing changes."""
+    """When a request carries the ETag and nothing has changed, the answer is empty."""
     first = state(person, person.client())
     again = state(person, person.client(), headers={"If-None-Match": first.headers["ETag"]})
     assert again.status_code == httpx.codes.NOT_MODIFIED

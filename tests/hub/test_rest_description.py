@@ -19,7 +19,7 @@ from support.jupyterhub.stack import TOKEN, Hub
 
 schemathesis = pytest.importorskip("schemathesis", reason="with the newest JupyterHub only")
 from hypothesis import HealthCheck, Phase, given, settings  # noqa: E402 - comes with schemathesis
-from schemathesis import Case, GenerationMode, Response, checks  # noqa: E402 - as above
+from schemathesis import Case, GenerationMode, Response, checks  # noqa: E402 - comes with schemathesis
 
 DESCRIPTION = ROOT / "docs" / "rest-api.yml"
 DESCRIBED = yaml.safe_load(DESCRIPTION.read_text())

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from docker import APIClient  # noqa: TID251 - the client whose bodies these are
-from docker.types import Mount as DockerMount  # noqa: TID251 - as above
+from docker.types import Mount as DockerMount  # noqa: TID251 - the client whose bodies these are
 from support.agent.gateway import POLICY
 from support.scenarios.attacks.case import create, replaced
 from support.scenarios.attacks.harness import AttackHarness

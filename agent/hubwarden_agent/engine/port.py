@@ -38,19 +38,19 @@ class EngineUnavailable(EngineError):  # noqa: N818 - "unavailable" is the field
     """The engine does not answer: no socket, no connection, or no answer in time."""
 
 
-class NotFound(EngineError):  # noqa: N818 - as above
+class NotFound(EngineError):  # noqa: N818 - "unavailable" is the field's word for it
     """What was named does not exist (any more)."""
 
 
-class Conflict(EngineError):  # noqa: N818 - as above
+class Conflict(EngineError):  # noqa: N818 - "unavailable" is the field's word for it
     """The engine refuses because of the object's present state, for example a volume that a container holds."""
 
 
-class PullDenied(EngineError):  # noqa: N818 - as above
+class PullDenied(EngineError):  # noqa: N818 - "unavailable" is the field's word for it
     """A registry gives an image to nobody, or not without credentials."""
 
 
-class DiskFull(EngineError):  # noqa: N818 - as above
+class DiskFull(EngineError):  # noqa: N818 - "unavailable" is the field's word for it
     """The engine's disk has no room for an image."""
 
 

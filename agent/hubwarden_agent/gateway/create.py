@@ -76,7 +76,7 @@ class CreateHandler:
         images.check_pulled(image, spec, self._spawn)
 
     def _count_volumes(self) -> int:
-        """Whoever made them: a volume of the policy's that an operator made by hand counts as well."""
+        """A volume that the policy can name counts, also if an operator made it by hand."""
         patterns = [self._names.volume_pattern(template) for template in self._spawn.volumes]
         names = self._engine.volume_names()
         return sum(any(pattern.fullmatch(name) for pattern in patterns) for name in names)

@@ -1,4 +1,4 @@
-"""From a call to whoever answers it, and from a failure to a refusal. HTTP is above this, the engine below.
+"""Routes a request to its handler, and turns a failure into a refusal. HTTP is above this, the engine below.
 
 Invariants: every `Operation` has its entry in a table of `Gateway`, and nothing else is ever done. A request is
 answered in the thread that read it, which waits for the audit and for the engine; what threads share has its own locks.

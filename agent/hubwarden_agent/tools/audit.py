@@ -112,7 +112,7 @@ def main(arguments: Sequence[str], settings: Config) -> int:
                 print(note)  # noqa: T201 - a command line answers so
             return 0
         for line in show(path, _wanted(options), _complain):
-            print(line if options.json else _row(json.loads(line)))  # noqa: T201 - as above
+            print(line if options.json else _row(json.loads(line)))  # noqa: T201 - a command line answers so
     except (ChainError, OSError) as error:
         _complain(str(error))
         return 1
@@ -137,7 +137,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _complain(text: str) -> None:
-    print(f"hubwarden-agent: {text}", file=sys.stderr)  # noqa: T201 - as above
+    print(f"hubwarden-agent: {text}", file=sys.stderr)  # noqa: T201 - a command line answers so
 
 
 def _lines(path: Path) -> Iterator[tuple[str, bytes]]:
@@ -159,6 +159,6 @@ def _wanted(options: argparse.Namespace) -> Callable[[Mapping[str, Any]], bool]:
 
 
 def _row(fields: Mapping[str, Any]) -> str:
-    """A line for a person. What could move a terminal's cursor is not shown, whoever wrote it."""
+    """A line for a person. Control characters are not shown."""
     text = "  ".join(str(fields[name]) or "-" for name in _SHOWN)
     return "".join(character if character.isprintable() else "?" for character in text)

@@ -145,7 +145,7 @@ def issue(
     now: dt.datetime,
     life: dt.timedelta,
 ) -> Identity:
-    """A certificate for one side of a connection. Its common name is for people; nothing of ours reads it."""
+    """A certificate for one side of a connection. Its common name is for people; no code reads it."""
     key = ec.generate_private_key(ec.SECP256R1())
     issuer = authority.certificate
     builder = (

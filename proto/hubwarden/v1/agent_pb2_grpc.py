@@ -28,7 +28,7 @@ if _version_not_supported:
 class DockerAgentServiceStub(object):
     """The two things a user may have done to their own server and home.
 
-    Who may call: whoever can reach the agent's listener. The agent does not know users; the Hub authorizes, the agent
+    Who may call: any client that can reach the agent's listener. The agent does not know users; the Hub authorizes, the agent
     limits what an authorized (or taken-over) Hub can do. Every call needs a deadline.
     """
 
@@ -53,7 +53,7 @@ class DockerAgentServiceStub(object):
 class DockerAgentServiceServicer(object):
     """The two things a user may have done to their own server and home.
 
-    Who may call: whoever can reach the agent's listener. The agent does not know users; the Hub authorizes, the agent
+    Who may call: any client that can reach the agent's listener. The agent does not know users; the Hub authorizes, the agent
     limits what an authorized (or taken-over) Hub can do. Every call needs a deadline.
     """
 
@@ -78,7 +78,7 @@ class DockerAgentServiceServicer(object):
         """Restarts the user's running container in place: SIGTERM, after the timeout SIGKILL, and start of the same
         container. Never stops and creates.
 
-        Idempotent by `request_id`, as above. Once Docker has been asked, a client that goes away changes nothing.
+        Idempotent by `request_id`, like the reset. Once Docker has been asked, a client that goes away changes nothing.
 
         Refusals, each of which leaves everything as it was: INVALID_REQUEST, CONTAINER_NOT_FOUND, SERVER_NOT_RUNNING
         (restarting would start it), NOT_OWNED (the name belongs to somebody else's container), MANAGED_ELSEWHERE (the
@@ -114,7 +114,7 @@ def add_DockerAgentServiceServicer_to_server(servicer, server):
 class DockerAgentService(object):
     """The two things a user may have done to their own server and home.
 
-    Who may call: whoever can reach the agent's listener. The agent does not know users; the Hub authorizes, the agent
+    Who may call: any client that can reach the agent's listener. The agent does not know users; the Hub authorizes, the agent
     limits what an authorized (or taken-over) Hub can do. Every call needs a deadline.
     """
 

@@ -55,7 +55,7 @@ def removing(container: Any, *, by_itself: bool) -> Iterator[None]:
             yield
         finally:
             link.unlink()
-            link.write_bytes(content)  # for whoever opens it only now
+            link.write_bytes(content)  # for a reader that opens it only now
             os.write(held, content)
             os.close(held)
         wait_for(lambda: is_gone(container), "removed")

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import docker  # noqa: TID251 - tests look at the engine behind the agent's back
-from docker.errors import NotFound  # noqa: TID251 - as above
+from docker.errors import NotFound  # noqa: TID251 - tests look at the engine behind the agent's back
 
 ROOT = Path(__file__).resolve().parents[3]
 ENGINE = ROOT / "deploy" / "offline" / "engine.sh"

@@ -81,7 +81,7 @@ class FakeEngine:
     def add_volume(self, name: str, **fields: object) -> Volume:
         """A plain local volume."""
         created = (START + dt.timedelta(seconds=next(self._numbers))).isoformat()
-        volume = replace(Volume(VolumeName(name), "local", "local", created), **fields)  # type: ignore[arg-type] # as above
+        volume = replace(Volume(VolumeName(name), "local", "local", created), **fields)  # type: ignore[arg-type] # fields are the test's business
         self.volumes[volume.name] = volume
         return volume
 
@@ -93,7 +93,7 @@ class FakeEngine:
 
     def update(self, container: Container, **fields: object) -> Container:
         """Change a container behind everybody's back."""
-        changed = replace(self.containers[container.id], **fields)  # type: ignore[arg-type] # as above
+        changed = replace(self.containers[container.id], **fields)  # type: ignore[arg-type] # fields are the test's business
         self.containers[container.id] = changed
         return changed
 

@@ -89,4 +89,4 @@ for line in settings["lines_before"]:
     exec(line)  # noqa: S102 - the test's own text
 hubwarden_hub.configure(c)
 for line in settings["lines_after"]:
-    exec(line)  # noqa: S102 - as above
+    exec(line)  # noqa: S102 - the test's own text

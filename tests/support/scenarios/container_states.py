@@ -55,7 +55,7 @@ class Case:
         return ANSWERS[self.operation, self.own, self.state]
 
     def container_name(self, username: str) -> str:
-        """A restart finds its container by name; a reset finds whoever holds the volume."""
+        """A restart finds its container by name; a reset finds every container that holds the volume."""
         return f"jupyterlab-{username}" if self.own or self.operation == "restart" else f"other-{username}"
 
     def labels(self, username: str) -> dict[str, str]:

@@ -425,7 +425,7 @@ class TestPruning:
 
 
 def prune(store: Store, volume: VolumeName, keep: int, keep_days: int, clock: Now) -> list[Manifest]:
-    """As whoever prunes does it."""
+    """As a prune does it."""
     gone = expired(store.of(volume), keep, keep_days, clock.now())
     for manifest in gone:
         store.remove(manifest.backup_id)

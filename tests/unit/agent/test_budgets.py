@@ -92,7 +92,7 @@ def test_keys_are_apart_and_forgotten(clock: FakeClock) -> None:
 
 
 def test_a_key_is_forgotten_after_its_own_last_spending(clock: FakeClock) -> None:
-    """Whoever spent first and again later does not keep those in between."""
+    """When a key acquires again, keys in between are still forgotten in time."""
     window = SlidingWindow(parse_rate("2/minute"), clock)
     window.acquire("alice")
     window.acquire("bob")
@@ -144,7 +144,7 @@ def test_together_spends_one_of_each(clock: FakeClock) -> None:
 
 
 def test_of_two_without_room_the_longer_wait_is_told(clock: FakeClock) -> None:
-    """Whoever waits as told is not refused by the other one."""
+    """When a client waits for the given time, the other budget does not refuse it."""
     minute, hour = (
         SlidingWindow(parse_rate("1/minute"), clock),
         SlidingWindow(parse_rate("1/hour"), clock, Reason.RESET_BUDGET_SPENT),

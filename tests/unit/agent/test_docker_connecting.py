@@ -51,7 +51,7 @@ async def silent(tmp_path: Path) -> AsyncIterator[Silent]:
 
 
 async def test_a_change_that_connects_does_not_hold_up_an_inspect(tmp_path: Path, silent: Silent) -> None:
-    """Docker hangs at the first change's connect and answers whoever comes later: they do not wait for that one."""
+    """When Docker hangs at the first change's connect, later calls do not wait for that one."""
     engine = DockerEngine(f"unix://{tmp_path}/docker.sock", timeout=600, change_timeout=600, clock=SystemClock())
     starting = asyncio.ensure_future(asyncio.to_thread(engine.start_container, CONTAINER))
     await until(lambda: silent.asked)

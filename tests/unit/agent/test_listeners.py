@@ -153,7 +153,7 @@ class TestHealth:
 
     @pytest.fixture
     async def stub(self, health: Health, tmp_path: Path) -> AsyncIterator[health_pb2_grpc.HealthStub]:
-        """Whoever asks for health."""
+        """A client that asks for health."""
         assert health
         async with channel(tmp_path / HEALTH_SOCKET) as opened:
             yield health_pb2_grpc.HealthStub(opened)

@@ -14,7 +14,7 @@ ALICE, BOB = Username("alice"), Username("bob")
 
 
 def test_a_held_lock_refuses_at_once() -> None:
-    """Whoever finds the lock taken gets OPERATION_IN_PROGRESS, from `hold` and `check` alike."""
+    """When the lock is held, `hold` and `check` raise OPERATION_IN_PROGRESS."""
     locks = UserLocks()
     with locks.hold(ALICE):
         for take in (locks.check, lambda user: locks.hold(user).__enter__()):

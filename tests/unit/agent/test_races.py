@@ -36,7 +36,7 @@ def test_of_many_restarts_of_one_container_one_acts() -> None:
 
 @pytest.mark.parametrize("operation", ["restart", "reset"])
 def test_of_many_calls_with_one_request_id_one_acts_and_all_have_its_outcome(operation: str) -> None:
-    """Whoever repeats the id, while it runs or afterwards, gets the one outcome there is."""
+    """When the id is repeated, while it runs or afterwards, the answer is the one outcome."""
     stage = AgentStage()
     identifier = request_id()
     stage.engine.add_container("jupyterlab-alice")

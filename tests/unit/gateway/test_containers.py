@@ -202,7 +202,7 @@ async def test_a_stop_holds_the_lock_until_it_ends(stage: GatewayStage, fake: Fa
     assert (await stage.request("POST", target)).status == 204
 
 
-async def test_there_is_always_a_thread_for_whoever_only_looks(
+async def test_there_is_always_a_worker_for_a_request_that_only_reads(
     fake: FakeEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As many stops as there may be, none of which ends: one more is refused and may come back, an inspect answers."""

@@ -122,7 +122,7 @@ async def test_as_many_containers_as_there_may_be(stage: GatewayStage, fake: Fak
 
 
 async def test_as_many_volumes_as_there_may_be(fake: FakeEngine, tmp_path: Path) -> None:
-    """Those that the policy could name count, whoever made them; who has a volume already needs no room."""
+    """Volumes that the policy could name count, also those made by hand; who has a volume already needs no room."""
     for name in ("jupyterlab-x_home", "jupyterlab-x-2dy_workspace", "jupyterlab-x-_home", "jupyterlab-x_cache", "data"):
         fake.add_volume(name)
     async with gateway(fake, tmp_path, spawn=replace(POLICY, max_volumes=4)) as stage:

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 from docker import APIClient  # noqa: TID251 - what it sends is what the schema is about
-from docker.types import HostConfig as DockerHostConfig  # noqa: TID251 - as above
-from docker.types import Mount as DockerMount  # noqa: TID251 - as above
-from docker.types.containers import ContainerConfig  # noqa: TID251 - as above
+from docker.types import HostConfig as DockerHostConfig  # noqa: TID251 - what it sends is what the schema is about
+from docker.types import Mount as DockerMount  # noqa: TID251 - what it sends is what the schema is about
+from docker.types.containers import ContainerConfig  # noqa: TID251 - what it sends is what the schema is about
 from hubwarden_agent.engine.options import DEFAULTS, HOST
 from hubwarden_agent.gateway import create_body, mounts
 from hubwarden_agent.gateway.create_body import CreateBody, HostConfig, PortBinding, decode

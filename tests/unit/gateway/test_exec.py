@@ -100,7 +100,7 @@ async def test_another_start(stage: GatewayStage, fake: FakeEngine, document: ob
 
 
 async def test_without_a_listed_command_there_is_no_such_endpoint(fake: FakeEngine, tmp_path: Path) -> None:
-    """The default: 403 for both calls, whoever's container it is."""
+    """When `spawn.exec` is empty, both calls are 403, also for a container of one's own."""
     fake.add_container("somebody")
     async with gateway(fake, tmp_path) as stage:
         for target in ("/containers/somebody/exec", f"/exec/{'a' * 64}/start"):

@@ -126,7 +126,7 @@ async def test_a_connection_carries_one_request(stage: GatewayStage, fake: FakeE
     writer.close()
 
 
-async def test_a_refusal_reaches_whoever_still_sends(stage: GatewayStage) -> None:
+async def test_a_refusal_reaches_a_client_that_still_sends(stage: GatewayStage) -> None:
     """A body that is far too large is not read, and its sender still learns why it was refused."""
     size = 8 * app.MAX_BODY_BYTES
     reader, writer = await asyncio.open_unix_connection(str(stage.path))

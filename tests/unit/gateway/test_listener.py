@@ -75,7 +75,7 @@ def listener(slow: Slow, workers: int = 2) -> Listener:
 
 
 def test_a_running_request_is_finished(bound: socket.socket, slow: Slow) -> None:
-    """And its answer arrives; whoever comes later finds no listener."""
+    """When the listener stops, a running request is answered and new connections are refused."""
     serving, path = listener(slow), bound.getsockname()
     serving.start(bound)
     asking = client(bound, REQUEST)
@@ -101,7 +101,7 @@ def test_a_request_that_does_not_end_is_given_up(bound: socket.socket, slow: Slo
 
 
 @pytest.mark.parametrize("sent", [b"", REQUEST[:10]])
-def test_whoever_has_not_asked_by_then_is_not_waited_for(bound: socket.socket, slow: Slow, sent: bytes) -> None:
+def test_a_connection_without_a_request_does_not_delay_the_stop(bound: socket.socket, slow: Slow, sent: bytes) -> None:
     """A connection without a request ends with the listener, and not when it would have been let go of."""
     serving = listener(slow, workers=1)
     serving.start(bound)
@@ -212,7 +212,7 @@ def test_a_client_that_never_takes_its_answer(bound: socket.socket, monkeypatch:
     serving.stop(PATIENCE)
 
 
-def test_whoever_waits_in_the_queue_at_the_end_is_told_at_once(bound: socket.socket, slow: Slow) -> None:
+def test_queued_connections_are_closed_at_once_by_a_stop(bound: socket.socket, slow: Slow) -> None:
     """When the listener stops, queued connections are closed before running requests end."""
     serving = listener(slow, workers=1)
     serving.start(bound)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from docker.types import HostConfig  # noqa: TID251 - whose arguments the page lists
-from docker.types.containers import ContainerConfig  # noqa: TID251 - as above
+from docker.types.containers import ContainerConfig  # noqa: TID251 - whose arguments the page lists
 from dockerspawner import DockerSpawner
 from hubwarden_agent import config
 from hubwarden_agent.config_keys import TABLES

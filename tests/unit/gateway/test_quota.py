@@ -105,7 +105,7 @@ def test_what_ends_while_the_engine_counts_is_counted(threads: ThreadPoolExecuto
     assert engine.existing == 1
 
 
-def test_a_count_holds_up_whoever_has_no_room(threads: ThreadPoolExecutor) -> None:
+def test_a_count_holds_up_only_creates_without_room(threads: ThreadPoolExecutor) -> None:
     """They wait for it, and make none of their own that it has made needless. Who is done, or needs none, goes on."""
     engine = Engine()
     room = Quota(engine.count, 4, "max_volumes")

@@ -50,7 +50,7 @@ class FakeAgent(DockerAgentServiceServicer):
         await self._met(request, context)
         return agent_pb2.RestartContainerResponse(container=request.expected_container, container_id="id")
 
-    async def ResetHomeVolume(self, request: Any, context: Any) -> Any:  # noqa: N802 - as above
+    async def ResetHomeVolume(self, request: Any, context: Any) -> Any:  # noqa: N802 - the contract's name
         """Record the request, and answer as the test planned."""
         await self._met(request, context)
         return agent_pb2.ResetHomeVolumeResponse(volume=request.expected_volume, size_bytes=-1)

@@ -144,7 +144,7 @@ def test_the_gateways_words_are_the_agents() -> None:
 def test_each_endpoint_gives_the_urls_user_and_server_the_names_that_scopes_look_for() -> None:
     """JupyterHub checks `!user` and `!server` filters on arguments of just these names.
 
-    With another one JupyterHub 4 checks no filter: whoever holds a scope for oneself then holds it for everybody.
+    With another one JupyterHub 4 checks no filter: a holder of a scope for oneself then holds it for everybody.
     """
     for path, handler, *_ in configuration.HANDLERS:
         if not path.startswith("/api/"):

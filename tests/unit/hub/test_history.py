@@ -85,7 +85,7 @@ async def test_the_newest_of_each_of_some_users(history: History) -> None:
 
 
 async def test_only_so_many_are_kept(history: History) -> None:
-    """The oldest go, whoever's they are; a limit takes the newest."""
+    """When there are too many records, the oldest go, over all users; a limit takes the newest."""
     for number in range(5):
         note(history, f"user{number}")
     assert [entry["username"] for entry in await history.entries(Filter(), 10)] == ["user4", "user3", "user2"]

@@ -158,7 +158,7 @@ async def test_a_waiting_operation_can_be_cancelled() -> None:
 
 
 async def test_permission_is_asked_again_after_a_wait() -> None:
-    """When whoever asked may no longer do it at the end of the wait, it ends so and never begins."""
+    """When the author may no longer do it at the end of the wait, it ends so and never begins."""
     world = World()
     world.start = asyncio.get_running_loop().create_future()
     operation = world.restart("a")

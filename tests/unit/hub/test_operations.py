@@ -92,7 +92,7 @@ async def test_cancelling_an_operation_is_refused_with_409() -> None:
     assert await operation.result() == HOME
 
 
-async def test_whoever_stops_waiting_changes_nothing() -> None:
+async def test_a_caller_that_stops_waiting_changes_nothing() -> None:
     """A waiter that is cancelled, or has waited long enough, leaves the outcome to come."""
     operation: Operation[Home] = Operation(RequestId.new())
     waiter = asyncio.create_task(operation.result())
@@ -174,7 +174,7 @@ async def test_a_reset_left_behind_is_asked_about_though_the_agent_is_away() -> 
 
 
 async def test_a_reset_waits_for_a_start() -> None:
-    """Whoever has the user's turn keeps the reset away from the agent."""
+    """When the user's lock is held, a reset does not reach the agent."""
     agent, turns = SlowAgent(), Turns()
     agent.may_end.set()
     async with turns.take(1, 1):

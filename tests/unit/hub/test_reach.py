@@ -79,7 +79,7 @@ def test_a_page_offers_what_reaches_its_own_user(held: tuple[str, ...], restart:
 
 
 def test_a_page_offers_nothing_that_is_turned_off() -> None:
-    """When both features are off, whoever holds every scope sees no button."""
+    """When both features are off, a holder of every scope sees no button."""
     offers, parsed = Offers(Hubwarden(restart_server=False, reset_home=False)), parse_scopes({"servers", scopes.RESET})
     assert (offers.restart(parsed, ANN), offers.reset(parsed, ANN)) == (False, False)
 

@@ -67,7 +67,7 @@ async def test_an_unlisted_hub_is_told_so(stage: RemoteStage, tmp_path: Path) ->
 
 
 async def test_an_agent_of_another_ca_is_not_asked(stage: RemoteStage, tmp_path: Path) -> None:
-    """Whoever took the agent's place gets no request."""
+    """When another server took the agent's place, it gets no request."""
     files = _write(tmp_path, stage)
     files.ca.write_bytes(pem(authority())[0])
     with pytest.raises(AgentError) as refused:

@@ -81,7 +81,7 @@ def test_the_list(store: Store, command: Command) -> None:
 
 
 def test_a_broken_one_is_in_every_list(store: Store, command: Command) -> None:
-    """Whoever was asked for, and with exit 1: it may be anybody's."""
+    """It is listed for every user, and the exit status is 1: it may belong to any of them."""
     put(store)
     broken = put(store, "bob")
     (store.directory / f"{broken.backup_id}.tar.zst").unlink()

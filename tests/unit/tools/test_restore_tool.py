@@ -94,7 +94,7 @@ def test_what_could_not_be_undone(
 
 
 def test_beside_another_one(tmp_path: Path, run: Callable[[], tuple[int, str]], engine: ClosedEngine) -> None:
-    """Whoever holds the place may be at it: nothing is said of what is half done."""
+    """When the state directory is locked, nothing is reported as half done."""
     engine.before["create_volume"] = lambda: setattr(engine, "available", False)
     run()
     with locked(tmp_path):

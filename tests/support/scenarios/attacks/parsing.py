@@ -1,4 +1,4 @@
-"""Requests that two readers could read two ways, or that hold up whoever reads them."""
+"""Requests that two readers could read two ways, or that hold up their reader."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ def _path(name: str, target: str, names: str, control: Any, status: int = 403) -
 
 
 CASES: tuple[Case, ...] = (
-    host("privileged", True, TWO_READINGS, PRIVILEGED, name="lower case key"),  # noqa: FBT003 - as above
-    host("PRIVILEGED", True, TWO_READINGS, PRIVILEGED, name="upper case key"),  # noqa: FBT003 - as above
+    host("privileged", True, TWO_READINGS, PRIVILEGED, name="lower case key"),  # noqa: FBT003 - a value of the body
+    host("PRIVILEGED", True, TWO_READINGS, PRIVILEGED, name="upper case key"),  # noqa: FBT003 - a value of the body
     host("networkmode", "host", TWO_READINGS, Shows("HostConfig.NetworkMode", "host"), name="a known key, other case"),
     host("Bind\u017f", ["/:/host"], TWO_READINGS, Shows("HostConfig.Binds", ["/:/host"]), name="long s in a key",
          names="Bind"),

@@ -49,13 +49,13 @@ CASES: tuple[Case, ...] = (
     top("StopTimeout", 100000, "a stop that takes a day"),
     top("Shell", ["/bin/sh"], "another program"),
     top("OnBuild", ["RUN true"], "a command in somebody's build"),
-    top("ArgsEscaped", True, "another reading of the command", Says(201)),  # noqa: FBT003 - as above
-    top("Tty", True, "a terminal that somebody attaches to"),  # noqa: FBT003 - as above
-    top("OpenStdin", True, "an input that somebody attaches to"),  # noqa: FBT003 - as above
-    top("AttachStdin", True, "an input that somebody attaches to"),  # noqa: FBT003 - as above
+    top("ArgsEscaped", True, "another reading of the command", Says(201)),  # noqa: FBT003 - a value of the body
+    top("Tty", True, "a terminal that somebody attaches to"),  # noqa: FBT003 - a value of the body
+    top("OpenStdin", True, "an input that somebody attaches to"),  # noqa: FBT003 - a value of the body
+    top("AttachStdin", True, "an input that somebody attaches to"),  # noqa: FBT003 - a value of the body
     host("Annotations", {"run.oci.keep_original_groups": "1"}, "what a runtime reads from annotations"),
-    host("ReadonlyRootfs", True, "a setting that nobody listed"),  # noqa: FBT003 - as above
-    host("Init", True, "a program of the host's in the container"),  # noqa: FBT003 - as above
+    host("ReadonlyRootfs", True, "a setting that nobody listed"),  # noqa: FBT003 - a value of the body
+    host("Init", True, "a program of the host's in the container"),  # noqa: FBT003 - a value of the body
     host("Isolation", "default", "another isolation"),
     host("ContainerIDFile", "/tmp/id", "a file on the host, with a client that writes it"),
     host("ConsoleSize", [24, 80], "a setting that nobody listed"),
@@ -73,5 +73,5 @@ CASES: tuple[Case, ...] = (
         names="HostConfig",
         twin={"NetworkMode": "bridge"},
     ),
-    top("Privileged", True, "a key one level up", Ours("Docker ignores it there")),  # noqa: FBT003 - as above
+    top("Privileged", True, "a key one level up", Ours("Docker ignores it there")),  # noqa: FBT003 - a value of the body
 )

@@ -48,7 +48,7 @@ CASES: tuple[Case, ...] = (
     host("LogConfig", {"Type": "fluentd", "Config": {"fluentd-address": "127.0.0.1:1"}}, DIAL),
     host("LogConfig", {"Type": "none", "Config": {}}, "no log"),
     host("LogConfig", {"Type": "json-file", "Config": {"max-size": "1000g"}}, "disk without bound"),
-    host("PublishAllPorts", True, LISTEN),  # noqa: FBT003 - as above
+    host("PublishAllPorts", True, LISTEN),  # noqa: FBT003 - a value of the body
     *(
         host("PortBindings", {port: [binding]}, LISTEN, twin={"8888/tcp": [{"HostIp": "127.0.0.1", "HostPort": ""}]})
         for port, binding in (
