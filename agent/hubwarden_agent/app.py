@@ -2,7 +2,7 @@
 
 Invariants:
 - One engine, one table of locks and one audit serve all listeners. Each part is made once.
-- What takes HTTP requests is imported only where it is turned on.
+- What takes HTTP requests, and what reads homes, is imported only where it is turned on.
 - After SIGTERM, the process exits within `DRAIN_SECONDS` and a few seconds more, whatever Docker does: nothing joins a
   thread that may wait for Docker, and the audit is closed before the exit.
 
@@ -15,20 +15,23 @@ import _thread
 import logging
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hubwarden_agent import grpc_limits, logging_setup, pending_restores, tls
+import grpc
+
+from hubwarden_agent import grpc_limits, logging_setup, tls
 from hubwarden_agent.audit import Audit
 from hubwarden_agent.audit_store import AuditStore
 from hubwarden_agent.authorization import SocketAuthorizer, TlsAuthorizer
 from hubwarden_agent.budgets import SlidingWindow
 from hubwarden_agent.clock import Clock, SystemClock
-from hubwarden_agent.config import Config, ConfigurationError, Tls
+from hubwarden_agent.config import Config, ConfigurationError, ResetPolicy, Tls
 from hubwarden_agent.denials import DenialLimiter
 from hubwarden_agent.engine.docker_engine import DockerEngine
 from hubwarden_agent.engine.port import Container, Engine
@@ -37,21 +40,20 @@ from hubwarden_agent.listeners import Health, bound_socket, group_id, serve_unix
 from hubwarden_agent.locks import UserLocks
 from hubwarden_agent.metrics import Metrics
 from hubwarden_agent.names import Names, Username
-from hubwarden_agent.operations.backup import Backups
 from hubwarden_agent.operations.charges import charges, restore_budgets
 from hubwarden_agent.operations.operation_registry import OperationRegistry
 from hubwarden_agent.operations.recovery import Recovery
-from hubwarden_agent.operations.reset import ResetService
+from hubwarden_agent.operations.reset import ResetService, unknown_size
 from hubwarden_agent.operations.restart import RestartService
-from hubwarden_agent.operations.sizes import Sizes
 from hubwarden_agent.rates import parse_rate
 from hubwarden_agent.runtime_check import RuntimeCheck
 from hubwarden_agent.service import AgentService, Bounds
-from hubwarden_agent.state_lock import AlreadyRunning, locked
+from hubwarden_agent.state_lock import PENDING_RESTORES, AlreadyRunning, locked
 from hubwarden_agent.tls_listener import AuthorizedHealth, CertificateStore, TlsListener
 
 if TYPE_CHECKING:
     from hubwarden_agent.gateway.listener import Listener
+    from hubwarden_agent.home_content.home_content import HomeContent
 
 DRAIN_SECONDS = 90.0
 """How long running operations get after SIGTERM. compose.yml's stop_grace_period is longer."""
@@ -75,8 +77,7 @@ class Agent:
     audit: Audit
     registry: OperationRegistry
     recovery: Recovery
-    backups: Backups
-    sizes: Sizes
+    home: HomeContent | None
     runtime: RuntimeCheck
     service: AgentService
     metrics: Metrics
@@ -90,51 +91,55 @@ class Agent:
             OSError: a socket cannot be made, or required backups have no place.
             KeyError: a group of the sockets does not exist.
         """
-        listen = self.settings.listen
-        group = group_id(listen.socket_group)
-        self.backups.sweep()
+        self.recovery.remove_helpers()
+        if self.home is not None:
+            self.home.begin()
         self.recovery.begin(self.audit.history())
         self.audit.event("agent-start")
         with ExitStack() as stack:
             self.health.start()
             stack.callback(self.health.stop)
-            servers = [serve_unix(self.service, listen.unix, listen.socket_mode, group)]
-            if self.gateway is not None:
-                self.gateway.start(bound_socket(listen.gateway, listen.socket_mode, group))
-            if listen.metrics:
-                self._serve_metrics()
-            background: list[Callable[[threading.Event], None]] = [
-                self.health.run,
-                self.sizes.run,
-                self.runtime.run,
-                self.recovery.run,
-            ]
-            if self.tls is not None:
-                servers.append(self.tls.serve())
-                background.append(self.tls.certificates.run)
-            for run in background:
+            servers = self._listen()
+            for run in self._background():
                 threading.Thread(target=run, args=(stopping,), name=run.__qualname__, daemon=True).start()
             for warning in self.settings.warnings:
                 _log.warning(warning)
             self.metrics.warning("mount_target", standing=bool(self.settings.warnings))
-            _log.info("serving", extra={"listen": listen.grpc, "gateway": listen.gateway})
+            _log.info("serving", extra={"listen": self.settings.listen.grpc, "gateway": self.settings.listen.gateway})
             # In turns: the kernel may give SIGTERM to another thread, and that does not wake the main thread.
             while not stopping.wait(SIGNAL_SECONDS):
                 pass
             _log.info("stopping: finishing what is under way")
             self.health.set_not_serving()
-            self.backups.stop()
+            if self.home is not None:
+                self.home.stop()
             drained = self._drain([server.stop(DRAIN_SECONDS) for server in servers])
         if drained:
             self.audit.event("agent-stop")
         else:
             _log.error("some operations did not end in time")
 
-    def _serve_metrics(self) -> None:
-        from hubwarden_agent.metrics_server import serve_metrics  # noqa: PLC0415 - see the top
-
+    def _listen(self) -> list[grpc.Server]:
         listen = self.settings.listen
-        serve_metrics(self.metrics.registry, listen.metrics, listen.socket_mode, group_id(listen.metrics_group))
+        group = group_id(listen.socket_group)
+        servers = [serve_unix(self.service, listen.unix, listen.socket_mode, group)]
+        if self.gateway is not None:
+            self.gateway.start(bound_socket(listen.gateway, listen.socket_mode, group))
+        if listen.metrics:
+            from hubwarden_agent.metrics_server import serve_metrics  # noqa: PLC0415 - see the top
+
+            serve_metrics(self.metrics.registry, listen.metrics, listen.socket_mode, group_id(listen.metrics_group))
+        if self.tls is not None:
+            servers.append(self.tls.serve())
+        return servers
+
+    def _background(self) -> Iterator[Callable[[threading.Event], None]]:
+        """What runs beside the listeners, each in a thread, until the agent stops."""
+        yield from (self.health.run, self.runtime.run, self.recovery.run)
+        if self.tls is not None:
+            yield self.tls.certificates.run
+        if self.home is not None:
+            yield self.home.run
 
     def _drain(self, stopped: list[threading.Event]) -> bool:
         """Accept nothing new, and finish what is under way, also what lost its client. Whether all of it ended."""
@@ -156,10 +161,9 @@ def build(
     limits, names = settings.limits, Names(settings.names)
     segments = AuditStore(settings.state_directory / settings.audit.file, settings.audit.max_bytes, settings.audit.keep)
     audit = Audit(segments, clock, _limiter(DENIALS_RECORDED, clock))
-    locks = UserLocks(pending_restores.users(settings.state_directory, names))
+    locks = UserLocks(_blocked_users(settings.state_directory, names))
     registry = OperationRegistry(locks, clock, limits.max_concurrent)
-    backups = Backups(engine, names, settings.reset, clock)
-    sizes = Sizes(engine, clock, settings.reset.sizes_interval)
+    home = home_content(engine, names, settings.reset, clock)
     restarts = SlidingWindow(limits.restarts_per_user, clock)
     resets = SlidingWindow(limits.resets_per_user, clock)
     resets_total = SlidingWindow(limits.resets_total, clock, Reason.RESET_BUDGET_SPENT)
@@ -170,7 +174,17 @@ def build(
         AgentService,
         RestartService(engine, names, registry, locks, audit, restarts, clock, _mount_check(settings, names)),
         ResetService(
-            engine, names, registry, locks, audit, resets, resets_total, settings.reset, clock, backups, sizes
+            engine,
+            names,
+            registry,
+            locks,
+            audit,
+            resets,
+            resets_total,
+            settings.reset,
+            clock,
+            backups=home.backups if home else None,
+            size_of=home.sizes.of if home else unknown_size,
         ),
         Bounds(limits.max_stop_timeout, limits.max_deadline),
         metrics,
@@ -183,9 +197,8 @@ def build(
         health=health,
         audit=audit,
         registry=registry,
-        recovery=Recovery(engine, audit, registry, locks, clock),
-        backups=backups,
-        sizes=sizes,
+        recovery=Recovery(engine, names, audit, registry, locks, clock),
+        home=home,
         runtime=RuntimeCheck(engine, metrics),
         service=service(SocketAuthorizer(), _limiter(DENIALS_LOGGED, clock)),
         metrics=metrics,
@@ -211,6 +224,24 @@ def _tls_listener(
         service(authorizer, _limiter(DENIALS_LOGGED, clock)),
         AuthorizedHealth(health.servicer, authorizer),
     )
+
+
+def home_content(engine: Engine, names: Names, policy: ResetPolicy, clock: Clock) -> HomeContent | None:
+    """What reads homes; None if the policy turns none of it on."""
+    if policy.backup != "required" and not policy.sizes_interval:
+        return None
+    from hubwarden_agent.home_content.home_content import HomeContent  # noqa: PLC0415 - see the top
+
+    return HomeContent.by_policy(engine, names, policy, clock)
+
+
+def _blocked_users(state: Path, names: Names) -> Iterable[Username]:
+    """The users whose home an interrupted restore left half filled."""
+    if not any(state.glob(PENDING_RESTORES)):
+        return ()
+    from hubwarden_agent.home_content import pending_restores  # noqa: PLC0415 - see the top
+
+    return pending_restores.users(state, names)
 
 
 def _gateway(

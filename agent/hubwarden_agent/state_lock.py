@@ -1,4 +1,4 @@
-"""The lock on the state directory: one agent, or one tool that changes something, at a time."""
+"""The state directory's lock: one agent, or one tool that changes something, at a time."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
+
+PENDING_RESTORES = "restoring-*.json"
+"""The files in the state directory that stand for restores without an end; see `home_content.pending_restores`."""
 
 
 class AlreadyRunning(Exception):  # noqa: N818 - that is what it says

@@ -11,17 +11,17 @@ from dataclasses import replace
 from typing import Protocol
 
 import pytest
+from hubwarden_agent.engine.home_port import Helper
 from hubwarden_agent.engine.port import (
     HELPER_LABEL,
     Conflict,
     ContainerSpec,
     ContainerState,
     Engine,
-    Helper,
     Mount,
     NotFound,
-    TooLarge,
 )
+from hubwarden_agent.home_content.volume_content import TooLarge, VolumeContent
 from hubwarden_agent.names import ContainerId, ContainerName, ImageId, VolumeName
 from support.scenarios.zstd_tar import decompressed
 from support.waiting.conditions import wait_for
@@ -305,10 +305,10 @@ class EngineContract:
         volume, other = VolumeName(stage.filled_volume()), VolumeName(stage.volume("other"))
         first, second = list[bytes](), list[bytes]()
         helper = Helper(stage.helper_image, stage.name())
-        length = engine.archive_volume(volume, helper, 2**40, first.append)
+        length = VolumeContent(engine).archive(volume, helper, 2**40, first.append)
         tar = decompressed(b"".join(first))
-        engine.extract_volume(other, helper, iter([tar]))
-        assert engine.archive_volume(other, helper, length, second.append) == length == len(tar)
+        VolumeContent(engine).extract(other, helper, iter([tar]))
+        assert VolumeContent(engine).archive(other, helper, length, second.append) == length == len(tar)
         assert b"thesis" in tar
         assert decompressed(b"".join(second)) == tar
         assert engine.containers_holding(volume) == engine.containers_holding(other) == ()
@@ -316,9 +316,9 @@ class EngineContract:
     def test_more_than_is_allowed(self, engine: Engine, stage: Stage) -> None:
         """One byte too many ends it, and no helper stays behind; that nothing was left out, the type of error says."""
         volume, helper = VolumeName(stage.filled_volume()), Helper(stage.helper_image, stage.name())
-        length = engine.archive_volume(volume, helper, 2**40, lambda _: None)
+        length = VolumeContent(engine).archive(volume, helper, 2**40, lambda _: None)
         with pytest.raises(TooLarge):
-            engine.archive_volume(volume, helper, length - 1, lambda _: None)
+            VolumeContent(engine).archive(volume, helper, length - 1, lambda _: None)
         assert engine.containers_holding(volume) == ()
 
     def test_what_the_taker_raises_ends_the_archive(self, engine: Engine, stage: Stage) -> None:
@@ -329,7 +329,7 @@ class EngineContract:
             raise OSError("no space left")
 
         with pytest.raises(OSError, match="no space left"):
-            engine.archive_volume(volume, Helper(stage.helper_image, stage.name()), 2**40, take)
+            VolumeContent(engine).archive(volume, Helper(stage.helper_image, stage.name()), 2**40, take)
         assert engine.containers_holding(volume) == ()
 
     def test_helpers_are_removed_by_label_and_name(self, engine: Engine, stage: Stage) -> None:
@@ -348,7 +348,7 @@ class EngineContract:
         volume = VolumeName(stage.filled_volume())
         seen = engine.volume(volume)
         assert seen is not None
-        [size] = [one for one in engine.volume_sizes() if one.name == volume]
+        [size] = [one for one in engine.homes().volume_sizes() if one.name == volume]
         assert size.created == seen.created
         assert size.size_bytes >= len(b"thesis")
 

@@ -12,7 +12,9 @@ from typing import Any
 
 import pytest
 from hubwarden_agent.engine.docker_engine import DockerEngine
-from hubwarden_agent.engine.port import EngineError, Helper
+from hubwarden_agent.engine.home_port import Helper
+from hubwarden_agent.engine.port import EngineError
+from hubwarden_agent.home_content.volume_content import VolumeContent
 from hubwarden_agent.names import BackupId, ImageId, VolumeName
 from support.docker.private_engine import Workbench
 from support.scenarios.backed_up_home import THESIS, Backed, backed
@@ -127,7 +129,7 @@ async def test_everything_comes_back_as_it_was(case: Backed, engine: DockerEngin
     again = case.bench.volume(f"{case.home}_again")
     with case.store.open(BackupId(answer.backup_id)) as reader:
         helper = Helper(helper_image, SCHEME)
-        engine.extract_volume(VolumeName(again.name), helper, reader.chunks())
+        VolumeContent(engine).extract(VolumeName(again.name), helper, reader.chunks())
     assert seen(folder_of(case.bench, again.name)) == before
     assert case.helpers() == []
 
@@ -159,7 +161,7 @@ async def test_the_helper_can_read_one_volume_and_nothing_else(
 
     # More than Docker and the socket hold between tar and us, so that it runs while we look.
     (folder_of(case.bench, case.home) / "large").write_bytes(os.urandom(16 << 20))
-    engine.archive_volume(VolumeName(case.home), Helper(helper_image, SCHEME), 2**40, take)
+    VolumeContent(engine).archive(VolumeName(case.home), Helper(helper_image, SCHEME), 2**40, take)
     host = shown[0]["HostConfig"]
     assert (host["NetworkMode"], host["ReadonlyRootfs"], host["Privileged"]) == ("none", True, False)
     assert (host["CapDrop"], host["CapAdd"]) == (["ALL"], ["DAC_READ_SEARCH"])
@@ -177,7 +179,7 @@ async def test_a_file_that_cannot_be_read_whole(case: Backed, engine: DockerEngi
     large = folder_of(case.bench, case.home) / "large"
     large.write_bytes(os.urandom(32 << 20))
     with pytest.raises(EngineError, match="tar ended with 1"):
-        engine.archive_volume(
+        VolumeContent(engine).archive(
             VolumeName(case.home), Helper(helper_image, SCHEME), 2**40, lambda _: large.write_bytes(b"short")
         )
 

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hubwarden_agent.backup_manifest import BackupSource
-from hubwarden_agent.backups import Store
 from hubwarden_agent.engine.docker_engine import DockerEngine
-from hubwarden_agent.engine.port import Helper
+from hubwarden_agent.engine.home_port import Helper
+from hubwarden_agent.home_content.backup_manifest import BackupSource
+from hubwarden_agent.home_content.backup_store import Store
+from hubwarden_agent.home_content.volume_content import VolumeContent
 from hubwarden_agent.names import ImageId, RequestId, Username, VolumeName
 from hypothesis import HealthCheck, Phase, given, settings
 from support.agent.client import PATIENCE, client, reset_request
@@ -156,7 +157,7 @@ class TestRoundTrips:
         """From one volume into the store, and from there into the other."""
         subject = BackupSource(Username("alice"), home, "local", {}, {}, RequestId(str(uuid.uuid4())))
         writer = store.begin(subject, FakeClock())
-        tar_bytes = engine.archive_volume(home, helper, 2**40, writer.write)
+        tar_bytes = VolumeContent(engine).archive(home, helper, 2**40, writer.write)
         with store.open(writer.commit(tar_bytes).backup_id) as reader:
             reader.verify()
-            engine.extract_volume(other, helper, reader.chunks())
+            VolumeContent(engine).extract(other, helper, reader.chunks())

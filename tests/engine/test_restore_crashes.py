@@ -18,11 +18,11 @@ from typing import Any
 
 import pytest
 from docker.errors import NotFound  # noqa: TID251 - tests look at the engine behind the agent's back
-from hubwarden_agent import pending_restores
-from hubwarden_agent.backup_manifest import BackupSource, Manifest
-from hubwarden_agent.backups import Store
 from hubwarden_agent.clock import SystemClock
 from hubwarden_agent.engine.port import HELPER_LABEL
+from hubwarden_agent.home_content import pending_restores
+from hubwarden_agent.home_content.backup_manifest import BackupSource, Manifest
+from hubwarden_agent.home_content.backup_store import Store
 from hubwarden_agent.names import BackupId, ImageId, RequestId, Username, VolumeName
 from hubwarden_agent.tools.audit import verify
 from support.agent.client import PATIENCE, client, refusal_of, reset_request

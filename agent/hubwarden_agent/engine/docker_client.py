@@ -70,12 +70,6 @@ class FencedClient(APIClient):
                 response._content = _bounded(response)  # noqa: SLF001 - requests has no bounded read
         return response
 
-    def volume_sizes(self) -> Any:
-        """`GET /system/df?type=volume`, for which the SDK's `df` has no parameter."""
-        response = self.get(f"{self.base_url}/v{self.api_version}/system/df", params={"type": "volume"})
-        response.raise_for_status()
-        return response.json()
-
 
 def _bounded(response: requests.Response) -> bytes:
     content = bytearray()

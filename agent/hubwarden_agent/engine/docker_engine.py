@@ -9,27 +9,30 @@ Invariants:
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import docker.errors
 from docker import APIClient
 
 from hubwarden_agent.clock import Clock
-from hubwarden_agent.engine import docker_json, helper_container, image_pull
+from hubwarden_agent.engine import docker_json, image_pull
 from hubwarden_agent.engine.docker_client import DockerClients, map_errors
 from hubwarden_agent.engine.port import (
+    HELPER_LABEL,
+    HELPER_NAME,
     Container,
     ContainerSpec,
     EngineUnavailable,
-    Helper,
     Image,
     Volume,
-    VolumeSize,
 )
 from hubwarden_agent.names import ContainerId, ContainerName, VolumeName
+
+if TYPE_CHECKING:
+    from hubwarden_agent.engine.home_port import HomeEngine
 
 EXEC_POLL_SECONDS = 0.05
 """Between two looks at whether a command has ended: Docker has no call that waits for one without its output."""
@@ -59,7 +62,6 @@ class DockerEngine:
         self._clock = clock
         self._timed = timed
         self._clients = DockerClients(host.removeprefix("unix://"), timeout, change_timeout)
-        self._running = helper_container.OpenStreams()
         self._closed = False
         self._timeout = timeout
         self._lists = ThreadPoolExecutor(1, "docker-lists")
@@ -166,29 +168,19 @@ class DockerEngine:
         with self._asking():
             image_pull.pull(self._clients.changing, reference)
 
-    def archive_volume(
-        self, volume: VolumeName, helper: Helper, max_bytes: int, take: Callable[[bytes], object]
-    ) -> int:
-        """See `Engine.archive_volume`."""
-        return helper_container.archive(self._clients, self._running, volume, helper, max_bytes, take)
+    def homes(self) -> HomeEngine:
+        """See `Engine.homes`."""
+        from hubwarden_agent.engine.docker_homes import DockerHomes  # noqa: PLC0415 - most agents never read a home
 
-    def extract_volume(self, volume: VolumeName, helper: Helper, chunks: Iterable[bytes]) -> None:
-        """See `Engine.extract_volume`."""
-        helper_container.extract(self._clients, self._running, volume, helper, chunks)
+        return DockerHomes(self._clients)
 
-    def end_helpers(self) -> None:
-        """See `Engine.end_helpers`."""
-        self._running.end()
-
-    def remove_helpers(self, scheme: str) -> None:
-        """See `Engine.remove_helpers`."""
+    def remove_helpers(self, scheme: str, volume: VolumeName | None = None) -> None:
+        """See `Engine.remove_helpers`. By name too: an image can give its containers any label."""
+        filters = {"label": [f"{HELPER_LABEL}={scheme}"]} | ({"volume": [volume.value]} if volume else {})
         with self._asking():
-            helper_container.remove_helpers(self._clients.reading, scheme, None)
-
-    def volume_sizes(self) -> tuple[VolumeSize, ...]:
-        """See `Engine.volume_sizes`. Not timed: nobody's operation waits for it."""
-        with map_errors():
-            return docker_json.volume_sizes(self._clients.changing.volume_sizes())
+            for found in self._clients.reading.containers(all=True, filters=filters):
+                if any(HELPER_NAME.fullmatch(name.removeprefix("/")) for name in found["Names"]):
+                    self._clients.changing.remove_container(found["Id"], v=True, force=True)
 
     def _listed(self, filters: Mapping[str, list[str]]) -> tuple[Container, ...]:
         # A list has the command of each container, and takes many times its length while it is parsed. One thread reads

@@ -1,8 +1,7 @@
-"""Docker's JSON to and from the port's value types. Pure, and the only place that knows Docker's field names.
+"""Docker's JSON to and from the port's value types. Pure: with `docker_homes`, all that knows Docker's field names.
 
-Invariants: what is sent to Docker is built from a `ContainerSpec` alone, field by field, or is the one body of a
-helper container, in which only the volume, the image and the direction vary. A field that Docker does
-not send is the type's empty value; one that makes no sense is an `EngineError`.
+Invariants: what is sent to Docker is built from a `ContainerSpec` alone, field by field. A field that Docker does not
+send is the type's empty value; one that makes no sense is an `EngineError`.
 """
 
 from __future__ import annotations
@@ -23,7 +22,6 @@ from hubwarden_agent.engine.port import (
     Mount,
     PublishedPort,
     Volume,
-    VolumeSize,
 )
 from hubwarden_agent.names import ContainerId, VolumeName
 
@@ -240,12 +238,6 @@ def create_body(spec: ContainerSpec) -> dict[str, Any]:
             "SecurityOpt": ["no-new-privileges"],
         },
     }
-
-
-def volume_sizes(data: Mapping[str, Any]) -> tuple[VolumeSize, ...]:
-    """`GET /system/df?type=volume`. Volumes that are not Docker's own (their size is -1) are left out."""
-    found = [(one["Name"], one.get("CreatedAt", ""), one["UsageData"]["Size"]) for one in data["Volumes"] or ()]
-    return tuple(VolumeSize(VolumeName(name), created, size) for name, created, size in found if size >= 0)
 
 
 def mount_body(mount: Mount) -> dict[str, Any]:

@@ -13,25 +13,22 @@ from __future__ import annotations
 import datetime as dt
 import enum
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from hubwarden_agent.names import ContainerId, ContainerName, ImageId, VolumeName
+from hubwarden_agent.names import ContainerId, ContainerName, VolumeName
+
+if TYPE_CHECKING:
+    from hubwarden_agent.engine.home_port import HomeEngine
 
 HELPER_LABEL = "hubwarden.helper"
 """On helper containers: the scheme of the agent that made them."""
 HELPER_NAME = re.compile("hubwarden-helper-[0-9a-f]{16}")
-HELPERS = 2
-"""Helpers at once; the rest wait. Each takes a compressor's memory and all that a disk can give."""
 
 
 class EngineError(Exception):
     """The engine said something we did not expect. Its text is for the agent's log, never for an answer."""
-
-
-class TooLarge(EngineError):  # noqa: N818 - that is what it is
-    """A volume holds more than it was allowed to."""
 
 
 class EngineUnavailable(EngineError):  # noqa: N818 - "unavailable" is the field's word for it
@@ -184,23 +181,6 @@ class ContainerSpec:
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Helper:
-    """What a helper container is made of: the agent's own image, by id, and the agent's naming scheme as its label."""
-
-    image: ImageId
-    scheme: str
-
-
-@dataclass(frozen=True, slots=True)
-class VolumeSize:
-    """How long all files of a volume are together, holes included, in bytes; `created` as in `Volume`."""
-
-    name: VolumeName
-    created: str
-    size_bytes: int
-
-
 class Engine(Protocol):
     """What the agent asks, from any thread. Each method blocks, and raises `EngineError` or what is named beside it."""
 
@@ -269,34 +249,11 @@ class Engine(Protocol):
     def remove_volume(self, name: VolumeName) -> None:
         """Remove a volume, never with force. Raises `NotFound`, `Conflict` (a container holds it)."""
 
-    def volume_sizes(self) -> tuple[VolumeSize, ...]:
-        """The size of each volume, for which the engine may have to walk all their files."""
+    def homes(self) -> HomeEngine:
+        """What reads and writes the content of volumes; loaded when it is first asked for."""
 
-    def archive_volume(
-        self, volume: VolumeName, helper: Helper, max_bytes: int, take: Callable[[bytes], object]
-    ) -> int:
-        """Pass the content of a volume to `take` in chunks: a tar, in one frame of zstd.
-
-        Returns:
-            the tar's length in bytes.
-
-        Raises:
-            TooLarge: the tar is longer than `max_bytes`.
-            EngineError: the tar is not whole. What `take` raises ends the archive and is raised.
-        """
-
-    def extract_volume(self, volume: VolumeName, helper: Helper, chunks: Iterable[bytes]) -> None:
-        """Write the content of a tar, as `archive_volume` compressed it, into an empty volume.
-
-        Raises:
-            EngineError: not all of it was written. What `chunks` raises is raised.
-        """
-
-    def end_helpers(self) -> None:
-        """End each transfer of a volume, with an `EngineError` for who waits for it, and let no other begin."""
-
-    def remove_helpers(self, scheme: str) -> None:
-        """Remove, by force, each helper container that an agent of this scheme left behind."""
+    def remove_helpers(self, scheme: str, volume: VolumeName | None = None) -> None:
+        """Remove, by force, each helper container that an agent of this scheme left behind (on this volume)."""
 
     def image(self, reference: str) -> Image | None:
         """One image that the engine has; None when it has not."""

@@ -27,7 +27,7 @@ from hubwarden_agent.clock import Clock
 from hubwarden_agent.engine.port import Engine, EngineError, EngineUnavailable
 from hubwarden_agent.errors import ERROR_TABLE, ErrorDetails, Reason, RequestRefused
 from hubwarden_agent.locks import UserLocks
-from hubwarden_agent.names import ContainerId, ContainerName, RequestId, Username, VolumeName
+from hubwarden_agent.names import ContainerId, ContainerName, Names, RequestId, Username, VolumeName
 from hubwarden_agent.operations import requests
 from hubwarden_agent.operations.operation_registry import REMEMBERED_SECONDS, OperationRegistry
 
@@ -64,11 +64,19 @@ class Recovery:
     """Restores what the last agent knew, and closes what it left open."""
 
     engine: Engine
+    names: Names
     audit: Audit
     registry: OperationRegistry
     locks: UserLocks
     clock: Clock
     _interrupted: list[_Interrupted] = field(default_factory=list)
+
+    def remove_helpers(self) -> None:
+        """Remove helper containers. If Docker does not answer, the next one of a volume removes those that hold it."""
+        try:
+            self.engine.remove_helpers(self.names.scheme)
+        except EngineError as error:
+            _log.warning("recovery: helpers may have been left behind: %s", error)
 
     def begin(self, history: Iterable[AuditRecord]) -> None:
         """Restore outcomes of finished operations, and hold the locks of interrupted ones, before anything is served.

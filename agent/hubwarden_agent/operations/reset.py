@@ -8,24 +8,23 @@ and no volume together with a container.
 from __future__ import annotations
 
 import logging
-from contextlib import ExitStack
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from hubwarden_agent.audit import Audit, AuditEntry
 from hubwarden_agent.audit_scope import audit_denials, audited, map_engine_errors
-from hubwarden_agent.backup_manifest import Manifest
 from hubwarden_agent.budgets import SlidingWindow, acquire_together, check_together
 from hubwarden_agent.clock import Clock
 from hubwarden_agent.config import ResetPolicy
-from hubwarden_agent.engine.port import Engine
+from hubwarden_agent.engine.port import Engine, Volume
 from hubwarden_agent.errors import ErrorDetails, Reason, RequestRefused
 from hubwarden_agent.locks import UserLocks
-from hubwarden_agent.names import Names, RequestId, Username, VolumeName
-from hubwarden_agent.operations.backup import Backups
+from hubwarden_agent.names import BackupId, Names, RequestId, Username, VolumeName
 from hubwarden_agent.operations.operation_registry import Operation, OperationRegistry
 from hubwarden_agent.operations.requests import ResetRequest, ResetResult, answer, entry
 from hubwarden_agent.operations.reset_checks import RemovalInProgress
-from hubwarden_agent.operations.sizes import Sizes
 from hubwarden_agent.operations.volume_removal import Removal, RemovalPlan, recreate
 
 REMOVING_PATIENCE = 10.0
@@ -33,6 +32,36 @@ REMOVING_PATIENCE = 10.0
 REMOVING_INTERVAL = 0.2
 
 _log = logging.getLogger(__name__)
+
+
+class Backup(Protocol):
+    """A backup that was made."""
+
+    @property
+    def backup_id(self) -> BackupId:
+        """Its id."""
+
+    @property
+    def tar_bytes(self) -> int:
+        """How long it is, not compressed."""
+
+
+class Backups(Protocol):
+    """All that a reset needs of `home_content`, which is loaded only if the policy requires backups."""
+
+    def slot(self, volume: VolumeName) -> AbstractContextManager[None]:
+        """Hold one of the slots for a backup. Raises `RequestRefused` if no backup can begin now."""
+
+    def take(self, volume: Volume, username: Username, request_id: RequestId) -> Backup:
+        """Back the volume up. Raises `RequestRefused` unless the backup is whole and on disk."""
+
+    def prune(self, volume: VolumeName, audit: Audit, reset: AuditEntry) -> None:
+        """After that reset, remove backups of the volume that the policy no longer retains. Never fails."""
+
+
+def unknown_size(_: Volume) -> int:
+    """The size of a volume where none are counted."""
+    return -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +77,9 @@ class ResetService:
     total_budget: SlidingWindow
     policy: ResetPolicy
     clock: Clock
-    backups: Backups
-    sizes: Sizes
+    backups: Backups | None
+    """None: the policy requires none."""
+    size_of: Callable[[Volume], int]
 
     @property
     def removal(self) -> Removal:
@@ -71,21 +101,21 @@ class ResetService:
         with map_engine_errors():
             target = self._target(command.username, name)
         check_together(*self._budgets(command.username))
-        self.backups.check(name)
-        return self._result(target, None)
+        with self._backup_slot(name):
+            return self._result(target, None)
 
     def _reset(self, operation: Operation, command: ResetRequest, name: VolumeName) -> ResetResult:
         intended, charges = entry(command, name.value), self._budgets(command.username)
         with ExitStack() as slot:
             with audit_denials(self.audit, intended):
                 target = self._target_when_removed(command.username, name)
-                slot.enter_context(self.backups.slot(name))
+                slot.enter_context(self._backup_slot(name))
                 acquire_together(*charges)
             with audited(self.audit, target.named_in(intended), self.clock, charges) as outcome:
                 operation.intent_written = True
                 if not self.total_budget.remaining(""):
                     self._report_spent(intended)
-                backup = self.backups.take(target.volume, command.username, RequestId(intended.request_id))
+                backup = self._back_up(target.volume, command.username, RequestId(intended.request_id))
                 slot.close()
                 # Recorded also when no removal follows.
                 outcome.answer = {"backup_id": backup.backup_id.value} if backup else {}
@@ -94,8 +124,15 @@ class ResetService:
                     recreate(self.engine, name, target.volume)
                 result = self._result(target, backup)
                 outcome.answer = answer(result)
-        self.backups.prune(name, self.audit, intended)
+        if self.backups:
+            self.backups.prune(name, self.audit, intended)
         return result
+
+    def _backup_slot(self, name: VolumeName) -> AbstractContextManager[None]:
+        return self.backups.slot(name) if self.backups else nullcontext()
+
+    def _back_up(self, volume: Volume, username: Username, request_id: RequestId) -> Backup | None:
+        return self.backups.take(volume, username, request_id) if self.backups else None
 
     def _budgets(self, username: Username) -> tuple[tuple[SlidingWindow, str], tuple[SlidingWindow, str]]:
         return (self.user_budget, username.value), (self.total_budget, "")
@@ -124,11 +161,11 @@ class ResetService:
                 self.clock.sleep(REMOVING_INTERVAL)
         return self._target(username, name)
 
-    def _result(self, target: RemovalPlan, backup: Manifest | None) -> ResetResult:
+    def _result(self, target: RemovalPlan, backup: Backup | None) -> ResetResult:
         return ResetResult(
             volume=target.volume.name.value,
             removed_containers=tuple(container.name for container in target.containers),
             completed_at=self.clock.now(),
             backup_id=backup.backup_id.value if backup else "",
-            size_bytes=backup.tar_bytes if backup else self.sizes.of(target.volume),
+            size_bytes=backup.tar_bytes if backup else self.size_of(target.volume),
         )

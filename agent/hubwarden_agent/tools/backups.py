@@ -14,13 +14,13 @@ from collections.abc import Iterator, Sequence
 
 from hubwarden_agent.audit import Audit
 from hubwarden_agent.audit_scope import audited
-from hubwarden_agent.backup_manifest import BadBackup, Manifest, expired
-from hubwarden_agent.backups import Store
 from hubwarden_agent.clock import Clock, SystemClock
 from hubwarden_agent.config import Config
 from hubwarden_agent.errors import RequestRefused
+from hubwarden_agent.home_content.backup_manifest import BadBackup, Manifest, expired
+from hubwarden_agent.home_content.backup_service import pruning
+from hubwarden_agent.home_content.backup_store import Store
 from hubwarden_agent.names import BackupId, Username
-from hubwarden_agent.operations.backup import pruning
 from hubwarden_agent.state_lock import AlreadyRunning
 from hubwarden_agent.tools.offline_access import add_operator, argument, complain, exclusive_audit, say
 

@@ -1,4 +1,4 @@
-"""`hubwarden-agent restore`: bring a home back from a backup, while the agent is stopped. Wiring only; see `restoring`.
+"""`hubwarden-agent restore`: bring a home back, while the agent is stopped. Wiring only; see `restore_service`.
 
 Invariants: it does not start beside an agent that serves. What the engine said is shown to the operator, who may
 see it, and is in no record.
@@ -9,20 +9,20 @@ from __future__ import annotations
 import argparse
 import uuid
 from collections.abc import Sequence
-from dataclasses import replace
 
-from hubwarden_agent import pending_restores
 from hubwarden_agent.audit import Audit
-from hubwarden_agent.backup_manifest import BadBackup
-from hubwarden_agent.backups import Store
 from hubwarden_agent.clock import SystemClock
 from hubwarden_agent.config import Config
 from hubwarden_agent.engine.docker_engine import DockerEngine
 from hubwarden_agent.engine.port import EngineError
 from hubwarden_agent.errors import RequestRefused
-from hubwarden_agent.helper_image import helper, own_container
+from hubwarden_agent.home_content import pending_restores
+from hubwarden_agent.home_content.backup_manifest import BadBackup
+from hubwarden_agent.home_content.backup_service import Backups
+from hubwarden_agent.home_content.backup_store import Store
+from hubwarden_agent.home_content.helper_image import helper, own_container
+from hubwarden_agent.home_content.volume_content import VolumeContent
 from hubwarden_agent.names import BackupId, Names, RequestId, Username, VolumeName
-from hubwarden_agent.operations.backup import Backups
 from hubwarden_agent.operations.volume_removal import Removal
 from hubwarden_agent.state_lock import AlreadyRunning
 from hubwarden_agent.tools.offline_access import add_operator, argument, complain, exclusive_audit, say
@@ -66,7 +66,7 @@ def _complain_of_rest(options: argparse.Namespace, settings: Config) -> None:
 
 def _restore(options: argparse.Namespace, settings: Config, audit: Audit) -> None:
     clock, names, docker = SystemClock(), Names(settings.names), settings.docker
-    policy = replace(settings.reset, backup="required")  # what is set aside is a backup, whatever resets do
+    policy = settings.reset
     home = names.home_volume(options.user)
     order = RestoreRequest(
         request_id=RequestId(str(uuid.uuid4())),
@@ -80,10 +80,12 @@ def _restore(options: argparse.Namespace, settings: Config, audit: Audit) -> Non
     engine = DockerEngine(docker.host, docker.timeout, HELPER_SECONDS, clock)
     backups = Backups(engine, names, policy, clock)
     try:
+        engine.remove_helpers(names.scheme)
         backups.sweep()
         made_of = helper(engine, names, policy.helper_image, own_container())
         removal = Removal(engine, names, policy, clock)
-        restorer = Restorer(engine, made_of, removal, backups, audit, settings.state_directory, clock, say)
+        content, state = VolumeContent(engine), settings.state_directory
+        restorer = Restorer(engine, content, made_of, removal, backups, audit, state, clock, say)
         with Store(policy.backup_dir).open(options.backup) as backup:
             restorer.restore(order, backup)
     finally:

@@ -2,9 +2,9 @@
 
 Invariants: the whole backup was read and found sound before anything is changed, and nothing here ever removes or
 changes a backup. A volume that holds anything is only replaced when told to, and after its content became a backup of
-its own; one that points elsewhere never is, because removing it erases nothing. The intent is in the audit, and what is
-about to be filled in the state directory (`unfinished`), before the first change. What fails is undone; what is killed
-is found, said and begun anew by the next run, and until then the agent does nothing for a user whose home it is.
+its own; one that points elsewhere never is, because removing it erases nothing. Before the first change, the intent is
+in the audit, and what is about to be filled in the state directory (`pending_restores`). What fails is undone; what is
+killed is found, reported and begun anew by the next run, and until then the agent does nothing for that home's user.
 """
 
 from __future__ import annotations
@@ -19,20 +19,22 @@ from typing import Any
 
 import zstandard
 
-from hubwarden_agent import pending_restores
 from hubwarden_agent.audit import Audit, AuditEntry
 from hubwarden_agent.audit_scope import audited, map_engine_errors
-from hubwarden_agent.backup_file import MAX_WINDOW_BYTES, Reader
-from hubwarden_agent.backup_manifest import Manifest
 from hubwarden_agent.clock import Clock
-from hubwarden_agent.engine.port import Engine, EngineError, Helper, TooLarge, Volume
+from hubwarden_agent.engine.home_port import Helper
+from hubwarden_agent.engine.port import Engine, EngineError, Volume
 from hubwarden_agent.errors import Reason, RequestRefused
+from hubwarden_agent.home_content import pending_restores
+from hubwarden_agent.home_content.backup_file import MAX_WINDOW_BYTES, Reader
+from hubwarden_agent.home_content.backup_manifest import Manifest
+from hubwarden_agent.home_content.backup_service import Backups
+from hubwarden_agent.home_content.pending_restores import Unfinished
+from hubwarden_agent.home_content.volume_content import TooLarge, VolumeContent
 from hubwarden_agent.names import RequestId, Username, VolumeName
-from hubwarden_agent.operations.backup import Backups
 from hubwarden_agent.operations.reset_checks import RemovalInProgress
 from hubwarden_agent.operations.volume_removal import Removal, RemovalPlan, recreate
 from hubwarden_agent.ownership import is_local
-from hubwarden_agent.pending_restores import Unfinished
 
 EMPTY_TAR_BYTES = 512 * 1024
 """No empty folder's tar is longer: its attributes have room for 64 KiB each, and are few."""
@@ -69,6 +71,7 @@ class Restorer:
 
     Args:
         engine: where the volume is.
+        content: reads and writes it.
         helper: what reads and writes volumes.
         removal: removes volumes, as a reset does.
         backups: makes a backup of what is set aside.
@@ -79,6 +82,7 @@ class Restorer:
     """
 
     engine: Engine
+    content: VolumeContent
     helper: Helper
     removal: Removal
     backups: Backups
@@ -143,7 +147,7 @@ class Restorer:
     def _is_empty(self, volume: VolumeName) -> bool:
         held = io.BytesIO()
         try:
-            self.engine.archive_volume(volume, self.helper, EMPTY_TAR_BYTES, held.write)
+            self.content.archive(volume, self.helper, EMPTY_TAR_BYTES, held.write)
         except TooLarge:
             return False
         held.seek(0)
@@ -157,8 +161,6 @@ class Restorer:
     def _set_aside(self, order: RestoreRequest, volume: Volume) -> Manifest:
         self.say(f"setting aside what is in {order.volume}")
         aside = self.backups.take(volume, order.username, order.request_id)
-        if aside is None:
-            raise AssertionError("the tool's policy always wants a backup")
         self.say(f"set aside as {aside.backup_id}")
         return aside
 
@@ -175,7 +177,7 @@ class Restorer:
             made = self._create(order.volume, backup.manifest)
             pending_restores.note(self.state, replace(mark, created=made.created))
             self.say(f"restoring into {order.volume}")
-            self.engine.extract_volume(order.volume, self.helper, backup.chunks())
+            self.content.extract(order.volume, self.helper, backup.chunks())
         except BaseException:
             self._undo(order.volume, found, made)
             raise

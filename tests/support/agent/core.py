@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-from hubwarden_agent.app import DENIALS_LOGGED
+from hubwarden_agent.app import DENIALS_LOGGED, home_content
 from hubwarden_agent.authorization import SocketAuthorizer
 from hubwarden_agent.budgets import SlidingWindow
 from hubwarden_agent.config import ResetPolicy
@@ -16,12 +16,10 @@ from hubwarden_agent.errors import Reason
 from hubwarden_agent.locks import UserLocks
 from hubwarden_agent.metrics import Metrics
 from hubwarden_agent.names import Actor, Names, RequestId, ServerName, Templates, Username
-from hubwarden_agent.operations.backup import Backups
 from hubwarden_agent.operations.operation_registry import OperationRegistry
 from hubwarden_agent.operations.requests import ResetRequest, RestartRequest
-from hubwarden_agent.operations.reset import ResetService
+from hubwarden_agent.operations.reset import ResetService, unknown_size
 from hubwarden_agent.operations.restart import RestartService
-from hubwarden_agent.operations.sizes import Sizes
 from hubwarden_agent.rates import parse_rate
 from hubwarden_agent.service import AgentService, Bounds
 from support.fakes.edges import FakeClock, MemoryAudit
@@ -59,8 +57,7 @@ class AgentStage:
         self.restarter = RestartService(
             self.engine, self.names, self.registry, self.locks, self.audit, self.restart_budget, self.clock
         )
-        self.backups = Backups(self.engine, self.names, self.policy, self.clock)
-        self.sizes = Sizes(self.engine, self.clock, self.policy.sizes_interval)
+        self.home = home_content(self.engine, self.names, self.policy, self.clock)
         self.resetter = ResetService(
             self.engine,
             self.names,
@@ -71,8 +68,8 @@ class AgentStage:
             self.total_budget,
             self.policy,
             self.clock,
-            self.backups,
-            self.sizes,
+            self.home.backups if self.home else None,
+            self.home.sizes.of if self.home else unknown_size,
         )
         self.logged = DenialLimiter(SlidingWindow(parse_rate(DENIALS_LOGGED), self.clock))
         self.service = AgentService(

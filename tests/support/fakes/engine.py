@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import datetime as dt
 import itertools
-import tarfile
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 
-import zstandard
+from hubwarden_agent.engine.home_port import HOME
 from hubwarden_agent.engine.port import (
     HELPER_LABEL,
     HELPER_NAME,
@@ -24,19 +24,16 @@ from hubwarden_agent.engine.port import (
     ContainerState,
     EngineError,
     EngineUnavailable,
-    Helper,
     Image,
     Mount,
     NotFound,
     PublishedPort,
-    TooLarge,
     Volume,
-    VolumeSize,
 )
 from hubwarden_agent.names import ContainerId, ContainerName, VolumeName
+from support.fakes.homes import FakeHomes
 
 RUNNING = {ContainerState.RUNNING, ContainerState.PAUSED, ContainerState.RESTARTING}
-EMPTY_TAR = tarfile.TarInfo(".").tobuf() + bytes(2 * tarfile.BLOCKSIZE)
 START = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 PATIENCE = 30
 """Seconds until a change that nobody releases continues, and its test fails."""
@@ -145,43 +142,14 @@ class FakeEngine:
         del self.volumes[name]
         self.contents.pop(name, None)
 
-    def archive_volume(
-        self, volume: VolumeName, helper: Helper, max_bytes: int, take: Callable[[bytes], object]
-    ) -> int:
-        """A volume's content here is the pieces of its tar. The helper holds it until the end."""
-        content = self.contents.get(volume, (EMPTY_TAR,))
-        total = sum(map(len, content))
-        if total > max_bytes:
-            content = ()
+    def homes(self) -> FakeHomes:
+        return FakeHomes(self)
 
-        def compress() -> None:
-            compressor = zstandard.ZstdCompressor().compressobj()
-            for piece in content:
-                take(compressor.compress(piece) + compressor.flush(zstandard.COMPRESSOBJ_FLUSH_BLOCK))
-            if total > max_bytes:
-                raise TooLarge("more than may be archived")
-            take(compressor.flush())
-
-        self._help(volume, helper, compress)
-        return total
-
-    def extract_volume(self, volume: VolumeName, helper: Helper, chunks: Iterable[bytes]) -> None:
-        self._help(volume, helper, lambda: self.contents.update({volume: tuple(chunks)}))
-
-    def end_helpers(self) -> None:
-        """A transfer here is over at once."""
-
-    def remove_helpers(self, scheme: str) -> None:
+    def remove_helpers(self, scheme: str, volume: VolumeName | None = None) -> None:
         self._enter("remove_helpers", scheme)
-        self._remove_helpers(scheme)
-
-    def volume_sizes(self) -> tuple[VolumeSize, ...]:
-        self._enter("volume_sizes", "")
-        self._wait("volume_sizes")
-        return tuple(
-            VolumeSize(one.name, one.created, sum(map(len, self.contents.get(one.name, ()))))
-            for one in self.volumes.values()
-        )
+        for one in self._holding(volume) if volume else tuple(self.containers.values()):
+            if one.labels.get(HELPER_LABEL) == scheme and HELPER_NAME.fullmatch(one.name):
+                del self.containers[one.id]
 
     def containers_labelled(self, labels: Mapping[str, str]) -> tuple[Container, ...]:
         self._enter("containers_labelled", "")
@@ -247,21 +215,21 @@ class FakeEngine:
 
     # How it fails, waits and races.
 
-    def _help(self, volume: VolumeName, helper: Helper, work: Callable[[], object]) -> None:
-        self._remove_helpers(helper.scheme, volume)
-        number = next(self._numbers)
-        mount, labels = Mount("volume", "/home-volume", volume=volume.value), {HELPER_LABEL: helper.scheme}
-        held = self.add_container(f"hubwarden-helper-{number:016x}", mounts=(mount,), labels=labels)
+    @contextmanager
+    def helping(self, volume: VolumeName, scheme: str) -> Iterator[None]:
+        """A helper container that holds the volume for the body."""
+        mount, labels = Mount("volume", HOME, volume=volume.value), {HELPER_LABEL: scheme}
+        helper = self.add_container(f"hubwarden-helper-{next(self._numbers):016x}", mounts=(mount,), labels=labels)
         try:
             self._change("help", volume.value)
-            work()
+            yield
         finally:
-            del self.containers[held.id]
+            del self.containers[helper.id]
 
-    def _remove_helpers(self, scheme: str, volume: VolumeName | None = None) -> None:
-        for one in self._holding(volume) if volume else tuple(self.containers.values()):
-            if one.labels.get(HELPER_LABEL) == scheme and HELPER_NAME.fullmatch(one.name):
-                del self.containers[one.id]
+    def ask(self, method: str) -> None:
+        """A question that may take long."""
+        self._enter(method, "")
+        self._wait(method)
 
     def _change(self, method: str, name: str) -> None:
         self._enter(method, name)

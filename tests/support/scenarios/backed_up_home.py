@@ -14,8 +14,8 @@ from typing import Any
 
 import grpc
 from docker.errors import NotFound  # noqa: TID251 - tests look at the engine behind the agent's back
-from hubwarden_agent.backups import Store
 from hubwarden_agent.engine.port import HELPER_LABEL
+from hubwarden_agent.home_content.backup_store import Store
 from hubwarden_agent.names import BackupId
 from support.agent.client import PATIENCE, refused, reset_request
 from support.agent.killable_agent import AgentProcess

@@ -10,28 +10,25 @@ import uuid
 from pathlib import Path
 
 import pytest
-from hubwarden_agent.backup_manifest import BackupSource
-from hubwarden_agent.backups import Store
-from hubwarden_agent.engine.helper_body import HOME, reading_body, writing_body
-from hubwarden_agent.engine.helper_container import ARCHIVED, verify_totals
-from hubwarden_agent.engine.port import Helper
-from hubwarden_agent.names import ImageId, RequestId, Username, VolumeName
+from hubwarden_agent.engine.home_port import HOME
+from hubwarden_agent.home_content.backup_manifest import BackupSource
+from hubwarden_agent.home_content.backup_store import Store
+from hubwarden_agent.home_content.volume_content import ARCHIVED, EXTRACT, archive_command, verify_totals
+from hubwarden_agent.names import RequestId, Username, VolumeName
 from hypothesis import HealthCheck, given, settings
 from support.fakes.edges import FakeClock
 from support.scenarios.file_trees import About, File, Folder, Pipe, Symlink, build, snapshot, socket_in, trees
 
 VOLUME = VolumeName("jupyterlab-alice_home")
-HELPER = Helper(ImageId("sha256:" + "a" * 64), "jupyterlab-{username}")
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can make files of others")
 
 
 def command(folder: Path, *, writes: bool) -> list[str]:
     """The helper's own command, on a folder of this machine and with this machine's Python."""
-    body = writing_body(VOLUME, HELPER) if writes else reading_body(VOLUME, HELPER, 2**40)
-    entrypoint: list[str] = body["Entrypoint"]
-    moved = [part.replace(HOME, str(folder)) for part in entrypoint]
-    assert moved != entrypoint
+    fixed = EXTRACT if writes else archive_command(2**40)
+    moved = [part.replace(HOME, str(folder)) for part in fixed]
+    assert moved != list(fixed)
     return moved if writes else [sys.executable, *moved[1:]]
 
 

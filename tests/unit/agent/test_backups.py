@@ -18,9 +18,9 @@ from typing import Any
 
 import pytest
 import zstandard
-from hubwarden_agent.backup_file import Writer
-from hubwarden_agent.backup_manifest import BackupSource, BadBackup, Manifest, expired, volume_part
-from hubwarden_agent.backups import Store
+from hubwarden_agent.home_content.backup_file import Writer
+from hubwarden_agent.home_content.backup_manifest import BackupSource, BadBackup, Manifest, expired, volume_part
+from hubwarden_agent.home_content.backup_store import Store
 from hubwarden_agent.names import BackupId, RequestId, Username, VolumeName
 from support.scenarios.zstd_tar import compressed
 

@@ -6,13 +6,13 @@ import subprocess
 import sys
 
 import pytest
-from hubwarden_agent.helper import OVER_LIMIT
+from hubwarden_agent.home_content.helper import OVER_LIMIT
 from support.scenarios.zstd_tar import decompressed
 
 
 def run(limit: int, *command: str) -> subprocess.CompletedProcess[bytes]:
     """The program, as a helper runs it, with a command of the test's in place of tar."""
-    program = [sys.executable, "-I", "-m", "hubwarden_agent.helper", str(limit), *command]
+    program = [sys.executable, "-I", "-m", "hubwarden_agent.home_content.helper", str(limit), *command]
     return subprocess.run(program, capture_output=True, check=False, timeout=60)
 
 
@@ -32,7 +32,7 @@ def test_a_byte_too_many() -> None:
 
 def test_nobody_who_takes_it() -> None:
     """When the reader closes the output early, the helper fails."""
-    program = [sys.executable, "-I", "-m", "hubwarden_agent.helper", str(2**40), "cat", "/dev/urandom"]
+    program = [sys.executable, "-I", "-m", "hubwarden_agent.home_content.helper", str(2**40), "cat", "/dev/urandom"]
     with subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as helper:
         assert helper.stdout is not None
         helper.stdout.close()

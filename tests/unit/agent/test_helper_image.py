@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hubwarden_agent.engine.port import EngineError, Helper
-from hubwarden_agent.helper_image import helper, own_container
+from hubwarden_agent.engine.home_port import Helper
+from hubwarden_agent.engine.port import EngineError
+from hubwarden_agent.home_content.helper_image import helper, own_container
 from hubwarden_agent.names import ContainerId, ImageId, Names, Templates
 from support.fakes.engine import FakeEngine
 

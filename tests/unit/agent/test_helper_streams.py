@@ -9,19 +9,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hubwarden_agent.engine.docker_client import DockerClients
-from hubwarden_agent.engine.helper_container import (
-    ARCHIVED,
-    CHUNK_BYTES,
-    EXTRACTED,
-    STDERR_BYTES,
-    OpenStreams,
-    Streams,
-    extract,
-    verify_totals,
-)
-from hubwarden_agent.engine.port import EngineError, EngineUnavailable, Helper, TooLarge
-from hubwarden_agent.helper import OVER_LIMIT
+from hubwarden_agent.clock import SystemClock
+from hubwarden_agent.engine.docker_engine import DockerEngine
+from hubwarden_agent.engine.home_port import Helper
+from hubwarden_agent.engine.port import EngineError, EngineUnavailable
+from hubwarden_agent.home_content.helper import OVER_LIMIT
+from hubwarden_agent.home_content.helper_streams import CHUNK_BYTES, STDERR_BYTES, OpenStreams, Streams
+from hubwarden_agent.home_content.volume_content import ARCHIVED, EXTRACTED, TooLarge, VolumeContent, verify_totals
 from hubwarden_agent.names import ImageId, VolumeName
 from support.fakes.scripted_docker import ScriptedDocker, answer, scripted
 from support.waiting.threads import in_background
@@ -119,14 +113,9 @@ def test_a_transfer_that_fails_removes_the_helper_at_once(tmp_path: Path) -> Non
     def interrupt(_: int) -> bytes:
         raise KeyboardInterrupt
 
+    engine = DockerEngine(str(tmp_path / "docker.sock"), 30, 30, SystemClock())
     with scripted(docker, tmp_path / "docker.sock"), pytest.raises(KeyboardInterrupt):
-        extract(
-            DockerClients(str(tmp_path / "docker.sock"), 30, 30),
-            OpenStreams(),
-            VolumeName("home"),
-            helper,
-            map(interrupt, [1]),
-        )
+        VolumeContent(engine).extract(VolumeName("home"), helper, map(interrupt, [1]))
     assert docker.lines[-2:] == [
         f"POST {containers}/made/start",
         f"DELETE {containers}/made?v=True&link=False&force=True",

@@ -7,15 +7,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hubwarden_agent import cli, config, pending_restores
+from hubwarden_agent import cli, config
 from hubwarden_agent.app import build
 from hubwarden_agent.audit import AuditEntry
 from hubwarden_agent.engine.port import ContainerState
 from hubwarden_agent.errors import Reason, RequestRefused
+from hubwarden_agent.home_content import pending_restores
+from hubwarden_agent.home_content.pending_restores import Unfinished
 from hubwarden_agent.metrics import Metrics
 from hubwarden_agent.names import BackupId, Names, RequestId, Templates, Username, VolumeName
 from hubwarden_agent.operations.recovery import inspect
-from hubwarden_agent.pending_restores import Unfinished
 from support.fakes.edges import FakeClock
 from support.fakes.engine import FakeEngine
 

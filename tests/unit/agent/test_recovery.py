@@ -50,7 +50,7 @@ def _started_again(old: AgentStage, *, lines: int | None = None, hours: float = 
     new.audit.lines.extend(old.audit.lines[:lines])
     history = _history(new.audit, new.clock.now())
     new.clock.advance(hours * 3600)
-    again = Recovery(new.engine, new.audit, new.registry, new.locks, new.clock)
+    again = Recovery(new.engine, new.names, new.audit, new.registry, new.locks, new.clock)
     again.begin(history)
     again.close_done()
     return new, again
@@ -119,7 +119,7 @@ class TestFinished:
         )
         lines = _history(stage.audit, new.clock.now())
         history = [replace(lines[0], phase="denied"), start, *lines]
-        Recovery(new.engine, new.audit, new.registry, new.locks, new.clock).begin(history)
+        Recovery(new.engine, new.names, new.audit, new.registry, new.locks, new.clock).begin(history)
         assert new.restarter.restart(command) == before
 
     def test_a_refusal_is_not_remembered(self, stage: AgentStage) -> None:
@@ -138,7 +138,7 @@ class TestFinished:
         stage.engine.calls.clear()
         new = AgentStage()
         outcome, intent = _history(stage.audit, new.clock.now())
-        again = Recovery(stage.engine, new.audit, new.registry, new.locks, new.clock)
+        again = Recovery(stage.engine, new.names, new.audit, new.registry, new.locks, new.clock)
         again.begin([replace(outcome, **changed), intent])
         assert (_refused(new, command)).reason is Reason.INTERRUPTED
         assert new.touched == []

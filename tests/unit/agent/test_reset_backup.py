@@ -11,13 +11,15 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from hubwarden_agent.backup_manifest import Manifest
-from hubwarden_agent.backups import Store
 from hubwarden_agent.config import ResetPolicy
-from hubwarden_agent.engine.port import HELPER_LABEL, HELPERS, ContainerState, EngineError, EngineUnavailable
+from hubwarden_agent.engine.port import HELPER_LABEL, ContainerState, EngineError, EngineUnavailable
 from hubwarden_agent.errors import Reason, RequestRefused
+from hubwarden_agent.home_content import backup_service
+from hubwarden_agent.home_content.backup_manifest import Manifest
+from hubwarden_agent.home_content.backup_service import HELPERS, Backups
+from hubwarden_agent.home_content.backup_store import Store
 from hubwarden_agent.names import BackupId, VolumeName
-from hubwarden_agent.operations import backup
+from hubwarden_agent.operations.recovery import Recovery
 from support.agent.core import CONTAINER, HOME, SECRET, AgentStage, reset_command
 from support.fakes.engine import home_of
 from support.waiting.conditions import wait_for
@@ -50,6 +52,13 @@ def stage_of(store: Store, **fields: Any) -> AgentStage:
     stage.engine.contents[VOLUME] = CONTENT
     stage.engine.add_container(CONTAINER, ContainerState.EXITED, mounts=(home_of("alice"),))
     return stage
+
+
+def backups_of(stage: AgentStage) -> Backups:
+    """The agent's backups, where the policy requires them."""
+    assert stage.home is not None
+    assert stage.home.backups is not None
+    return stage.home.backups
 
 
 def refused(stage: AgentStage, *, validate_only: bool = False) -> RequestRefused:
@@ -90,14 +99,14 @@ class TestDenials:
         self, stage: AgentStage, monkeypatch: pytest.MonkeyPatch, *, validate_only: bool
     ) -> None:
         """Looked at before anything is read; validating says it too."""
-        free = backup.RESERVE_BYTES - 1
+        free = backup_service.RESERVE_BYTES - 1
         monkeypatch.setattr(os, "statvfs", lambda _: SimpleNamespace(f_bavail=free, f_frsize=1))
         assert (refused(stage, validate_only=validate_only)).reason is Reason.BACKUP_FAILED
 
     def test_a_disk_that_fills_meanwhile(self, stage: AgentStage, monkeypatch: pytest.MonkeyPatch) -> None:
         """Looked at again and again while it is written."""
-        monkeypatch.setattr(backup, "CHECK_EVERY_BYTES", 1)
-        looks = iter([backup.RESERVE_BYTES, backup.RESERVE_BYTES - 1])
+        monkeypatch.setattr(backup_service, "CHECK_EVERY_BYTES", 1)
+        looks = iter([backup_service.RESERVE_BYTES, backup_service.RESERVE_BYTES - 1])
         monkeypatch.setattr(os, "statvfs", lambda _: SimpleNamespace(f_bavail=next(looks), f_frsize=1))
         stage.engine.contents[VOLUME] = CONTENT + CONTENT
         assert (refused(stage)).reason is Reason.BACKUP_FAILED
@@ -174,7 +183,7 @@ class TestDenials:
         release = stage.engine.hold["help"] = threading.Event()
         resetting = in_background(lambda: refused(stage))
         wait_for(lambda: stage.touched, "the backup")
-        stage.backups.stop()
+        backups_of(stage).stop()
         release.set()
         assert resetting.result(30).reason is Reason.BACKUP_FAILED
         assert refused(stage).reason is Reason.BACKUP_FAILED
@@ -294,17 +303,19 @@ class TestLeftBehind:
         stage.engine.add_container(f"hubwarden-helper-{1:016x}", labels=labels)
         part = store.directory / "11111111-1111-4111-8111-111111111111.tar.zst.part"
         part.touch()
-        stage.backups.sweep()
+        Recovery(stage.engine, stage.names, stage.audit, stage.registry, stage.locks, stage.clock).remove_helpers()
+        backups_of(stage).sweep()
         assert [one.name for one in stage.engine.containers.values()] == [CONTAINER]
         assert not part.exists()
 
     def test_the_start_does_not_wait_for_docker(self, stage: AgentStage) -> None:
         """Helpers are swept by the next backup of their volume, too."""
         stage.engine.available = False
-        stage.backups.sweep()
+        Recovery(stage.engine, stage.names, stage.audit, stage.registry, stage.locks, stage.clock).remove_helpers()
+        backups_of(stage).sweep()
 
     def test_no_start_without_a_place_for_backups(self, tmp_path: Path) -> None:
         """Where they are required: better no agent than one on which every reset fails."""
         with pytest.raises(OSError, match="nowhere"):
-            stage_of(Store(tmp_path / "nowhere")).backups.sweep()
-        stage_of(Store(tmp_path / "nowhere"), backup="off").backups.sweep()
+            backups_of(stage_of(Store(tmp_path / "nowhere"))).sweep()
+        assert stage_of(Store(tmp_path / "nowhere"), backup="off").home is None

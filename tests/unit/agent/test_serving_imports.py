@@ -1,4 +1,4 @@
-"""What serves is all that is loaded while it serves."""
+"""What serves is all that is loaded while it serves, and imports point downwards."""
 
 from __future__ import annotations
 
@@ -8,6 +8,10 @@ import sys
 from pathlib import Path
 
 import hubwarden_agent
+import pytest
+from support.agent.loaded_modules import loaded_modules
+
+PACKAGE = "hubwarden_agent"
 
 
 def _loaded(modules: str, watched: set[str]) -> str:
@@ -15,19 +19,58 @@ def _loaded(modules: str, watched: set[str]) -> str:
     return subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True).stdout.strip()
 
 
+def _below(modules: frozenset[str], package: str) -> set[str]:
+    """The modules of one of the agent's packages."""
+    return {name for name in modules if f"{name}.".startswith(f"{PACKAGE}.{package}.")}
+
+
 def test_no_tool_is_imported_by_what_serves() -> None:
     """When everything that serves is loaded, no tool is."""
     served = "hubwarden_agent.cli, hubwarden_agent.app, hubwarden_agent.gateway.app, hubwarden_agent.metrics_server"
-    script = f"import sys, {served}; print([name for name in sys.modules if '_agent.tools' in name])"
+    homes = "hubwarden_agent.home_content.home_content, hubwarden_agent.home_content.pending_restores"
+    script = f"import sys, {served}, {homes}; print([name for name in sys.modules if '_agent.tools' in name])"
     result = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
     assert result.stdout == "[]\n"
 
 
-def test_what_is_turned_off_is_not_loaded() -> None:
-    """When gateway, metrics and backups are off, what reads HTTP and what packs backups is not loaded."""
-    unused = {"hubwarden_agent.gateway", "hubwarden_agent.metrics_server", "h11", "zstandard"}
+def test_what_is_turned_off_is_not_loaded(tmp_path: Path) -> None:
+    """When an agent serves by the default configuration, no module for gateway, metrics or homes is loaded."""
+    loaded = loaded_modules(tmp_path)
+    assert f"{PACKAGE}.operations.reset" in loaded
+    off = {"hubwarden_agent.metrics_server", "hubwarden_agent.engine.docker_homes", "h11", "zstandard"}
+    assert loaded & off == set()
+    assert [_below(loaded, package) for package in ("gateway", "home_content", "tools")] == [set()] * 3
+
+
+@pytest.mark.parametrize(
+    "policy", ['[reset]\nbackup = "required"\nbackup_dir = "{directory}"\n', "[reset]\nsizes_interval = 3600\n"]
+)
+def test_what_reads_homes_is_loaded_where_it_is_on(tmp_path: Path, policy: str) -> None:
+    """When backups or sizes are configured, `home_content` is loaded."""
+    backups = tmp_path / "backups"
+    backups.mkdir(mode=0o700)
+    loaded = loaded_modules(tmp_path, policy.format(directory=backups))
+    assert f"{PACKAGE}.home_content.home_content" in loaded
+    assert _below(loaded, "gateway") == set()
+
+
+def test_what_notices_an_interrupted_restore_is_loaded_only_for_one(tmp_path: Path) -> None:
+    """When the state directory names a restore that did not end, its reader is loaded although backups are off."""
+    state = tmp_path / "state"
+    state.mkdir()
+    (state / "restoring-0123456789abcdef.json").write_text(
+        '{"request_id": "11111111-1111-4111-8111-111111111111", "username": "alice", "created": "",'
+        ' "volume": "jupyterlab-alice_home", "backup_id": "20261130T000000Z-01234567-0123456789abcdef"}'
+    )
+    assert _below(loaded_modules(tmp_path), "home_content") == {
+        f"{PACKAGE}.home_content",
+        f"{PACKAGE}.home_content.pending_restores",
+    }
+
+
+def test_libraries_that_the_agent_does_not_use_are_not_loaded() -> None:
+    """When everything that serves is loaded, no library is that a dependency could bring along."""
     never = {"aiohttp", "multidict", "yarl", "limits", "cryptography"}
-    assert _loaded("hubwarden_agent.cli, hubwarden_agent.app", unused | never) == "[]"
     assert _loaded("hubwarden_agent.cli, hubwarden_agent.app, hubwarden_agent.gateway.app", never) == "[]"
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 
 import pytest
 from hubwarden_agent.config import ResetPolicy
 from hubwarden_agent.engine.port import EngineError
+from hubwarden_agent.home_content import sizes
 from hubwarden_agent.names import VolumeName
-from hubwarden_agent.operations import sizes
 from support.agent.core import HOME, AgentStage, reset_command
 from support.waiting.conditions import wait_for
 from support.waiting.threads import in_background
@@ -47,7 +48,8 @@ class AtTheFirstPause(threading.Event):
 def count_once(stage: AgentStage) -> list[float | None]:
     """Let it count until it pauses. Returns the pauses in seconds."""
     stopping = AtTheFirstPause()
-    stage.sizes.run(stopping)
+    assert stage.home is not None
+    stage.home.run(stopping)
     return stopping.pauses
 
 
@@ -59,12 +61,13 @@ def test_unknown_at_first_and_then_told(stage: AgentStage) -> None:
     assert (stage.resetter.reset(reset_command())).size_bytes == 9
 
 
-def test_off_counts_nothing() -> None:
-    """When sizes are off, which is the default, nothing is counted."""
+def test_off_counts_nothing(tmp_path: Path) -> None:
+    """When sizes are off, which is the default, nothing is counted, also where backups are on."""
     stage = AgentStage()
     stage.engine.add_volume(HOME)
-    assert count_once(stage) == []
+    assert stage.home is None
     assert told(stage) == -1
+    assert count_once(AgentStage(policy=ResetPolicy(backup="required", backup_dir=tmp_path))) == []
 
 
 def test_a_size_belongs_to_one_volume(stage: AgentStage) -> None:

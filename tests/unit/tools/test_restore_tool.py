@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 from hubwarden_agent import cli
-from hubwarden_agent.backup_manifest import BackupSource
-from hubwarden_agent.backups import Store
 from hubwarden_agent.engine.port import EngineError
+from hubwarden_agent.home_content.backup_manifest import BackupSource
+from hubwarden_agent.home_content.backup_store import Store
 from hubwarden_agent.names import RequestId, Username, VolumeName
 from hubwarden_agent.state_lock import locked
 from hubwarden_agent.tools import restore

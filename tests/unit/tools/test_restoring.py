@@ -10,18 +10,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hubwarden_agent import pending_restores
-from hubwarden_agent.backup_manifest import BackupSource, BadBackup, Manifest
-from hubwarden_agent.backups import Store
 from hubwarden_agent.config import ResetPolicy
-from hubwarden_agent.engine.port import ContainerState, EngineError, EngineUnavailable, Helper, Volume
+from hubwarden_agent.engine.home_port import Helper
+from hubwarden_agent.engine.port import ContainerState, EngineError, EngineUnavailable, Volume
 from hubwarden_agent.errors import Reason, RequestRefused
+from hubwarden_agent.home_content import pending_restores
+from hubwarden_agent.home_content.backup_manifest import BackupSource, BadBackup, Manifest
+from hubwarden_agent.home_content.backup_service import Backups
+from hubwarden_agent.home_content.backup_store import Store
+from hubwarden_agent.home_content.volume_content import VolumeContent
 from hubwarden_agent.names import ImageId, Names, RequestId, Templates, Username, VolumeName
-from hubwarden_agent.operations.backup import Backups
 from hubwarden_agent.operations.volume_removal import Removal
 from hubwarden_agent.tools.restore_service import NotRestored, Restorer, RestoreRequest
 from support.fakes.edges import FakeClock, MemoryAudit
-from support.fakes.engine import EMPTY_TAR, FakeEngine, home_of
+from support.fakes.engine import FakeEngine, home_of
+from support.fakes.homes import EMPTY_TAR
 from support.scenarios.zstd_tar import compressed
 
 HOME = VolumeName("jupyterlab-alice_home")
@@ -62,9 +65,9 @@ class Stage:
             self.policy, backup="required", backup_dir=self.store.directory, helper_image=self.helper.image.value
         )
         backups = Backups(self.engine, names, policy, self.clock)
-        removal = Removal(self.engine, names, policy, self.clock)
+        removal, content = Removal(self.engine, names, policy, self.clock), VolumeContent(self.engine)
         restorer = Restorer(
-            self.engine, self.helper, removal, backups, self.audit, self.state, self.clock, self.said.append
+            self.engine, content, self.helper, removal, backups, self.audit, self.state, self.clock, self.said.append
         )
         order = RestoreRequest(RequestId(str(uuid.uuid4())), Username("root"), Username(user), volume, aside)
         with self.store.open((backup or self.backup).backup_id) as reader:

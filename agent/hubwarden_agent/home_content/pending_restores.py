@@ -18,6 +18,7 @@ from pathlib import Path
 
 from hubwarden_agent.errors import RequestRefused
 from hubwarden_agent.names import BackupId, Names, RequestId, Username, VolumeName
+from hubwarden_agent.state_lock import PENDING_RESTORES
 
 _log = logging.getLogger(__name__)
 
@@ -59,7 +60,7 @@ def of(state: Path, volume: VolumeName) -> Unfinished | None:
 
 def users(state: Path, names: Names) -> Iterator[Username]:
     """For whom nothing may be done until an operator has restored their home again. Raises `OSError`."""
-    for path in sorted(state.glob("restoring-*.json")):
+    for path in sorted(state.glob(PENDING_RESTORES)):
         found = _read(path)
         entry = {"username": found.username.value, "volume": found.volume.value, "backup": found.backup_id.value}
         if found.volume == names.home_volume(found.username):
@@ -70,7 +71,7 @@ def users(state: Path, names: Names) -> Iterator[Username]:
 
 
 def _path(state: Path, volume: VolumeName) -> Path:
-    return state / f"restoring-{hashlib.sha256(volume.value.encode()).hexdigest()[:16]}.json"
+    return state / PENDING_RESTORES.replace("*", hashlib.sha256(volume.value.encode()).hexdigest()[:16])
 
 
 def _read(path: Path) -> Unfinished:

@@ -10,7 +10,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from hubwarden_agent.engine.port import Engine, EngineError, Helper
+from hubwarden_agent.engine.home_port import Helper
+from hubwarden_agent.engine.port import Engine, EngineError
 from hubwarden_agent.names import ContainerId, ImageId, Names
 
 MOUNTS = Path("/proc/self/mountinfo")

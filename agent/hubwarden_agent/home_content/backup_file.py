@@ -1,8 +1,7 @@
 """One backup's files, written and read: hashing as the bytes go by, with constant memory.
 
-Invariants: see `backups`, which is the only one to open these. Every path is relative to a descriptor of the
-store's directory, and never leads over a link. Backups are off by default: what is only needed here, and large, is
-imported when one is made or read.
+Invariants: see `backup_store`, which is the only one to open these. Every path is relative to a descriptor of the
+store's directory, and never leads over a link.
 """
 
 from __future__ import annotations
@@ -16,8 +15,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
-from hubwarden_agent.backup_manifest import BackupSource, BadBackup, Manifest
 from hubwarden_agent.clock import Clock
+from hubwarden_agent.home_content.backup_manifest import BackupSource, BadBackup, Manifest
 
 TAR, MANIFEST, PART = ".tar.zst", ".json", ".part"
 CHUNK_BYTES = 256 * 1024

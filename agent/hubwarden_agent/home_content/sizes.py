@@ -41,7 +41,7 @@ class Sizes:
         while self.interval and not stopping.is_set():
             began = self.clock.monotonic()
             try:
-                found = self.engine.volume_sizes()
+                found = self.engine.homes().volume_sizes()
             except EngineError as error:
                 _log.warning("sizes: not counted: %s", error)
             else:

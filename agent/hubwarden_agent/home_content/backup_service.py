@@ -18,20 +18,23 @@ from contextlib import contextmanager
 
 from hubwarden_agent.audit import Audit, AuditEntry
 from hubwarden_agent.audit_scope import audited
-from hubwarden_agent.backup_file import Writer
-from hubwarden_agent.backup_manifest import BackupSource, Manifest, expired
-from hubwarden_agent.backups import Store
 from hubwarden_agent.clock import Clock
 from hubwarden_agent.config import ResetPolicy
-from hubwarden_agent.engine.port import HELPERS, Engine, EngineError, Volume
+from hubwarden_agent.engine.port import Engine, EngineError, Volume
 from hubwarden_agent.errors import ErrorDetails, Reason, RequestRefused
-from hubwarden_agent.helper_image import helper, own_container
+from hubwarden_agent.home_content.backup_file import Writer
+from hubwarden_agent.home_content.backup_manifest import BackupSource, Manifest, expired
+from hubwarden_agent.home_content.backup_store import Store
+from hubwarden_agent.home_content.helper_image import helper, own_container
+from hubwarden_agent.home_content.volume_content import VolumeContent
 from hubwarden_agent.names import Names, RequestId, Username, VolumeName
 
 RESERVE_BYTES = 256 * 1024**2
 """What a backup leaves free on its disk, which may be the audit's, too."""
 CHECK_EVERY_BYTES = 16 * 1024**2
 BUSY_RETRY_SECONDS = 60.0
+HELPERS = 2
+"""Backups at once. Each takes a compressor's memory and all that a disk can give."""
 
 _log = logging.getLogger(__name__)
 
@@ -42,7 +45,7 @@ class Backups:
     Args:
         engine: reads the volumes.
         names: gives the helpers' label.
-        policy: whether, where, how large and how many.
+        policy: where, how large and how many.
         clock: dates backups.
     """
 
@@ -51,47 +54,27 @@ class Backups:
         self._names = names
         self._policy = policy
         self._clock = clock
+        self._content = VolumeContent(engine)
         self._store = Store(policy.backup_dir)
         self._stopping = threading.Event()
         self._slots = threading.BoundedSemaphore(HELPERS)
 
-    @property
-    def required(self) -> bool:
-        """Whether nothing is removed without a backup."""
-        return self._policy.backup == "required"
-
     def sweep(self) -> None:
-        """Remove what an agent that was killed left behind. Before anything is served: later, it is in use.
+        """Remove the files of unfinished backups. Before anything is served: later, they are in use.
 
         Raises:
-            OSError: backups are required, and their directory cannot be used.
+            OSError: the directory for backups cannot be used.
         """
-        try:
-            self._engine.remove_helpers(self._names.scheme)
-        except EngineError as error:
-            _log.warning("backup: helpers may have been left behind: %s", error)
-        if self.required and (swept := self._store.sweep()):
+        if swept := self._store.sweep():
             _log.warning("backup: unfinished backups are removed", extra={"files": swept})
-
-    def check(self, volume: VolumeName) -> None:
-        """Check that a backup could begin now.
-
-        Raises:
-            RequestRefused: `BACKUP_FAILED`; `TOO_BUSY` while as many as can be made at once are under way.
-        """
-        with self.slot(volume):
-            pass
 
     @contextmanager
     def slot(self, volume: VolumeName) -> Iterator[None]:
         """Hold one of the slots for a backup, so that `take` waits for no other.
 
         Raises:
-            RequestRefused: as `check`.
+            RequestRefused: `BACKUP_FAILED` when none can begin now; `TOO_BUSY` while all slots are held.
         """
-        if not self.required:
-            yield
-            return
         try:
             self._check_space()
         except OSError as error:
@@ -103,14 +86,12 @@ class Backups:
         finally:
             self._slots.release()
 
-    def take(self, volume: Volume, username: Username, request_id: RequestId) -> Manifest | None:
-        """Back the volume up, if the policy requires it.
+    def take(self, volume: Volume, username: Username, request_id: RequestId) -> Manifest:
+        """Back the volume up.
 
         Raises:
             RequestRefused: `BACKUP_FAILED`; then there is no backup.
         """
-        if not self.required:
-            return None
         subject = BackupSource(username, volume.name, volume.driver, volume.options, volume.labels, request_id)
         try:
             return self._take(subject)
@@ -126,8 +107,6 @@ class Backups:
             audit: without a record nothing is removed.
             reset: what they are removed after: its client and actor are theirs, its request id is not.
         """
-        if not self.required:
-            return
         policy, now = self._policy, self._clock.now()
         try:
             for manifest in expired(self._store.of(volume), policy.keep, policy.keep_days, now):
@@ -139,14 +118,14 @@ class Backups:
     def stop(self) -> None:
         """End each backup under way, and begin no other: a large one would outlast the time for a shutdown."""
         self._stopping.set()
-        self._engine.end_helpers()
+        self._content.end()
 
     def _take(self, subject: BackupSource) -> Manifest:
         image = helper(self._engine, self._names, self._policy.helper_image, own_container())
         writer = self._store.begin(subject, self._clock)
         try:
             write = self._into(writer)
-            tar_bytes = self._engine.archive_volume(subject.volume, image, self._policy.max_bytes, write)
+            tar_bytes = self._content.archive(subject.volume, image, self._policy.max_bytes, write)
             return writer.commit(tar_bytes)
         finally:
             writer.abort()

@@ -2,7 +2,7 @@
 
 Invariants: it ends with 0 only if tar did and every byte of tar's was compressed and handed on, and then its last
 line on standard error says how many became how many. Compressed here, a home costs the engine's stream a fraction of
-its bytes. The command line is `helper_body`'s, which is fixed.
+its bytes. The command line is `volume_content`'s, which is fixed.
 Never: a shell, a file of its own, or an import of the agent's; it starts anew for every backup.
 """
 
@@ -35,7 +35,7 @@ def main(limit: int, command: list[str]) -> int:
     compressor = zstandard.ZstdCompressor(compression_params=parameters).compressobj()
     output = sys.stdout.buffer
     taken = given = 0
-    with subprocess.Popen(command, stdout=subprocess.PIPE, bufsize=0) as tar:  # noqa: S603 - the one of `helper_body`
+    with subprocess.Popen(command, stdout=subprocess.PIPE, bufsize=0) as tar:  # noqa: S603 - the one of `volume_content`
         if tar.stdout is None:
             raise AssertionError("there is a pipe")
         with suppress(OSError):  # faster, but the kernel refuses it where root's pipes are very many; see pipe(7)

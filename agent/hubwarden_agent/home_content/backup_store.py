@@ -18,9 +18,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from hubwarden_agent.backup_file import MANIFEST, PART, TAR, Reader, Writer, opened
-from hubwarden_agent.backup_manifest import MAX_BYTES, BackupSource, BadBackup, Manifest, volume_part
 from hubwarden_agent.clock import Clock
+from hubwarden_agent.home_content.backup_file import MANIFEST, PART, TAR, Reader, Writer, opened
+from hubwarden_agent.home_content.backup_manifest import MAX_BYTES, BackupSource, BadBackup, Manifest, volume_part
 from hubwarden_agent.names import BackupId, RequestId, VolumeName
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC

@@ -1,0 +1,90 @@
+"""The agent's layers: every import, also one within a function or for types only, points downwards."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping
+from pathlib import Path
+
+import hubwarden_agent
+
+PACKAGE = "hubwarden_agent"
+ROOT = Path(hubwarden_agent.__file__).parent
+
+LAYERS = (
+    "cli",
+    "app",
+    "listeners tls_listener metrics_server tools",
+    "service messages",
+    "gateway",
+    "home_content",
+    "operations",
+    """audit audit_chain audit_scope audit_store authorization budgets config config_checks config_keys config_reader
+    denials grpc_limits host_paths image_references locks metrics mount_keys mount_targets ownership runtime_check
+    spawn_policy state_lock tls""",
+    "engine",
+    "clock errors healthcheck logging_setup names rates",
+)
+"""The highest first. A package stands for all its modules."""
+LEVELS = {name: -level for level, names in enumerate(LAYERS) for name in names.split()}
+
+
+def modules() -> dict[str, Path]:
+    """The agent's modules by their dotted names within the package. Packages' own files import nothing."""
+    paths = {path: path.relative_to(ROOT).with_suffix("").parts for path in ROOT.rglob("*.py")}
+    return {".".join(parts): path for path, parts in paths.items() if parts[-1] != "__init__"}
+
+
+def imports(source: str, known: Mapping[str, Path]) -> set[str]:
+    """Which of the agent's modules a source imports."""
+    found = set[str]()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return {name.removeprefix(f"{PACKAGE}.") for name in found} & known.keys()
+
+
+def upwards(graph: Mapping[str, set[str]]) -> list[tuple[str, str]]:
+    """The imports that do not point downwards, or to the same layer."""
+    level = {name: LEVELS[name.partition(".")[0]] for name in graph}
+    return [(name, other) for name, others in graph.items() for other in others if level[other] > level[name]]
+
+
+def in_cycles(graph: Mapping[str, set[str]]) -> set[str]:
+    """The modules that import each other in a circle, and those that import them."""
+    left = dict(graph)
+    while free := [name for name, others in left.items() if not others & left.keys()]:
+        for name in free:
+            del left[name]
+    return set(left)
+
+
+def test_imports_point_downwards() -> None:
+    """When a module imports one of a higher layer, or one that imports it in turn, this names them."""
+    known = modules()
+    graph = {name: imports(path.read_text(encoding="utf-8"), known) for name, path in known.items()}
+    assert {name.partition(".")[0] for name in graph} <= LEVELS.keys(), "each module has a layer"
+    assert "audit" in graph["operations.reset"]
+    assert "engine.home_port" in graph["engine.docker_engine"], "imports within functions are seen"
+    assert upwards(graph) == []
+    assert in_cycles(graph) == set()
+
+
+def test_a_package_file_imports_nothing() -> None:
+    """When a package's own file holds more than a docstring, this fails: each import of the package would run it."""
+    sources = [path.read_text(encoding="utf-8") for path in ROOT.rglob("__init__.py")]
+    assert all(len(ast.parse(source).body) == 1 for source in sources)
+
+
+def test_an_upward_import_and_a_circle_are_found() -> None:
+    """When a made-up module imports upwards or in a circle, the checks name it."""
+    assert upwards({"operations.reset": {"home_content.sizes"}, "home_content.sizes": {"names"}, "names": set()}) == [
+        ("operations.reset", "home_content.sizes")
+    ]
+    assert in_cycles({"audit": {"denials"}, "denials": {"audit"}, "app": {"audit"}, "names": set()}) == {
+        "audit",
+        "denials",
+        "app",
+    }
