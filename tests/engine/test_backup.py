@@ -124,7 +124,7 @@ async def test_everything_comes_back_as_it_was(case: Backed, engine: DockerEngin
     assert (result, answer.size_bytes) == ("ok", case.store.manifest(BackupId(answer.backup_id)).tar_bytes)
     assert answer.size_bytes < 1 << 20, "the hole was written out"
     assert list(folder_of(case.bench, case.home).iterdir()) == []
-    assert case.outcomes()[0]["answer"]["backup_id"] == answer.backup_id
+    assert case.recorded("outcome")[0]["answer"]["backup_id"] == answer.backup_id
 
     again = case.bench.volume(f"{case.home}_again")
     with case.store.open(BackupId(answer.backup_id)) as reader:
@@ -210,7 +210,7 @@ async def test_sigterm_ends_a_backup(case: Backed) -> None:
     status = await asyncio.to_thread(case.agent.terminate)
     assert status == 0
     assert (await resetting)[0] == "BACKUP_FAILED"
-    assert case.outcomes()[0]["reason"] == "BACKUP_FAILED"
+    assert case.recorded("outcome")[0]["reason"] == "BACKUP_FAILED"
     assert case.in_volume() == THESIS
     assert not [*case.store.directory.iterdir(), *case.helpers()]
     case.relay.flowing.set()
@@ -226,7 +226,7 @@ async def test_sigterm_ends_the_backup_of_a_large_home(case: Backed) -> None:
     await until(lambda: _bytes_in(case.store.directory) > PIECE, "a part of a backup")
     assert await asyncio.to_thread(case.agent.terminate) == 0
     assert (await resetting)[0] == "BACKUP_FAILED"
-    assert [outcome["reason"] for outcome in case.outcomes()] == ["BACKUP_FAILED"]
+    assert [outcome["reason"] for outcome in case.recorded("outcome")] == ["BACKUP_FAILED"]
     assert case.in_volume() == THESIS
     with large.open("rb") as file:
         assert all(piece == noise for piece in iter(lambda: file.read(PIECE), b""))

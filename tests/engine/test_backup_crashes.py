@@ -43,7 +43,7 @@ async def case(tmp_path: Path, bench: Workbench, helper_image: ImageId) -> Async
 @pytest.mark.parametrize("point", POINTS, ids=str)
 async def test_a_reset_with_a_backup_that_is_cut_off(case: Backed, point: Point | None) -> None:
     """Nothing is lost, the record is true, and the next start leaves no helper and no part of a backup."""
-    assert await case.crash(point) == ("UNREACHABLE" if point else "ok")
+    assert await case.killed_at(point, case.reset()) == ("UNREACHABLE" if point else "ok")
     kept = [case.in_backup(backup_id) for backup_id in case.store.ids()]
     assert case.in_volume() == THESIS or kept == [THESIS]
     assert case.relay.unrecorded == []
@@ -58,7 +58,7 @@ async def test_a_reset_with_a_backup_that_is_cut_off(case: Backed, point: Point 
         assert (reason, [answer.backup_id]) == ("ok", [one.value for one in case.store.ids()])
     else:
         assert reason == "INTERRUPTED"
-    assert len(case.outcomes()) == 1
+    assert len(case.recorded("outcome")) == 1
     assert list(verify(case.agent.audit, []))[-1].startswith("whole from 1 ")
     there = case.in_volume() == THESIS
     reason, answer = await case.reset(str(uuid.uuid4()))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import uuid
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,11 @@ import grpc
 import pytest
 from docker.errors import NotFound  # noqa: TID251 - tests look at the engine behind the agent's back
 from hubwarden_agent.tools.audit import verify
-from support.agent.client import PATIENCE, refused, reset_request, restart_request
+from support.agent.client import PATIENCE, refused, restart_request
 from support.agent.killable_agent import AgentProcess
 from support.docker.private_engine import Workbench
-from support.docker.relay import Point, Relay, relay
+from support.docker.relay import Point, relay
+from support.scenarios.relayed_agent import RelayedAgent, result_of
 from support.waiting.conditions import until
 
 INSPECT, RESTART = r"GET /v[^/]*/containers/[0-9a-z-]{9,}/json", r"POST /.*/restart"
@@ -53,41 +54,16 @@ RESET_POINTS = [
 
 
 @dataclass
-class Case:
+class Case(RelayedAgent):
     """One user, one agent, and what the engine shows."""
 
-    agent: AgentProcess
-    relay: Relay
-    bench: Workbench
-    username: str
-    identifier: str = field(default_factory=lambda: str(uuid.uuid4()))
-
-    @property
-    def container(self) -> str:
-        """The container's name."""
-        return f"jupyterlab-{self.username}"
-
-    @property
-    def home(self) -> str:
-        """The home volume's name."""
-        return f"jupyterlab-{self.username}_home"
-
     async def ask(self, operation: str, identifier: str = "") -> tuple[str, Any]:
-        """Ask the agent: `("ok", answer)`, or a reason and the refusal; `("UNREACHABLE", None)` when it dies."""
-        fields = {"request_id": identifier or self.identifier}
+        """Ask the agent for a reset, as `reset`, or likewise for a restart."""
+        if operation == "reset":
+            return await self.reset(identifier)
+        restart = restart_request(self.username, request_id=identifier or self.identifier, stop_timeout=1)
         async with self.agent.client() as stub:
-            try:
-                if operation == "restart":
-                    restart = restart_request(self.username, **fields, stop_timeout=1)
-                    return "ok", await stub.RestartContainer(restart, timeout=PATIENCE)
-                return "ok", await stub.ResetHomeVolume(reset_request(self.username, **fields), timeout=PATIENCE)
-            except grpc.aio.AioRpcError as error:
-                refusal = refused(error)
-                return refusal.reason or "UNREACHABLE", refusal
-
-    def recorded(self, phase: str) -> list[dict[str, Any]]:
-        """The audit's lines of this request."""
-        return [line for line in self.agent.lines() if (line["request_id"], line["phase"]) == (self.identifier, phase)]
+            return await result_of(stub.RestartContainer(restart, timeout=PATIENCE))
 
     def kept(self) -> str:
         """What is in the home: its file, nothing, or `gone` with the whole volume."""
@@ -106,17 +82,6 @@ class Case:
         Path(volume.attrs["Mountpoint"], "thesis").touch()
         created = dt.datetime.fromisoformat(volume.attrs["CreatedAt"])
         await until(lambda: dt.datetime.now(dt.UTC) >= created + dt.timedelta(seconds=1), "another second")
-
-    async def crash(self, operation: str, point: Point | None) -> str:
-        """Ask, with the agent killed at the point, or once it has answered. Returns what the client got."""
-        if point is not None:
-            self.relay.stop_at(point, self.agent.kill)
-        result, _ = await self.ask(operation)
-        if point is None:
-            self.agent.kill()
-        else:
-            await until(self.relay.stopped.is_set, f"the point {point}; the client got {result}")
-        return result
 
     def check_the_record(self, changes: list[str]) -> None:
         """No action without an intent, every intent closed once, and the chain whole."""
@@ -144,7 +109,7 @@ async def case(tmp_path: Path, bench: Workbench, engine_socket: str) -> AsyncIte
 async def test_a_restart_that_is_cut_off(case: Case, point: Point | None) -> None:
     """What was not recorded was not done; what was begun answers INTERRUPTED with what runs; what ended, its answer."""
     container = case.bench.container(case.container)
-    result = await case.crash("restart", point)
+    result = await case.killed_at(point, case.ask("restart"))
     assert result == ("UNREACHABLE" if point else "ok")
     intended, ended = case.recorded("intent"), case.recorded("outcome")
     changes = list(case.relay.changes)
@@ -209,7 +174,7 @@ async def test_a_reset_that_is_cut_off(case: Case, point: Point | None) -> None:
     await case.write_thesis()
     case.bench.container(case.container, start=False, mounts={case.home: "/home"}).start()
     case.bench.client.containers.get(case.container).stop(timeout=5)
-    result = await case.crash("reset", point)
+    result = await case.killed_at(point, case.reset())
     assert result == ("UNREACHABLE" if point else "ok")
     intended, ended = case.recorded("intent"), case.recorded("outcome")
     changes, kept = list(case.relay.changes), case.kept()
