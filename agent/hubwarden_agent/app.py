@@ -2,7 +2,7 @@
 
 Invariants:
 - One engine, one table of locks and one audit serve all listeners. Each part is made once.
-- What takes HTTP requests, and what reads homes, is imported only where it is turned on.
+- What listens on TCP, takes HTTP requests or reads homes is imported only where it is turned on.
 - After SIGTERM, the process exits within `DRAIN_SECONDS` and a few seconds more, whatever Docker does: nothing joins a
   thread that may wait for Docker, and the audit is closed before the exit.
 
@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 
 import grpc
 
-from hubwarden_agent import grpc_limits, logging_setup, tls
+from hubwarden_agent import grpc_limits, logging_setup
 from hubwarden_agent.audit import Audit
 from hubwarden_agent.audit_store import AuditStore
 from hubwarden_agent.authorization import SocketAuthorizer, TlsAuthorizer
@@ -49,11 +49,11 @@ from hubwarden_agent.rates import parse_rate
 from hubwarden_agent.runtime_check import RuntimeCheck
 from hubwarden_agent.service import AgentService, Bounds
 from hubwarden_agent.state_lock import PENDING_RESTORES, AlreadyRunning, locked
-from hubwarden_agent.tls_listener import AuthorizedHealth, CertificateStore, TlsListener
 
 if TYPE_CHECKING:
     from hubwarden_agent.gateway.listener import Listener
     from hubwarden_agent.home_content.home_content import HomeContent
+    from hubwarden_agent.tls_listener import CertificateStore, TlsListener
 
 DRAIN_SECONDS = 90.0
 """How long running operations get after SIGTERM. compose.yml's stop_grace_period is longer."""
@@ -207,6 +207,13 @@ def build(
     )
 
 
+def _certificates(read_tls: Callable[[], Tls], clock: Clock) -> CertificateStore:
+    from hubwarden_agent import tls  # noqa: PLC0415 - see the top
+    from hubwarden_agent.tls_listener import CertificateStore  # noqa: PLC0415 - see the top
+
+    return CertificateStore(lambda: tls.read(read_tls(), clock.now()))
+
+
 def _tls_listener(
     settings: Config,
     certificates: CertificateStore,
@@ -216,6 +223,8 @@ def _tls_listener(
     health: Health,
     metrics: Metrics,
 ) -> TlsListener:
+    from hubwarden_agent.tls_listener import AuthorizedHealth, TlsListener  # noqa: PLC0415 - see the top
+
     authorizer = TlsAuthorizer(lambda: certificates.current.clients, audit)
     metrics.certificates(lambda: certificates.current.not_after, lambda: bool(certificates.last_error))
     return TlsListener(
@@ -287,7 +296,7 @@ def serve(settings: Config, read_tls: Callable[[], Tls]) -> int:
         signal.signal(number, lambda *_: _thread.start_new_thread(stopping.set, ()))
     try:
         with locked(settings.state_directory):
-            certificates = CertificateStore(lambda: tls.read(read_tls(), clock.now())) if settings.listen.tcp else None
+            certificates = _certificates(read_tls, clock) if settings.listen.tcp else None
             metrics = Metrics(clock)
             docker = settings.docker
             engine = DockerEngine(docker.host, docker.timeout, settings.limits.max_deadline, clock, metrics.docker)

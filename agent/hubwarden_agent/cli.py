@@ -65,9 +65,12 @@ def run() -> NoReturn:
 
 
 def _serve(path: Path | None, settings: Config) -> int:
-    from hubwarden_agent import config, tls  # noqa: PLC0415 - see the top
+    from hubwarden_agent import config  # noqa: PLC0415 - see the top
 
-    tls.restrict_suites(settings.tls.minimum)
+    if settings.listen.tcp:
+        from hubwarden_agent import tls  # noqa: PLC0415 - see the top
+
+        tls.restrict_suites(settings.tls.minimum)
     # At INFO, gRPC's default, each failed TLS handshake is a line of 200 bytes, and clients decide how many there are.
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
     from hubwarden_agent import app  # noqa: PLC0415 - only now gRPC
@@ -113,10 +116,12 @@ def _check(settings: Config) -> int:
 
 def _load(path: Path | None, *, examine: bool) -> Config | None:
     """The configuration; None with each mistake on stderr. `examine` looks at the files of `[tls]` as well."""
-    from hubwarden_agent import config, tls  # noqa: PLC0415 - see the top
-    from hubwarden_agent.clock import SystemClock  # noqa: PLC0415 - see the top
+    from hubwarden_agent import config  # noqa: PLC0415 - see the top
 
     def mistakes(settings: Tls) -> list[str]:
+        from hubwarden_agent import tls  # noqa: PLC0415 - see the top
+        from hubwarden_agent.clock import SystemClock  # noqa: PLC0415 - see the top
+
         return tls.mistakes(settings, SystemClock().now())
 
     try:
