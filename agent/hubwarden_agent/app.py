@@ -51,6 +51,8 @@ from hubwarden_agent.service import AgentService, Bounds
 from hubwarden_agent.state_lock import PENDING_RESTORES, AlreadyRunning, locked
 
 if TYPE_CHECKING:
+    from hubwarden_agent.engine.docker_spawn import DockerSpawnEngine
+    from hubwarden_agent.engine.spawn_port import SpawnEngine
     from hubwarden_agent.gateway.listener import Listener
     from hubwarden_agent.home_content.home_content import HomeContent
     from hubwarden_agent.tls_listener import CertificateStore, TlsListener
@@ -151,9 +153,14 @@ class Agent:
 
 
 def build(
-    settings: Config, engine: Engine, clock: Clock, metrics: Metrics, certificates: CertificateStore | None
+    settings: Config,
+    engine: Engine,
+    clock: Clock,
+    metrics: Metrics,
+    certificates: CertificateStore | None,
+    spawner: SpawnEngine | None,
 ) -> Agent:
-    """Put an agent together; without certificates, nothing listens on TCP.
+    """Put an agent together; without certificates, nothing listens on TCP, and without a spawner there is no gateway.
 
     Raises:
         OSError: the audit, or what the state directory says of unfinished restores, cannot be read.
@@ -202,9 +209,21 @@ def build(
         runtime=RuntimeCheck(engine, metrics),
         service=service(SocketAuthorizer(), _limiter(DENIALS_LOGGED, clock)),
         metrics=metrics,
-        gateway=_gateway(settings, engine, names, locks, audit, clock, metrics) if settings.listen.gateway else None,
+        gateway=_gateway(settings, spawner, names, locks, audit, clock, metrics) if spawner else None,
         tls=_tls_listener(settings, certificates, audit, clock, service, health, metrics) if certificates else None,
     )
+
+
+def _docker(settings: Config, metrics: Metrics) -> DockerEngine:
+    docker = settings.docker
+    return DockerEngine(docker.host, docker.timeout, settings.limits.max_deadline, metrics.docker)
+
+
+def _spawner(settings: Config, clock: Clock, metrics: Metrics) -> DockerSpawnEngine:
+    from hubwarden_agent.engine.docker_spawn import DockerSpawnEngine  # noqa: PLC0415 - see the top
+
+    docker = settings.docker
+    return DockerSpawnEngine(docker.host, docker.timeout, settings.limits.max_deadline, clock, metrics.docker)
 
 
 def _certificates(read_tls: Callable[[], Tls], clock: Clock) -> CertificateStore:
@@ -254,7 +273,7 @@ def _blocked_users(state: Path, names: Names) -> Iterable[Username]:
 
 
 def _gateway(
-    settings: Config, engine: Engine, names: Names, locks: UserLocks, audit: Audit, clock: Clock, metrics: Metrics
+    settings: Config, engine: SpawnEngine, names: Names, locks: UserLocks, audit: Audit, clock: Clock, metrics: Metrics
 ) -> Listener:
     from hubwarden_agent.gateway.app import build_listener  # noqa: PLC0415 - see the top
     from hubwarden_agent.gateway.gateway import Gateway  # noqa: PLC0415 - see the top
@@ -298,9 +317,9 @@ def serve(settings: Config, read_tls: Callable[[], Tls]) -> int:
         with locked(settings.state_directory):
             certificates = _certificates(read_tls, clock) if settings.listen.tcp else None
             metrics = Metrics(clock)
-            docker = settings.docker
-            engine = DockerEngine(docker.host, docker.timeout, settings.limits.max_deadline, clock, metrics.docker)
-            agent = build(settings, engine, clock, metrics, certificates)
+            spawner = _spawner(settings, clock, metrics) if settings.listen.gateway else None
+            engine = spawner or _docker(settings, metrics)
+            agent = build(settings, engine, clock, metrics, certificates, spawner)
             try:
                 agent.serve(stopping)
             finally:

@@ -98,12 +98,11 @@ def _parser() -> argparse.ArgumentParser:
 def _check(settings: Config) -> int:
     """Print the warnings of a sound configuration, and what Docker's runtime is known for. Never fails for them."""
     from hubwarden_agent import runtime_check  # noqa: PLC0415 - asks Docker
-    from hubwarden_agent.clock import SystemClock  # noqa: PLC0415 - see the top
     from hubwarden_agent.engine.docker_engine import DockerEngine  # noqa: PLC0415 - asks Docker
     from hubwarden_agent.engine.port import EngineError  # noqa: PLC0415 - asks Docker
 
     warnings = list(settings.warnings)
-    engine = DockerEngine(settings.docker.host, CHECK_SECONDS, CHECK_SECONDS, SystemClock())
+    engine = DockerEngine(settings.docker.host, CHECK_SECONDS, CHECK_SECONDS)
     try:
         found = runtime_check.weakness(engine.runtime_version())
         warnings += [found[1]] if found else []

@@ -15,12 +15,11 @@ from hubwarden_agent.engine.home_port import Helper
 from hubwarden_agent.engine.port import (
     HELPER_LABEL,
     Conflict,
-    ContainerSpec,
     ContainerState,
-    Engine,
     Mount,
     NotFound,
 )
+from hubwarden_agent.engine.spawn_port import ContainerSpec, SpawnEngine
 from hubwarden_agent.home_content.volume_content import TooLarge, VolumeContent
 from hubwarden_agent.names import ContainerId, ContainerName, ImageId, VolumeName
 from support.scenarios.zstd_tar import decompressed
@@ -29,7 +28,7 @@ from support.waiting.conditions import wait_for
 NOBODY = ContainerId("f" * 64)
 PATIENCE = 15.0
 """Seconds within which the engine does what it does by itself."""
-Change = Callable[[Engine], None]
+Change = Callable[[SpawnEngine], None]
 CHANGES: tuple[Change, ...] = (
     lambda engine: engine.restart_container(NOBODY, 1),
     lambda engine: engine.stop_container(NOBODY, 1),
@@ -72,35 +71,35 @@ class Stage(Protocol):
 class EngineContract:
     """The port's promises."""
 
-    def test_a_missing_container_is_none(self, engine: Engine, stage: Stage) -> None:
+    def test_a_missing_container_is_none(self, engine: SpawnEngine, stage: Stage) -> None:
         """Asking for a container that does not exist is no error."""
         assert engine.container(ContainerName(stage.name())) is None
         assert engine.container(NOBODY) is None
 
-    def test_the_version_of_runc(self, engine: Engine) -> None:
+    def test_the_version_of_runc(self, engine: SpawnEngine) -> None:
         """When the engine starts containers with runc, its version begins with three numbers."""
         assert re.match(r"v?\d+\.\d+\.\d+", engine.runtime_version() or "")
 
-    def test_a_missing_volume_is_none(self, engine: Engine, stage: Stage) -> None:
+    def test_a_missing_volume_is_none(self, engine: SpawnEngine, stage: Stage) -> None:
         """Asking for a volume that does not exist is no error."""
         assert engine.volume(VolumeName(stage.name())) is None
 
-    def test_a_missing_image_is_none(self, engine: Engine) -> None:
+    def test_a_missing_image_is_none(self, engine: SpawnEngine) -> None:
         """Asking for an image that the engine does not have is no error."""
         assert engine.image("hubwarden-nobody/has-this:ever") is None
 
     @pytest.mark.parametrize("change", CHANGES)
-    def test_changing_a_missing_container_is_not_found(self, engine: Engine, change: Change) -> None:
+    def test_changing_a_missing_container_is_not_found(self, engine: SpawnEngine, change: Change) -> None:
         """Restart, stop, start and removal of a container that is gone raise NotFound."""
         with pytest.raises(NotFound):
             change(engine)
 
-    def test_removing_a_missing_volume_is_not_found(self, engine: Engine, stage: Stage) -> None:
+    def test_removing_a_missing_volume_is_not_found(self, engine: SpawnEngine, stage: Stage) -> None:
         """Removal of a volume that is gone raises NotFound."""
         with pytest.raises(NotFound):
             engine.remove_volume(VolumeName(stage.name()))
 
-    def test_a_running_container_is_not_removed(self, engine: Engine, stage: Stage) -> None:
+    def test_a_running_container_is_not_removed(self, engine: SpawnEngine, stage: Stage) -> None:
         """Removal without force conflicts with a running container and leaves it running."""
         container = ContainerId(stage.container())
         with pytest.raises(Conflict):
@@ -110,7 +109,7 @@ class EngineContract:
         assert seen.state is ContainerState.RUNNING
 
     @pytest.mark.parametrize("start", [True, False])
-    def test_a_held_volume_is_not_removed(self, engine: Engine, stage: Stage, start: bool) -> None:  # noqa: FBT001 - a parameter of the matrix
+    def test_a_held_volume_is_not_removed(self, engine: SpawnEngine, stage: Stage, start: bool) -> None:  # noqa: FBT001 - a parameter of the matrix
         """A volume that a container holds, running or only created, conflicts and stays."""
         volume = VolumeName(stage.volume())
         stage.container(volume=volume.value, start=start)
@@ -118,7 +117,7 @@ class EngineContract:
             engine.remove_volume(volume)
         assert engine.volume(volume) is not None
 
-    def test_a_restart_keeps_the_id_and_moves_the_start(self, engine: Engine, stage: Stage) -> None:
+    def test_a_restart_keeps_the_id_and_moves_the_start(self, engine: SpawnEngine, stage: Stage) -> None:
         """Restart is in place: same id, running, a later StartedAt."""
         container = ContainerId(stage.container())
         before = engine.container(container)
@@ -131,7 +130,7 @@ class EngineContract:
         assert after.started is not None
         assert after.started > before.started
 
-    def test_a_restart_starts_a_stopped_container(self, engine: Engine, stage: Stage) -> None:
+    def test_a_restart_starts_a_stopped_container(self, engine: SpawnEngine, stage: Stage) -> None:
         """Why the agent looks first: the engine's restart starts what is stopped."""
         container = ContainerId(stage.container())
         engine.stop_container(container, 5)
@@ -140,7 +139,7 @@ class EngineContract:
         assert seen is not None
         assert seen.state is ContainerState.RUNNING
 
-    def test_stopping_and_starting_twice_is_no_error(self, engine: Engine, stage: Stage) -> None:
+    def test_stopping_and_starting_twice_is_no_error(self, engine: SpawnEngine, stage: Stage) -> None:
         """When a stopped container is stopped, or a running one started, state and last start stay as they were."""
         container = ContainerId(stage.container())
         engine.stop_container(container, 5)
@@ -155,7 +154,9 @@ class EngineContract:
         engine.start_container(container)
         assert engine.container(container) == once
 
-    def test_an_auto_remove_container_survives_a_restart_and_goes_at_a_stop(self, engine: Engine, stage: Stage) -> None:
+    def test_an_auto_remove_container_survives_a_restart_and_goes_at_a_stop(
+        self, engine: SpawnEngine, stage: Stage
+    ) -> None:
         """When an AutoRemove container is restarted, it stays; when it is stopped, the engine removes it by itself."""
         container = ContainerId(stage.container(auto_remove=True))
         engine.restart_container(container, 5)
@@ -165,7 +166,7 @@ class EngineContract:
         engine.stop_container(container, 5)
         wait_for(lambda: engine.container(container) is None, "the container's removal", PATIENCE)
 
-    def test_holders_are_found_in_every_state(self, engine: Engine, stage: Stage) -> None:
+    def test_holders_are_found_in_every_state(self, engine: SpawnEngine, stage: Stage) -> None:
         """Running, created and exited containers hold a volume and are listed as inspected, without environment."""
         volume = VolumeName(stage.volume())
         running = stage.container("running", volume=volume.value)
@@ -190,7 +191,7 @@ class EngineContract:
             assert listed.created == shown.created.replace(microsecond=0)
             assert listed.environment == ()
 
-    def test_a_stopped_containers_volume_survives_its_removal(self, engine: Engine, stage: Stage) -> None:
+    def test_a_stopped_containers_volume_survives_its_removal(self, engine: SpawnEngine, stage: Stage) -> None:
         """Removing a container with its anonymous volumes leaves named ones."""
         volume = VolumeName(stage.volume())
         container = ContainerId(stage.container(volume=volume.value))
@@ -201,20 +202,20 @@ class EngineContract:
         engine.remove_volume(volume)
         assert engine.volume(volume) is None
 
-    def test_creating_a_volume_that_exists_gives_the_old_one(self, engine: Engine, stage: Stage) -> None:
+    def test_creating_a_volume_that_exists_gives_the_old_one(self, engine: SpawnEngine, stage: Stage) -> None:
         """Docker answers silently with what is there, without the labels that were asked for."""
         volume = VolumeName(stage.volume(labels={"kept": "yes"}))
         again = engine.create_volume(volume, "local", {}, {"kept": "no"})
         assert again.labels == {"kept": "yes"}
 
-    def test_a_volume_comes_back_with_labels(self, engine: Engine, stage: Stage) -> None:
+    def test_a_volume_comes_back_with_labels(self, engine: SpawnEngine, stage: Stage) -> None:
         """A volume that is created anew carries the labels that were asked for."""
         volume = VolumeName(stage.volume(labels={"kept": "yes"}))
         engine.remove_volume(volume)
         created = engine.create_volume(volume, "local", {}, {"kept": "yes"})
         assert (created.name, created.driver, created.labels) == (volume, "local", {"kept": "yes"})
 
-    def test_a_container_is_what_its_spec_says(self, engine: Engine, stage: Stage) -> None:
+    def test_a_container_is_what_its_spec_says(self, engine: SpawnEngine, stage: Stage) -> None:
         """Create, start and inspect: labels, environment, command, mounts and image are the spec's."""
         spec = self._spec(stage)
         container = engine.create_container(spec)
@@ -230,14 +231,14 @@ class EngineContract:
         assert stage.network in seen.addresses
         engine.stop_container(container, 1)
 
-    def test_a_taken_name_conflicts(self, engine: Engine, stage: Stage) -> None:
+    def test_a_taken_name_conflicts(self, engine: SpawnEngine, stage: Stage) -> None:
         """A second container of the same name is a Conflict."""
         spec = self._spec(stage)
         engine.create_container(spec)
         with pytest.raises(Conflict):
             engine.create_container(spec)
 
-    def test_labelled_containers_are_found_by_all_labels(self, engine: Engine, stage: Stage) -> None:
+    def test_labelled_containers_are_found_by_all_labels(self, engine: SpawnEngine, stage: Stage) -> None:
         """When labels are asked for, only containers that carry all of them are listed."""
         spec = self._spec(stage)
         container = engine.create_container(spec)
@@ -245,12 +246,12 @@ class EngineContract:
         assert [one.id for one in found] == [container]
         assert not engine.containers_labelled({**spec.labels, "hubwarden.test": "another"})
 
-    def test_a_command_runs_and_its_status_is_told(self, engine: Engine, stage: Stage) -> None:
+    def test_a_command_runs_and_its_status_is_told(self, engine: SpawnEngine, stage: Stage) -> None:
         """When a command in a container ends in time, its exit status is returned."""
         container = ContainerId(stage.container())
         assert engine.run_in_container(container, ("/bin/sh", "-c", "echo output; exit 0"), 30) == 0
 
-    def test_a_command_in_no_container_or_a_stopped_one(self, engine: Engine, stage: Stage) -> None:
+    def test_a_command_in_no_container_or_a_stopped_one(self, engine: SpawnEngine, stage: Stage) -> None:
         """When the container is missing, NotFound is raised; when it is stopped, Conflict."""
         with pytest.raises(NotFound):
             engine.run_in_container(NOBODY, ("true",), 1)
@@ -259,14 +260,14 @@ class EngineContract:
         with pytest.raises(Conflict):
             engine.run_in_container(container, ("true",), 1)
 
-    def test_volumes_are_listed_by_name(self, engine: Engine, stage: Stage) -> None:
+    def test_volumes_are_listed_by_name(self, engine: SpawnEngine, stage: Stage) -> None:
         """Those that are there, and not those that are gone."""
         name = stage.volume()
         assert name in engine.volume_names()
         engine.remove_volume(VolumeName(name))
         assert name not in engine.volume_names()
 
-    def test_a_container_has_the_options_of_its_spec(self, engine: Engine, stage: Stage) -> None:
+    def test_a_container_has_the_options_of_its_spec(self, engine: SpawnEngine, stage: Stage) -> None:
         """A specification with options and every kind of mount makes a container that starts."""
         options = {
             "User": "0:0",
@@ -300,7 +301,7 @@ class EngineContract:
         assert ("bind", "/shared", True, stage.folder) in mounts
         engine.stop_container(container, 0)
 
-    def test_what_was_archived_is_extracted(self, engine: Engine, stage: Stage) -> None:
+    def test_what_was_archived_is_extracted(self, engine: SpawnEngine, stage: Stage) -> None:
         """A tar of a volume, written into another, gives the same tar there; no helper stays behind."""
         volume, other = VolumeName(stage.filled_volume()), VolumeName(stage.volume("other"))
         first, second = list[bytes](), list[bytes]()
@@ -313,7 +314,7 @@ class EngineContract:
         assert decompressed(b"".join(second)) == tar
         assert engine.containers_holding(volume) == engine.containers_holding(other) == ()
 
-    def test_more_than_is_allowed(self, engine: Engine, stage: Stage) -> None:
+    def test_more_than_is_allowed(self, engine: SpawnEngine, stage: Stage) -> None:
         """One byte too many ends it, and no helper stays behind; that nothing was left out, the type of error says."""
         volume, helper = VolumeName(stage.filled_volume()), Helper(stage.helper_image, stage.name())
         length = VolumeContent(engine).archive(volume, helper, 2**40, lambda _: None)
@@ -321,7 +322,7 @@ class EngineContract:
             VolumeContent(engine).archive(volume, helper, length - 1, lambda _: None)
         assert engine.containers_holding(volume) == ()
 
-    def test_what_the_taker_raises_ends_the_archive(self, engine: Engine, stage: Stage) -> None:
+    def test_what_the_taker_raises_ends_the_archive(self, engine: SpawnEngine, stage: Stage) -> None:
         """A full disk on this side is raised as it is, and no helper stays behind."""
         volume = VolumeName(stage.filled_volume())
 
@@ -332,7 +333,7 @@ class EngineContract:
             VolumeContent(engine).archive(volume, Helper(stage.helper_image, stage.name()), 2**40, take)
         assert engine.containers_holding(volume) == ()
 
-    def test_helpers_are_removed_by_label_and_name(self, engine: Engine, stage: Stage) -> None:
+    def test_helpers_are_removed_by_label_and_name(self, engine: SpawnEngine, stage: Stage) -> None:
         """Only this scheme's helpers go: a container with the label and another name, or another scheme, stays."""
         labels = {HELPER_LABEL: stage.name()}
         helper = stage.container(name=f"hubwarden-helper-{stage.number:016x}", labels=labels)
@@ -343,7 +344,7 @@ class EngineContract:
         assert engine.container(ContainerId(helper)) is None
         assert engine.container(ContainerId(named_otherwise)) is not None
 
-    def test_a_volumes_size_is_counted(self, engine: Engine, stage: Stage) -> None:
+    def test_a_volumes_size_is_counted(self, engine: SpawnEngine, stage: Stage) -> None:
         """A volume is listed once, with its creation, and is as large as what is in it."""
         volume = VolumeName(stage.filled_volume())
         seen = engine.volume(volume)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from contract.engine_contract import EngineContract
 from hubwarden_agent.clock import SystemClock
-from hubwarden_agent.engine.docker_engine import DockerEngine
+from hubwarden_agent.engine.docker_spawn import DockerSpawnEngine
 from hubwarden_agent.engine.port import EngineError, EngineUnavailable
 from hubwarden_agent.names import ContainerId, ImageId
 from support.docker.private_engine import Workbench
@@ -65,13 +65,13 @@ class TestDockerEngine(EngineContract):
 
     @pytest.mark.parametrize(("script", "seconds", "status"), [("exit 3", 30, 3), ("sleep 600", 0, None)])
     def test_a_command_that_fails_or_goes_on(
-        self, engine: DockerEngine, stage: DockerStage, script: str, seconds: float, status: int | None
+        self, engine: DockerSpawnEngine, stage: DockerStage, script: str, seconds: float, status: int | None
     ) -> None:
         """Its status; and nothing once it was waited for long enough, while it runs on."""
         container = ContainerId(stage.container())
         assert engine.run_in_container(container, ("/bin/sh", "-c", script), seconds) == status
 
-    def test_a_command_that_is_not_there(self, engine: DockerEngine, stage: DockerStage) -> None:
+    def test_a_command_that_is_not_there(self, engine: DockerSpawnEngine, stage: DockerStage) -> None:
         """When the command does not exist in the container, EngineError names it."""
         with pytest.raises(EngineError, match="no-such-command"):
             engine.run_in_container(ContainerId(stage.container()), ("no-such-command",), 30)
@@ -79,7 +79,7 @@ class TestDockerEngine(EngineContract):
 
 def test_an_engine_that_is_not_there_is_unavailable(tmp_path: Path) -> None:
     """A missing socket is EngineUnavailable, and nothing is asked before the first question."""
-    engine = DockerEngine(f"unix://{tmp_path}/docker.sock", timeout=1, change_timeout=1, clock=SystemClock())
+    engine = DockerSpawnEngine(f"unix://{tmp_path}/docker.sock", timeout=1, change_timeout=1, clock=SystemClock())
     with pytest.raises(EngineUnavailable):
         engine.ping()
     engine.close()

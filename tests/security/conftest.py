@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from hubwarden_agent.clock import SystemClock
-from hubwarden_agent.engine.docker_engine import DockerEngine
+from hubwarden_agent.engine.docker_spawn import DockerSpawnEngine
 from hubwarden_agent.rates import parse_rate
 from hubwarden_agent.spawn_policy import SpawnPolicy
 from support.agent.gateway import POLICY, GatewayStage, gateway, serving_gateway
@@ -41,16 +41,16 @@ def others(engine_socket: str, busybox: str) -> Iterator[Mapping[str, str]]:
 
 
 @pytest.fixture(scope="module")
-def shared_engine(engine_socket: str) -> Iterator[DockerEngine]:
+def shared_engine(engine_socket: str) -> Iterator[DockerSpawnEngine]:
     """The real port over the private engine, for a whole module."""
-    engine = DockerEngine(f"unix://{engine_socket}", timeout=30, change_timeout=60, clock=SystemClock())
+    engine = DockerSpawnEngine(f"unix://{engine_socket}", timeout=30, change_timeout=60, clock=SystemClock())
     yield engine
     engine.close()
 
 
 @pytest.fixture(scope="module")
 def shared_stage(
-    shared_engine: DockerEngine, others: Mapping[str, str], tmp_path_factory: pytest.TempPathFactory
+    shared_engine: DockerSpawnEngine, others: Mapping[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[GatewayStage]:
     """One gateway for a module of attacks."""
     with serving_gateway(shared_engine, tmp_path_factory.mktemp("attacks"), spawn=_policy(others)) as stage:
@@ -69,7 +69,7 @@ async def attacks(
 
 @pytest.fixture
 async def ground(
-    others: Mapping[str, str], bench: private_engine.Workbench, engine: DockerEngine, tmp_path: Path
+    others: Mapping[str, str], bench: private_engine.Workbench, engine: DockerSpawnEngine, tmp_path: Path
 ) -> AsyncIterator[AttackHarness]:
     """A gateway for one test, and tokens for one user."""
     user = bench.username()

@@ -8,7 +8,6 @@ Invariants:
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -17,25 +16,19 @@ from typing import TYPE_CHECKING, TypeVar
 import docker.errors
 from docker import APIClient
 
-from hubwarden_agent.clock import Clock
-from hubwarden_agent.engine import docker_json, image_pull
+from hubwarden_agent.engine import docker_json
 from hubwarden_agent.engine.docker_client import DockerClients, map_errors
 from hubwarden_agent.engine.port import (
     HELPER_LABEL,
     HELPER_NAME,
     Container,
-    ContainerSpec,
     EngineUnavailable,
-    Image,
     Volume,
 )
 from hubwarden_agent.names import ContainerId, ContainerName, VolumeName
 
 if TYPE_CHECKING:
     from hubwarden_agent.engine.home_port import HomeEngine
-
-EXEC_POLL_SECONDS = 0.05
-"""Between two looks at whether a command has ended: Docker has no call that waits for one without its output."""
 
 Result = TypeVar("Result")
 
@@ -47,7 +40,6 @@ class DockerEngine:
         host: the engine's address.
         timeout: seconds for a question that changes nothing.
         change_timeout: seconds for a request that changes something, beyond a stop timeout.
-        clock: says how long a command was waited for.
         timed: is entered around each request.
     """
 
@@ -56,10 +48,8 @@ class DockerEngine:
         host: str,
         timeout: int,
         change_timeout: int,
-        clock: Clock,
         timed: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
-        self._clock = clock
         self._timed = timed
         self._clients = DockerClients(host.removeprefix("unix://"), timeout, change_timeout)
         self._closed = False
@@ -94,56 +84,20 @@ class DockerEngine:
         found = self._listed({"volume": [volume.value]})
         return tuple(one for one in found if any(mount.volume == volume.value for mount in one.mounts))
 
-    def containers_labelled(self, labels: Mapping[str, str]) -> tuple[Container, ...]:
-        """See `Engine.containers_labelled`."""
-        return self._listed({"label": [f"{key}={value}" for key, value in labels.items()]})
-
     def restart_container(self, container: ContainerId, stop_timeout: int) -> None:
         """See `Engine.restart_container`."""
         with self._asking():
             self._clients.changing.restart(container.value, timeout=stop_timeout)
-
-    def start_container(self, container: ContainerId) -> None:
-        """See `Engine.start_container`."""
-        with self._asking():
-            self._clients.changing.start(container.value)
-
-    def stop_container(self, container: ContainerId, stop_timeout: int) -> None:
-        """See `Engine.stop_container`."""
-        with self._asking():
-            self._clients.changing.stop(container.value, timeout=stop_timeout)
 
     def remove_container(self, container: ContainerId, *, anonymous_volumes: bool) -> None:
         """See `Engine.remove_container`."""
         with self._asking():
             self._clients.changing.remove_container(container.value, v=anonymous_volumes)
 
-    def create_container(self, spec: ContainerSpec) -> ContainerId:
-        """See `Engine.create_container`."""
-        body = docker_json.create_body(spec)
-        with self._asking():
-            return ContainerId(self._clients.changing.create_container_from_config(body, spec.name.value)["Id"])
-
-    def run_in_container(self, container: ContainerId, command: tuple[str, ...], seconds: float) -> int | None:
-        """See `Engine.run_in_container`. Nobody attaches, so Docker holds nothing for a command's output."""
-        with self._asking():
-            changing = self._clients.changing
-            identifier = str(changing.exec_create(container.value, list(command), stdout=False, stderr=False)["Id"])
-            changing.exec_start(identifier, detach=True)
-        give_up_at = self._clock.monotonic() + seconds
-        while (status := self._exit_status(identifier)) is None and self._clock.monotonic() < give_up_at:
-            time.sleep(EXEC_POLL_SECONDS)
-        return status
-
     def volume(self, name: VolumeName) -> Volume | None:
         """See `Engine.volume`."""
         with self._asking():
-            return _or_none(lambda: docker_json.volume(self._clients.reading.inspect_volume(name.value)))
-
-    def volume_names(self) -> tuple[str, ...]:
-        """See `Engine.volume_names`."""
-        with self._asking():
-            return tuple(volume["Name"] for volume in self._clients.reading.volumes()["Volumes"] or ())
+            return or_none(lambda: docker_json.volume(self._clients.reading.inspect_volume(name.value)))
 
     def create_volume(
         self, name: VolumeName, driver: str, options: Mapping[str, str], labels: Mapping[str, str]
@@ -157,16 +111,6 @@ class DockerEngine:
         """See `Engine.remove_volume`."""
         with self._asking():
             self._clients.changing.remove_volume(name.value)
-
-    def image(self, reference: str) -> Image | None:
-        """See `Engine.image`."""
-        with self._asking():
-            return _or_none(lambda: docker_json.image(self._clients.reading.inspect_image(reference)))
-
-    def pull_image(self, reference: str) -> None:
-        """See `Engine.pull_image`."""
-        with self._asking():
-            image_pull.pull(self._clients.changing, reference)
 
     def homes(self) -> HomeEngine:
         """See `Engine.homes`."""
@@ -196,11 +140,6 @@ class DockerEngine:
         entries = self._clients.reading.containers(all=True, filters=filters)
         return tuple(docker_json.listed_container(entry) for entry in entries)
 
-    def _exit_status(self, identifier: str) -> int | None:
-        with self._asking():
-            shown = self._clients.reading.exec_inspect(identifier)
-            return None if shown["Running"] else int(shown["ExitCode"])
-
     @contextmanager
     def _asking(self) -> Iterator[None]:
         with self._timed(), map_errors():
@@ -209,7 +148,8 @@ class DockerEngine:
             yield
 
 
-def _or_none(question: Callable[[], Result]) -> Result | None:
+def or_none(question: Callable[[], Result]) -> Result | None:
+    """What Docker answers; None for 404."""
     try:
         return question()
     except docker.errors.NotFound:
@@ -217,4 +157,4 @@ def _or_none(question: Callable[[], Result]) -> Result | None:
 
 
 def _inspected(client: APIClient, reference: str) -> Container | None:
-    return _or_none(lambda: docker_json.container(client.inspect_container(reference)))
+    return or_none(lambda: docker_json.container(client.inspect_container(reference)))

@@ -19,9 +19,8 @@ from typing import Any
 from docker import APIClient
 
 from hubwarden_agent.engine.docker_client import DockerClients, map_errors
-from hubwarden_agent.engine.docker_json import mount_body
 from hubwarden_agent.engine.home_port import HOME, Helper, VolumeSize
-from hubwarden_agent.engine.port import HELPER_LABEL, EngineError, Mount
+from hubwarden_agent.engine.port import HELPER_LABEL, EngineError
 from hubwarden_agent.names import VolumeName
 
 _READS = ("DAC_READ_SEARCH",)
@@ -79,7 +78,7 @@ class DockerHomes:
 
 def helper_body(helper: Helper, volume: VolumeName, command: tuple[str, ...], *, writes: bool) -> dict[str, Any]:
     """The body that creates a helper. Docker logs nothing of it: its output is the user's files."""
-    mount = mount_body(Mount("volume", HOME, read_only=not writes, volume=volume.value))
+    mount = {"Type": "volume", "Target": HOME, "ReadOnly": not writes, "Source": volume.value}
     return {
         "Image": helper.image.value,
         "Entrypoint": list(command),

@@ -1,7 +1,6 @@
-"""Docker's JSON to and from the port's value types. Pure: with `docker_homes`, all that knows Docker's field names.
+"""Docker's JSON as the port's value types. Pure.
 
-Invariants: what is sent to Docker is built from a `ContainerSpec` alone, field by field. A field that Docker does not
-send is the type's empty value; one that makes no sense is an `EngineError`.
+Invariants: a field that Docker does not send is the type's empty value; one that makes no sense is an `EngineError`.
 """
 
 from __future__ import annotations
@@ -12,21 +11,15 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-from hubwarden_agent.engine.options import DEFAULTS, HOST
 from hubwarden_agent.engine.port import (
     Container,
-    ContainerSpec,
     ContainerState,
     EngineError,
-    Image,
     Mount,
     PublishedPort,
     Volume,
 )
 from hubwarden_agent.names import ContainerId, VolumeName
-
-CPU_PERIOD = 100_000
-"""Microseconds of a scheduling period (`HostConfig.CpuPeriod`, Docker's own default)."""
 
 _WITHIN = frozenset(
     {"Memory", "MemorySwap", "MemoryReservation", "MemorySwappiness", "NanoCpus", "CpuPeriod", "CpuQuota", "CpuShares"}
@@ -187,67 +180,7 @@ def volume(data: Mapping[str, Any]) -> Volume:
     )
 
 
-def image(data: Mapping[str, Any]) -> Image:
-    """`GET /images/{reference}/json`."""
-    config = data.get("Config") or {}
-    return Image(
-        id=data["Id"],
-        tags=tuple(data.get("RepoTags") or ()),
-        command=tuple(config.get("Cmd") or ()),
-        user=config.get("User") or "",
-        labels=config.get("Labels") or {},
-        volumes=tuple(config.get("Volumes") or ()),
-        healthcheck=config.get("Healthcheck") not in (None, {}, {"Test": ["NONE"]}),
-    )
-
-
 def runtime_version(data: Mapping[str, Any]) -> str | None:
     """`GET /version`. Docker lists the default runtime under its name, and no other."""
     found = (one for one in data.get("Components") or () if one.get("Name") == "runc")
     return next((str(one["Version"]) for one in found if one.get("Version")), None)
-
-
-def create_body(spec: ContainerSpec) -> dict[str, Any]:
-    """The body of `POST /containers/create`, from validated values only.
-
-    Raises:
-        EngineError: an option or a mount is none that a container may have.
-    """
-    if not spec.options.keys() <= DEFAULTS.keys():
-        raise EngineError("an option that is not in the table")
-    in_host = {key for key in spec.options if key.startswith(HOST)}
-    host_options = {key.removeprefix(HOST): spec.options[key] for key in in_host}
-    return {
-        **{key: value for key, value in spec.options.items() if key not in in_host},
-        "Image": spec.image,
-        "Env": list(spec.environment),
-        "Cmd": list(spec.command),
-        "Labels": dict(spec.labels),
-        "ExposedPorts": {port: {} for port in spec.exposed_ports},
-        "HostConfig": {
-            **host_options,
-            "NetworkMode": spec.network,
-            "Mounts": [mount_body(mount) for mount in spec.mounts],
-            "Memory": spec.memory,
-            "MemorySwap": spec.memory,  # unset, Docker would allow as much swap again
-            "CpuPeriod": CPU_PERIOD,
-            "CpuQuota": round(spec.cpus * CPU_PERIOD),
-            "PidsLimit": spec.pids,
-            "AutoRemove": spec.auto_remove,
-            "PortBindings": {port: [{"HostIp": spec.publish_address, "HostPort": ""}] for port in spec.published},
-            "SecurityOpt": ["no-new-privileges"],
-        },
-    }
-
-
-def mount_body(mount: Mount) -> dict[str, Any]:
-    """A mount. Of a host path, neither what is mounted below it nor what is mounted there later comes with it."""
-    body = {"Type": mount.kind, "Target": mount.target, "ReadOnly": mount.read_only}
-    if mount.kind == "volume" and mount.volume:
-        return body | {"Source": mount.volume}
-    if mount.kind == "bind" and mount.source:
-        options = {"Propagation": "rprivate", "NonRecursive": True}
-        return body | {"Source": mount.source, "BindOptions": options}
-    if mount.kind == "tmpfs" and mount.size:
-        return body | {"TmpfsOptions": {"SizeBytes": mount.size, "Mode": mount.mode}}
-    raise EngineError("only named volumes, host paths and bounded file systems in memory are mounted")

@@ -10,7 +10,8 @@ from __future__ import annotations
 from docker import APIClient
 from docker.errors import APIError
 
-from hubwarden_agent.engine.port import DiskFull, EngineError, NotFound, PullDenied
+from hubwarden_agent.engine.port import EngineError, NotFound
+from hubwarden_agent.engine.spawn_port import DiskFull, PullDenied
 
 _KINDS: tuple[tuple[type[EngineError], tuple[str, ...]], ...] = (
     (DiskFull, ("no space left on device", "disk quota exceeded")),

@@ -43,14 +43,6 @@ class Conflict(EngineError):  # noqa: N818 - "unavailable" is the field's word f
     """The engine refuses because of the object's present state, for example a volume that a container holds."""
 
 
-class PullDenied(EngineError):  # noqa: N818 - "unavailable" is the field's word for it
-    """A registry gives an image to nobody, or not without credentials."""
-
-
-class DiskFull(EngineError):  # noqa: N818 - "unavailable" is the field's word for it
-    """The engine's disk has no room for an image."""
-
-
 class ContainerState(enum.StrEnum):
     """Docker's `State.Status`."""
 
@@ -137,50 +129,6 @@ class Volume:
         return self.driver != "local" or bool(self.labels or self.options)
 
 
-@dataclass(frozen=True, slots=True)
-class Image:
-    """An image: what DockerSpawner reads of it, and what it brings into its containers.
-
-    `user` is empty for root; `volumes` are the paths that it declares (`VOLUME`); `healthcheck` is whether it has any
-    part of a health check.
-    """
-
-    id: str
-    tags: tuple[str, ...]
-    command: tuple[str, ...]
-    user: str = ""
-    labels: Mapping[str, str] = field(default_factory=dict)
-    volumes: tuple[str, ...] = ()
-    healthcheck: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class ContainerSpec:
-    """Everything that a new container may consist of. What is not a field here cannot be asked of the engine.
-
-    Every container gets `no-new-privileges` and the engine's default profile; memory is in bytes, `cpus` in processors.
-    `published` lists container ports that are published on `publish_address` at a host port of the engine's choice.
-    `published` and `exposed_ports` are spelt `"8888/tcp"`. `options` maps fields such as `HostConfig.ShmSize` to the
-    operator's own values for them (`spawn_allow`).
-    """
-
-    name: ContainerName
-    image: str
-    labels: Mapping[str, str]
-    environment: tuple[str, ...]
-    command: tuple[str, ...]
-    network: str
-    mounts: tuple[Mount, ...]
-    memory: int
-    cpus: float
-    pids: int
-    auto_remove: bool
-    exposed_ports: tuple[str, ...] = ()
-    published: tuple[str, ...] = ()
-    publish_address: str = ""
-    options: Mapping[str, Any] = field(default_factory=dict)
-
-
 class Engine(Protocol):
     """What the agent asks, from any thread. Each method blocks, and raises `EngineError` or what is named beside it."""
 
@@ -192,9 +140,6 @@ class Engine(Protocol):
 
     def container(self, reference: ContainerName | ContainerId) -> Container | None:
         """One container by name or id; None when there is none."""
-
-    def containers_labelled(self, labels: Mapping[str, str]) -> tuple[Container, ...]:
-        """Each container, in any state, that has all of these labels; see `containers_holding`."""
 
     def containers_holding(self, volume: VolumeName) -> tuple[Container, ...]:
         """Each container, in any state, that mounts this volume, from the engine's list.
@@ -211,35 +156,11 @@ class Engine(Protocol):
             EngineError: it did not start again.
         """
 
-    def start_container(self, container: ContainerId) -> None:
-        """Start; no effect on a running container. Raises `NotFound`, `Conflict`."""
-
-    def stop_container(self, container: ContainerId, stop_timeout: int) -> None:
-        """Stop (SIGTERM, after `stop_timeout` seconds SIGKILL); no effect on a stopped one. Raises `NotFound`."""
-
     def remove_container(self, container: ContainerId, *, anonymous_volumes: bool) -> None:
         """Remove a stopped container, never with force. Raises `NotFound`, `Conflict` (running, or being removed)."""
 
-    def create_container(self, spec: ContainerSpec) -> ContainerId:
-        """Create a container. Raises `NotFound` (image or network), `Conflict` (the name is taken)."""
-
-    def run_in_container(self, container: ContainerId, command: tuple[str, ...], seconds: float) -> int | None:
-        """Run a command in a running container, as its user, and discard its output.
-
-        Returns:
-            its exit status, or None if it has not ended after `seconds`: it continues.
-
-        Raises:
-            NotFound: there is no such container.
-            Conflict: it is not running.
-            EngineError: the command cannot be started.
-        """
-
     def volume(self, name: VolumeName) -> Volume | None:
         """One volume; None when there is none."""
-
-    def volume_names(self) -> tuple[str, ...]:
-        """The names of all volumes of the engine."""
 
     def create_volume(
         self, name: VolumeName, driver: str, options: Mapping[str, str], labels: Mapping[str, str]
@@ -254,9 +175,3 @@ class Engine(Protocol):
 
     def remove_helpers(self, scheme: str, volume: VolumeName | None = None) -> None:
         """Remove, by force, each helper container that an agent of this scheme left behind (on this volume)."""
-
-    def image(self, reference: str) -> Image | None:
-        """One image that the engine has; None when it has not."""
-
-    def pull_image(self, reference: str) -> None:
-        """Pull an image, without credentials. Raises `NotFound`, `PullDenied`, `DiskFull`."""

@@ -13,7 +13,8 @@ import logging
 
 from hubwarden_agent import ownership
 from hubwarden_agent.denials import shown
-from hubwarden_agent.engine.port import Container, Engine, EngineError, EngineUnavailable
+from hubwarden_agent.engine.port import Container, EngineError, EngineUnavailable
+from hubwarden_agent.engine.spawn_port import SpawnEngine
 from hubwarden_agent.errors import Reason, RequestRefused
 from hubwarden_agent.gateway import create_body, mounts, policy, volume_checks
 from hubwarden_agent.names import ContainerName, Names, ServerName, Username
@@ -31,7 +32,7 @@ class ContainerOwners:
         spawn: the operator's policy.
     """
 
-    def __init__(self, engine: Engine, names: Names, spawn: SpawnPolicy) -> None:
+    def __init__(self, engine: SpawnEngine, names: Names, spawn: SpawnPolicy) -> None:
         self._engine = engine
         self._names = names
         self._spawn = spawn

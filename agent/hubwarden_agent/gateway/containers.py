@@ -12,7 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from hubwarden_agent.budgets import SlidingWindow, acquire_together
-from hubwarden_agent.engine.port import Conflict, Container, Engine, Mount, NotFound
+from hubwarden_agent.engine.port import Conflict, Container, Mount, NotFound
+from hubwarden_agent.engine.spawn_port import SpawnEngine
 from hubwarden_agent.errors import Reason, RequestRefused
 from hubwarden_agent.gateway import mounts, refusals, responses, volume_checks
 from hubwarden_agent.gateway.adoption import ContainerOwners
@@ -53,7 +54,7 @@ class Containers:
 
     def __init__(
         self,
-        engine: Engine,
+        engine: SpawnEngine,
         owners: ContainerOwners,
         locks: UserLocks,
         recorder: ChangeRecorder,

@@ -7,7 +7,8 @@ there and a name is free is the engine's to know: it is asked why only once it h
 from __future__ import annotations
 
 from hubwarden_agent.budgets import SlidingWindow, acquire_together
-from hubwarden_agent.engine.port import Conflict, ContainerSpec, Engine, NotFound
+from hubwarden_agent.engine.port import Conflict, NotFound
+from hubwarden_agent.engine.spawn_port import ContainerSpec, SpawnEngine
 from hubwarden_agent.gateway import create_body, images, policy, refusals, strict_json, volume_checks
 from hubwarden_agent.gateway.adoption import ContainerOwners
 from hubwarden_agent.gateway.quota import Quota
@@ -35,7 +36,7 @@ class CreateHandler:
 
     def __init__(
         self,
-        engine: Engine,
+        engine: SpawnEngine,
         owners: ContainerOwners,
         names: Names,
         spawn: SpawnPolicy,

@@ -14,7 +14,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from hubwarden_agent.denials import DenialLimiter
-from hubwarden_agent.engine.port import Conflict, Engine
+from hubwarden_agent.engine.port import Conflict
+from hubwarden_agent.engine.spawn_port import SpawnEngine
 from hubwarden_agent.gateway import refusals, strict_json
 from hubwarden_agent.gateway.containers import Containers
 from hubwarden_agent.gateway.decoders import Field, empty, fields_of, flag, items, text
@@ -58,7 +59,7 @@ class ExecHandler:
     """
 
     def __init__(
-        self, engine: Engine, containers: Containers, allowed: tuple[tuple[str, ...], ...], logged: DenialLimiter
+        self, engine: SpawnEngine, containers: Containers, allowed: tuple[tuple[str, ...], ...], logged: DenialLimiter
     ) -> None:
         self._engine = engine
         self._containers = containers

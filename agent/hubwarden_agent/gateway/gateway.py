@@ -14,7 +14,7 @@ from hubwarden_agent.audit_scope import map_engine_errors
 from hubwarden_agent.budgets import SlidingWindow
 from hubwarden_agent.clock import Clock
 from hubwarden_agent.denials import DenialLimiter
-from hubwarden_agent.engine.port import Engine
+from hubwarden_agent.engine.spawn_port import SpawnEngine
 from hubwarden_agent.errors import RequestRefused
 from hubwarden_agent.gateway import mounts, responses
 from hubwarden_agent.gateway.adoption import ContainerOwners
@@ -49,7 +49,7 @@ class Gateway:
     def __init__(
         self,
         *,
-        engine: Engine,
+        engine: SpawnEngine,
         names: Names,
         spawn: SpawnPolicy,
         locks: UserLocks,

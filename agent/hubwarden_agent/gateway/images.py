@@ -15,7 +15,8 @@ from collections.abc import Mapping
 from urllib.parse import quote
 
 from hubwarden_agent.budgets import SlidingWindow, acquire_together
-from hubwarden_agent.engine.port import ContainerSpec, DiskFull, Engine, Image, NotFound, PullDenied
+from hubwarden_agent.engine.port import NotFound
+from hubwarden_agent.engine.spawn_port import ContainerSpec, DiskFull, Image, PullDenied, SpawnEngine
 from hubwarden_agent.errors import Reason, RequestRefused
 from hubwarden_agent.gateway import refusals, responses
 from hubwarden_agent.gateway.refusals import GatewayRefusal, not_listed
@@ -42,7 +43,7 @@ class Images:
         rate: pulls count like creates, but apart from them.
     """
 
-    def __init__(self, engine: Engine, spawn: SpawnPolicy, recorder: ChangeRecorder, rate: SlidingWindow) -> None:
+    def __init__(self, engine: SpawnEngine, spawn: SpawnPolicy, recorder: ChangeRecorder, rate: SlidingWindow) -> None:
         self._engine = engine
         self._recorder = recorder
         self._rate = rate

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from hubwarden_agent import ownership
-from hubwarden_agent.engine.port import ContainerSpec
+from hubwarden_agent.engine.spawn_port import ContainerSpec
 from hubwarden_agent.errors import Reason, RequestRefused
 from hubwarden_agent.gateway import mounts, options
 from hubwarden_agent.gateway.create_body import CreateBody, HostConfig

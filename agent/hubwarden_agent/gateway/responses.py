@@ -9,7 +9,8 @@ from __future__ import annotations
 import datetime as dt
 from typing import Any
 
-from hubwarden_agent.engine.port import Container, ContainerState, Image, PublishedPort
+from hubwarden_agent.engine.port import Container, ContainerState, PublishedPort
+from hubwarden_agent.engine.spawn_port import Image
 from hubwarden_agent.gateway.routes import API_VERSION, OLDEST_API_VERSION
 
 ZERO_TIME = "0001-01-01T00:00:00Z"

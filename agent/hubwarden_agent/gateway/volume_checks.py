@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from hubwarden_agent.engine.port import Engine, Mount
+from hubwarden_agent.engine.port import Mount
+from hubwarden_agent.engine.spawn_port import SpawnEngine
 from hubwarden_agent.errors import Reason
 from hubwarden_agent.gateway.refusals import GatewayRefusal
 from hubwarden_agent.names import VolumeName
 from hubwarden_agent.ownership import is_local
 
 
-def check_plain(engine: Engine, mounts: Iterable[Mount]) -> int:
+def check_plain(engine: SpawnEngine, mounts: Iterable[Mount]) -> int:
     """Refuse mounts of a volume that does not lie where Docker keeps volumes; one that is not there yet will.
 
     Returns:

@@ -77,7 +77,7 @@ def _restore(options: argparse.Namespace, settings: Config, audit: Audit) -> Non
     )
     if order.volume != home:
         complain(f"warning: {order.volume} is not {order.username}'s home: whose it is can read what is restored there")
-    engine = DockerEngine(docker.host, docker.timeout, HELPER_SECONDS, clock)
+    engine = DockerEngine(docker.host, docker.timeout, HELPER_SECONDS)
     backups = Backups(engine, names, policy, clock)
     try:
         engine.remove_helpers(names.scheme)

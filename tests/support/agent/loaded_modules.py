@@ -9,11 +9,11 @@ from pathlib import Path
 SERVE_ONCE = """
 import sys, threading
 from pathlib import Path
-from hubwarden_agent import cli, config, tls
+from hubwarden_agent import cli, config
 settings = config.load(Path(sys.argv[1]))
 from hubwarden_agent import app
 clock = app.SystemClock()
-agent = app.build(settings, app.DockerEngine(settings.docker.host, 1, 1, clock), clock, app.Metrics(clock), None)
+agent = app.build(settings, app.DockerEngine(settings.docker.host, 1, 1), clock, app.Metrics(clock), None, None)
 stopping = threading.Event()
 stopping.set()
 agent.serve(stopping)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 from hubwarden_agent.clock import SystemClock
-from hubwarden_agent.engine.docker_engine import DockerEngine
+from hubwarden_agent.engine.docker_spawn import DockerSpawnEngine
 from hubwarden_agent.names import ImageId
 from support.docker import images, private_engine
 
@@ -44,8 +44,8 @@ def fixture_bench(engine_socket: str, busybox: str) -> Iterator[private_engine.W
 
 
 @pytest.fixture(name="engine")
-def fixture_engine(engine_socket: str) -> Iterator[DockerEngine]:
+def fixture_engine(engine_socket: str) -> Iterator[DockerSpawnEngine]:
     """The real port over the private engine."""
-    engine = DockerEngine(f"unix://{engine_socket}", timeout=30, change_timeout=60, clock=SystemClock())
+    engine = DockerSpawnEngine(f"unix://{engine_socket}", timeout=30, change_timeout=60, clock=SystemClock())
     yield engine
     engine.close()

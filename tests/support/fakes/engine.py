@@ -20,16 +20,15 @@ from hubwarden_agent.engine.port import (
     HELPER_NAME,
     Conflict,
     Container,
-    ContainerSpec,
     ContainerState,
     EngineError,
     EngineUnavailable,
-    Image,
     Mount,
     NotFound,
     PublishedPort,
     Volume,
 )
+from hubwarden_agent.engine.spawn_port import ContainerSpec, Image
 from hubwarden_agent.names import ContainerId, ContainerName, VolumeName
 from support.fakes.homes import FakeHomes
 

@@ -12,18 +12,11 @@ from typing import Any
 import pytest
 import requests  # noqa: TID251 - to see what the SDK asks of it
 from hubwarden_agent.clock import SystemClock
-from hubwarden_agent.engine import docker_client, docker_json
+from hubwarden_agent.engine import docker_client, docker_json, docker_spawn
 from hubwarden_agent.engine.docker_client import FencedClient
-from hubwarden_agent.engine.docker_engine import DockerEngine
-from hubwarden_agent.engine.port import (
-    Conflict,
-    Container,
-    DiskFull,
-    EngineError,
-    EngineUnavailable,
-    NotFound,
-    PullDenied,
-)
+from hubwarden_agent.engine.docker_spawn import DockerSpawnEngine
+from hubwarden_agent.engine.port import Conflict, Container, EngineError, EngineUnavailable, NotFound
+from hubwarden_agent.engine.spawn_port import DiskFull, PullDenied
 from hubwarden_agent.names import ContainerId, VolumeName
 from support.fakes.scripted_docker import ScriptedDocker, answer, scripted
 from support.waiting.threads import Meeting, at_once
@@ -49,8 +42,8 @@ def _docker(place: Path) -> Iterator[ScriptedDocker]:
 
 
 @pytest.fixture(name="engine")
-def _engine(place: Path) -> Iterator[DockerEngine]:
-    with closing(DockerEngine(f"unix://{place}", 30, 30, SystemClock())) as engine:
+def _engine(place: Path) -> Iterator[DockerSpawnEngine]:
+    with closing(DockerSpawnEngine(f"unix://{place}", 30, 30, SystemClock())) as engine:
         yield engine
 
 
@@ -81,7 +74,7 @@ class TestFence:
         monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
         monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
         docker.answers[PULL] = answer(PROGRESS, chunks=10)
-        with closing(DockerEngine(f"unix://{place}", 30, 30, SystemClock())) as engine:
+        with closing(DockerSpawnEngine(f"unix://{place}", 30, 30, SystemClock())) as engine:
             engine.pull_image("registry.example/lab:1")
         assert "X-Evil" not in headers(docker)
         assert json.loads(base64.b64decode(headers(docker)["X-Registry-Auth"])) == {}
@@ -94,12 +87,12 @@ class TestFence:
         for variable in ("http_proxy", "HTTP_PROXY", "all_proxy", "DOCKER_HOST"):
             monkeypatch.setenv(variable, "http://127.0.0.1:1")
         monkeypatch.setenv("DOCKER_API_VERSION", "1.24")
-        with closing(DockerEngine(f"unix://{place}", 30, 30, SystemClock())) as engine:
+        with closing(DockerSpawnEngine(f"unix://{place}", 30, 30, SystemClock())) as engine:
             assert engine.volume(HOME) is not None
         assert docker.lines == [INSPECT]
 
     @pytest.mark.parametrize("status", [301, 302, 307, 308])
-    def test_no_redirect_is_followed(self, docker: ScriptedDocker, engine: DockerEngine, status: int) -> None:
+    def test_no_redirect_is_followed(self, docker: ScriptedDocker, engine: DockerSpawnEngine, status: int) -> None:
         """When Docker answers a redirect, it is an error, and nothing else is asked."""
         docker.answers[INSPECT] = answer(status=status).replace(
             b"\r\n\r\n", b"\r\nLocation: http+docker://localhost/v1.45/volumes/other\r\n\r\n"
@@ -108,7 +101,7 @@ class TestFence:
             engine.volume(HOME)
         assert docker.lines == [INSPECT]
 
-    def test_one_request_for_each_connection(self, docker: ScriptedDocker, engine: DockerEngine) -> None:
+    def test_one_request_for_each_connection(self, docker: ScriptedDocker, engine: DockerSpawnEngine) -> None:
         """When a request ends, so does its connection: no later one meets a dockerd that was restarted."""
         engine.volume(HOME)
         assert headers(docker)["Connection"] == "close"
@@ -117,7 +110,7 @@ class TestFence:
         ("offered", "chosen"), [("1.42", "v1.42"), ("1.45", "v1.45"), ("1.52", "v1.45"), ("2.0", "v1.45")]
     )
     def test_the_newest_version_that_both_know(
-        self, docker: ScriptedDocker, engine: DockerEngine, offered: str, chosen: str
+        self, docker: ScriptedDocker, engine: DockerSpawnEngine, offered: str, chosen: str
     ) -> None:
         """When Docker is newer than what the tests run against, it is asked in the version of the tests."""
         docker.version = answer(json.dumps({"ApiVersion": offered}).encode())
@@ -130,7 +123,7 @@ class TestFence:
         + [("1.60", oldest) for oldest in ("1.46", "2.0", "old", None)],
     )
     def test_no_version_in_common(
-        self, docker: ScriptedDocker, engine: DockerEngine, offered: str | None, oldest: str | None
+        self, docker: ScriptedDocker, engine: DockerSpawnEngine, offered: str | None, oldest: str | None
     ) -> None:
         """When Docker is too old, too new or does not name its version, nothing is asked of it."""
         docker.version = answer(json.dumps({"ApiVersion": offered, "MinAPIVersion": oldest}).encode())
@@ -154,7 +147,7 @@ class TestFence:
         for change in ("stop", "restart"):
             docker.answers[f"POST /v1.45/containers/{CONTAINER}/{change}"] = answer(status=204)
         docker.answers[PULL] = answer(PROGRESS, chunks=10)
-        with closing(DockerEngine(f"unix://{place}", 10, 100, SystemClock())) as engine:
+        with closing(DockerSpawnEngine(f"unix://{place}", 10, 100, SystemClock())) as engine:
             engine.stop_container(CONTAINER, 7)
             engine.restart_container(CONTAINER, 8)
             engine.pull_image("lab:1")
@@ -166,7 +159,9 @@ LISTED = json.dumps([{"Id": "1" * 64, "Names": ["/lab"], "State": "exited", "Cre
 
 
 class TestLists:
-    def test_one_at_a_time(self, docker: ScriptedDocker, engine: DockerEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_one_at_a_time(
+        self, docker: ScriptedDocker, engine: DockerSpawnEngine, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         """When threads list containers together, each list is parsed before Docker is asked for the next."""
         docker.answers["GET /v1.45/containers/json"] = answer(LISTED)
         real, meeting, asked = docker_json.listed_container, Meeting(), list[int]()
@@ -185,7 +180,7 @@ class TestLists:
     ) -> None:
         """When another list does not end in the time for a request, Docker counts as not answering."""
         docker.answers["GET /v1.45/containers/json"] = answer(LISTED)
-        with closing(DockerEngine(f"unix://{place}", 1, 1, SystemClock())) as engine:
+        with closing(DockerSpawnEngine(f"unix://{place}", 1, 1, SystemClock())) as engine:
             monkeypatch.setattr(docker_json, "listed_container", lambda _: engine.containers_labelled({}))
             with pytest.raises(EngineUnavailable):
                 engine.containers_labelled({})
@@ -195,7 +190,7 @@ class TestLists:
 
 class TestAnswers:
     @pytest.mark.parametrize("chunks", [0, 1, 7, 1000])
-    def test_a_whole_answer(self, docker: ScriptedDocker, engine: DockerEngine, chunks: int) -> None:
+    def test_a_whole_answer(self, docker: ScriptedDocker, engine: DockerSpawnEngine, chunks: int) -> None:
         """When the answer comes in one piece or in many, it is read whole."""
         docker.answers[INSPECT] = answer(VOLUME, chunks=chunks)
         found = engine.volume(HOME)
@@ -203,7 +198,7 @@ class TestAnswers:
         assert found.driver == "local"
 
     @pytest.mark.parametrize("status", [204, 304])
-    def test_done_or_so_already(self, docker: ScriptedDocker, engine: DockerEngine, status: int) -> None:
+    def test_done_or_so_already(self, docker: ScriptedDocker, engine: DockerSpawnEngine, status: int) -> None:
         """When a container runs already, Docker answers 304 to a start, which is no error."""
         docker.answers[f"POST /v1.45/containers/{CONTAINER}/start"] = answer(status=status)
         engine.start_container(CONTAINER)
@@ -213,7 +208,7 @@ class TestAnswers:
         [(404, NotFound), (409, Conflict), *((status, EngineError) for status in (400, 403, 500, 503))],
     )
     def test_what_docker_refuses(
-        self, docker: ScriptedDocker, engine: DockerEngine, status: int, kind: type[EngineError]
+        self, docker: ScriptedDocker, engine: DockerSpawnEngine, status: int, kind: type[EngineError]
     ) -> None:
         """When Docker refuses, the port's error has Docker's words for the log."""
         docker.answers["DELETE /v1.45/volumes/home"] = answer(b'{"message": "because of SOMETHING"}', status)
@@ -222,7 +217,7 @@ class TestAnswers:
         assert type(raised.value) is kind
 
     @pytest.mark.parametrize("content", [b"<html>", b'{"Name": "x"', b"\xff", b'{"Name": 1} {}', b"", b"null"])
-    def test_no_json(self, docker: ScriptedDocker, engine: DockerEngine, content: bytes) -> None:
+    def test_no_json(self, docker: ScriptedDocker, engine: DockerSpawnEngine, content: bytes) -> None:
         """When the answer is not JSON, that is an error of Docker's, not its absence."""
         docker.answers[INSPECT] = answer(content)
         with pytest.raises(EngineError) as raised:
@@ -230,7 +225,7 @@ class TestAnswers:
         assert type(raised.value) is EngineError
 
     @pytest.mark.parametrize("content", [b"null", b"[]", b"7", b'"Id"', b"{}", b'{"State": 1}'])
-    def test_json_of_another_shape(self, docker: ScriptedDocker, engine: DockerEngine, content: bytes) -> None:
+    def test_json_of_another_shape(self, docker: ScriptedDocker, engine: DockerSpawnEngine, content: bytes) -> None:
         """When the answer is JSON of another shape, it is the same error."""
         docker.answers[f"GET /v1.45/containers/{CONTAINER}/json"] = answer(content)
         with pytest.raises(EngineError) as raised:
@@ -240,7 +235,12 @@ class TestAnswers:
     @pytest.mark.parametrize("status", [200, 404])
     @pytest.mark.parametrize("chunks", [0, 5])
     def test_an_answer_that_is_too_long(
-        self, docker: ScriptedDocker, engine: DockerEngine, monkeypatch: pytest.MonkeyPatch, chunks: int, status: int
+        self,
+        docker: ScriptedDocker,
+        engine: DockerSpawnEngine,
+        monkeypatch: pytest.MonkeyPatch,
+        chunks: int,
+        status: int,
     ) -> None:
         """When an answer is longer than the bound, good or bad, reading ends there with an error."""
         engine.ping()
@@ -261,13 +261,13 @@ class TestAnswers:
             b"not HTTP\r\n\r\n",
         ],
     )
-    def test_an_answer_that_ends_early(self, docker: ScriptedDocker, engine: DockerEngine, said: bytes) -> None:
+    def test_an_answer_that_ends_early(self, docker: ScriptedDocker, engine: DockerSpawnEngine, said: bytes) -> None:
         """When the connection ends within an answer, Docker is unavailable, and nothing counts as absent."""
         docker.answers[INSPECT] = said
         with pytest.raises(EngineUnavailable):
             engine.volume(HOME)
 
-    def test_docker_is_started_again(self, place: Path, engine: DockerEngine) -> None:
+    def test_docker_is_started_again(self, place: Path, engine: DockerSpawnEngine) -> None:
         """When dockerd is restarted between two requests, only those in between fail."""
         for _ in range(2):
             with scripted(ScriptedDocker({INSPECT: answer(VOLUME)}), place):
@@ -275,7 +275,7 @@ class TestAnswers:
             with pytest.raises(EngineUnavailable):
                 engine.volume(HOME)
 
-    def test_an_upgraded_docker_is_asked_in_its_version(self, place: Path, engine: DockerEngine) -> None:
+    def test_an_upgraded_docker_is_asked_in_its_version(self, place: Path, engine: DockerSpawnEngine) -> None:
         """When Docker comes back in another version, the next ping settles the version anew."""
         older = answer(b'{"ApiVersion": "1.43"}')
         with scripted(ScriptedDocker({INSPECT: answer(VOLUME)}), place):
@@ -296,7 +296,7 @@ class TestPull:
             ("lab@sha256:12", "tag=sha256%3A12&fromImage=lab"),
         ],
     )
-    def test_one_image(self, docker: ScriptedDocker, engine: DockerEngine, reference: str, query: str) -> None:
+    def test_one_image(self, docker: ScriptedDocker, engine: DockerSpawnEngine, reference: str, query: str) -> None:
         """When a reference has no tag, `latest` is pulled: without a tag Docker would pull them all."""
         docker.answers[PULL] = answer(PROGRESS, chunks=10)
         engine.pull_image(reference)
@@ -317,7 +317,7 @@ class TestPull:
         ],
     )
     def test_why_a_pull_failed(
-        self, docker: ScriptedDocker, engine: DockerEngine, said: str, kind: type[EngineError], chunks: int
+        self, docker: ScriptedDocker, engine: DockerSpawnEngine, said: str, kind: type[EngineError], chunks: int
     ) -> None:
         """When Docker reports an error in the middle of its answer or as a status, its kind is the same."""
         docker.answers[PULL] = answer(PROGRESS + json.dumps({"error": said}).encode() + b"\r\n", chunks=chunks)
@@ -329,7 +329,7 @@ class TestPull:
         assert (type(in_stream.value), type(as_status.value)) == (kind, kind)
         assert said in str(in_stream.value)
 
-    def test_the_name_of_an_image_says_nothing(self, docker: ScriptedDocker, engine: DockerEngine) -> None:
+    def test_the_name_of_an_image_says_nothing(self, docker: ScriptedDocker, engine: DockerSpawnEngine) -> None:
         """When an image's own name holds words of another error, they do not count."""
         said = b'{"error": "manifest for example.org/denied/unauthorized:1 not found: manifest unknown"}\r\n'
         docker.answers[PULL] = answer(said, chunks=1000)
@@ -346,7 +346,7 @@ class TestPull:
         ],
     )
     def test_a_pull_that_does_not_end_well(
-        self, docker: ScriptedDocker, engine: DockerEngine, said: bytes, kind: type[EngineError]
+        self, docker: ScriptedDocker, engine: DockerSpawnEngine, said: bytes, kind: type[EngineError]
     ) -> None:
         """When the progress ends early or is not lines of JSON objects, the pull has failed."""
         docker.answers[PULL] = said
@@ -355,7 +355,7 @@ class TestPull:
         assert type(raised.value) is kind
 
 
-def test_an_image_reference_keeps_its_slashes(docker: ScriptedDocker, engine: DockerEngine) -> None:
+def test_an_image_reference_keeps_its_slashes(docker: ScriptedDocker, engine: DockerSpawnEngine) -> None:
     """When an image is inspected, the slashes of its reference are those of the path."""
     docker.answers["GET /v1.45/images/localhost:5000/lab:1/json"] = answer(b'{"Id": "sha256:1"}')
     found = engine.image("localhost:5000/lab:1")
@@ -376,7 +376,7 @@ def test_an_image_reference_keeps_its_slashes(docker: ScriptedDocker, engine: Do
 )
 def test_whether_an_image_has_a_health_check(brought: dict[str, object], healthcheck: bool) -> None:  # noqa: FBT001 - a table
     """When an image's configuration holds a health check, or a part of one, it has one; a bare NONE is none."""
-    assert docker_json.image({"Id": "sha256:1", "Config": brought}).healthcheck == healthcheck
+    assert docker_spawn.image({"Id": "sha256:1", "Config": brought}).healthcheck == healthcheck
 
 
 @pytest.mark.parametrize("status", [404, 409])

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from hubwarden_agent.clock import SystemClock
-from hubwarden_agent.engine.docker_engine import DockerEngine
+from hubwarden_agent.engine.docker_spawn import DockerSpawnEngine
 from hubwarden_agent.engine.port import EngineUnavailable
 from hubwarden_agent.names import ContainerId
 from support.waiting.conditions import until
@@ -52,7 +52,7 @@ async def silent(tmp_path: Path) -> AsyncIterator[Silent]:
 
 async def test_a_change_that_connects_does_not_hold_up_an_inspect(tmp_path: Path, silent: Silent) -> None:
     """When Docker hangs at the first change's connect, later calls do not wait for that one."""
-    engine = DockerEngine(f"unix://{tmp_path}/docker.sock", timeout=600, change_timeout=600, clock=SystemClock())
+    engine = DockerSpawnEngine(f"unix://{tmp_path}/docker.sock", timeout=600, change_timeout=600, clock=SystemClock())
     starting = asyncio.ensure_future(asyncio.to_thread(engine.start_container, CONTAINER))
     await until(lambda: silent.asked)
     held, silent.answering = silent.answering, asyncio.Event()
@@ -67,7 +67,7 @@ async def test_a_change_that_connects_does_not_hold_up_an_inspect(tmp_path: Path
 
 async def test_connecting_takes_no_longer_than_a_question(tmp_path: Path, silent: Silent) -> None:
     """Also for a change; who waits for another that connects gives up, too."""
-    engine = DockerEngine(f"unix://{tmp_path}/docker.sock", timeout=1, change_timeout=600, clock=SystemClock())
+    engine = DockerSpawnEngine(f"unix://{tmp_path}/docker.sock", timeout=1, change_timeout=600, clock=SystemClock())
     async with asyncio.timeout(BOUND):
         ended = await asyncio.gather(
             *(asyncio.to_thread(engine.start_container, CONTAINER) for _ in range(4)), return_exceptions=True
@@ -79,7 +79,7 @@ async def test_connecting_takes_no_longer_than_a_question(tmp_path: Path, silent
 
 async def test_a_change_has_its_own_patience_once_connected(tmp_path: Path, silent: Silent) -> None:
     """It goes on while a question that was asked later has been given up."""
-    engine = DockerEngine(f"unix://{tmp_path}/docker.sock", timeout=1, change_timeout=600, clock=SystemClock())
+    engine = DockerSpawnEngine(f"unix://{tmp_path}/docker.sock", timeout=1, change_timeout=600, clock=SystemClock())
     silent.answering.set()
     await asyncio.to_thread(engine.start_container, CONTAINER)
     await asyncio.to_thread(engine.volume_names)
@@ -97,7 +97,7 @@ async def test_a_change_has_its_own_patience_once_connected(tmp_path: Path, sile
 
 async def test_nothing_is_asked_after_the_end(tmp_path: Path, silent: Silent) -> None:
     """When the engine is closed, a request under way ends, and each further one is refused without a connection."""
-    engine = DockerEngine(f"unix://{tmp_path}/docker.sock", timeout=600, change_timeout=600, clock=SystemClock())
+    engine = DockerSpawnEngine(f"unix://{tmp_path}/docker.sock", timeout=600, change_timeout=600, clock=SystemClock())
     starting = asyncio.ensure_future(asyncio.to_thread(engine.start_container, CONTAINER))
     await until(lambda: silent.asked == ["GET /version"])
     engine.close()

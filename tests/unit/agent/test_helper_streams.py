@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hubwarden_agent.clock import SystemClock
 from hubwarden_agent.engine.docker_engine import DockerEngine
 from hubwarden_agent.engine.home_port import Helper
 from hubwarden_agent.engine.port import EngineError, EngineUnavailable
@@ -113,7 +112,7 @@ def test_a_transfer_that_fails_removes_the_helper_at_once(tmp_path: Path) -> Non
     def interrupt(_: int) -> bytes:
         raise KeyboardInterrupt
 
-    engine = DockerEngine(str(tmp_path / "docker.sock"), 30, 30, SystemClock())
+    engine = DockerEngine(str(tmp_path / "docker.sock"), 30, 30)
     with scripted(docker, tmp_path / "docker.sock"), pytest.raises(KeyboardInterrupt):
         VolumeContent(engine).extract(VolumeName("home"), helper, map(interrupt, [1]))
     assert docker.lines[-2:] == [

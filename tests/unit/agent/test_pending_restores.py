@@ -53,7 +53,7 @@ def test_the_agent_does_nothing_for_that_user(tmp_path: Path, restore: Unfinishe
     pending_restores.note(tmp_path, restore)
     pending_restores.note(tmp_path, replace(restore, username=Username("bob"), volume=VolumeName("bob-rescue")))
     settings, clock = config.parse(f'[state]\ndirectory = "{tmp_path}"'), FakeClock()
-    agent = build(settings, FakeEngine(), clock, Metrics(clock), None)
+    agent = build(settings, FakeEngine(), clock, Metrics(clock), None, None)
     with pytest.raises(RequestRefused) as refused:
         agent.recovery.locks.check(Username("älice"))
     assert refused.value.reason is Reason.OPERATION_IN_PROGRESS

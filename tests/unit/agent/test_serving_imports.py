@@ -34,11 +34,11 @@ def test_no_tool_is_imported_by_what_serves() -> None:
 
 
 def test_what_is_turned_off_is_not_loaded(tmp_path: Path) -> None:
-    """When an agent serves by the default configuration, no module for gateway, metrics or homes is loaded."""
+    """When an agent serves by the default configuration, no module for gateway, TLS, metrics or homes is loaded."""
     loaded = loaded_modules(tmp_path)
     assert f"{PACKAGE}.operations.reset" in loaded
-    off = {"hubwarden_agent.metrics_server", "hubwarden_agent.engine.docker_homes", "h11", "zstandard"}
-    assert loaded & off == set()
+    modules = "metrics_server", "tls", "tls_listener", "engine.docker_homes", "engine.docker_spawn"
+    assert loaded & {"h11", "zstandard", *(f"{PACKAGE}.{name}" for name in modules)} == set()
     assert [_below(loaded, package) for package in ("gateway", "home_content", "tools")] == [set()] * 3
 
 

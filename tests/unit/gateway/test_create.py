@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hubwarden_agent.engine.port import Conflict, ContainerSpec, NotFound
+from hubwarden_agent.engine.port import Conflict, NotFound
+from hubwarden_agent.engine.spawn_port import ContainerSpec
 from hubwarden_agent.errors import Reason
 from hubwarden_agent.gateway.refusals import LOCKED_MESSAGE
 from hubwarden_agent.names import Username

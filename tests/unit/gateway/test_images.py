@@ -12,7 +12,8 @@ from urllib.parse import quote
 
 import pytest
 from docker.api.client import APIClient  # noqa: TID251 - its quoting is what the gateway has to know
-from hubwarden_agent.engine.port import DiskFull, EngineError, EngineUnavailable, NotFound, PullDenied
+from hubwarden_agent.engine.port import EngineError, EngineUnavailable, NotFound
+from hubwarden_agent.engine.spawn_port import DiskFull, PullDenied
 from hubwarden_agent.errors import Reason
 from hubwarden_agent.gateway.images import as_pulled
 from support.agent.gateway import IMAGE, POLICY, GatewayStage, allow, gateway, spawner_body

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hubwarden_agent.engine import docker_json
+from hubwarden_agent.engine import docker_spawn
 from hubwarden_agent.engine.port import EngineError, Mount
 from hubwarden_agent.gateway.create_body import decode
 from hubwarden_agent.gateway.policy import plan
@@ -136,7 +136,7 @@ LISTED = [
 def made(policy: SpawnPolicy = NAMED, host: dict[str, Any] | None = None, **changes: Any) -> dict[str, Any]:
     """What the engine is asked to create for a body."""
     body = spawner_body(host=host or {}, **changes)
-    return docker_json.create_body(plan(decode(body), ContainerName("jupyterlab-alice"), policy, NAMES).spec)
+    return docker_spawn.create_body(plan(decode(body), ContainerName("jupyterlab-alice"), policy, NAMES).spec)
 
 
 def refusal(policy: SpawnPolicy = NAMED, host: dict[str, Any] | None = None, **changes: Any) -> GatewayRefusal:
@@ -217,7 +217,7 @@ def test_the_engines_side_refuses_a_field_that_is_no_option(field: str) -> None:
     """When a specification has an option that is not in the closed table, nothing is asked of Docker."""
     spec = plan(decode(spawner_body()), ContainerName("jupyterlab-alice"), NAMED, NAMES).spec
     with pytest.raises(EngineError, match="option"):
-        docker_json.create_body(replace(spec, options={field: True}))
+        docker_spawn.create_body(replace(spec, options={field: True}))
 
 
 @pytest.mark.parametrize(
@@ -288,7 +288,7 @@ def test_the_engines_side_refuses_a_mount_that_is_nothing(mount: Mount) -> None:
     """A bind without a path, a file system without a bound, another kind: an error of ours, and nothing is asked."""
     spec = plan(decode(spawner_body()), ContainerName("jupyterlab-alice"), NAMED, NAMES).spec
     with pytest.raises(EngineError, match="only named volumes"):
-        docker_json.create_body(replace(spec, mounts=(mount,)))
+        docker_spawn.create_body(replace(spec, mounts=(mount,)))
 
 
 def test_no_option_is_asked_for_by_default() -> None:

@@ -14,7 +14,7 @@ from typing import Any
 from hubwarden_agent.app import DENIALS_LOGGED
 from hubwarden_agent.budgets import SlidingWindow
 from hubwarden_agent.denials import DenialLimiter
-from hubwarden_agent.engine.port import ContainerSpec
+from hubwarden_agent.engine.spawn_port import ContainerSpec
 from hubwarden_agent.errors import RequestRefused
 from hubwarden_agent.gateway import create_body, strict_json
 from hubwarden_agent.gateway.gateway import Gateway
