@@ -159,7 +159,14 @@ async def remote_agent(directory: Path, gateway: str = "") -> AsyncIterator[Remo
     for name in ("alice", "bob"):
         engine.add_volume(home_of(name).volume)
     settings = config.parse(files.toml(f"tcp://127.0.0.1:{port}"))
-    agent = build(settings, engine, SystemClock(), Metrics(SystemClock()), certificates, None)
+    agent = build(
+        settings,
+        engine,
+        SystemClock(),
+        Metrics(SystemClock()),
+        certificates,
+        engine if settings.listen.gateway else None,
+    )
     stage = RemoteStage(files, ca, port, agent, engine, certificates)
     stopping = threading.Event()
     serving = in_background(lambda: agent.serve(stopping))
