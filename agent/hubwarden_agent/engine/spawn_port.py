@@ -18,7 +18,7 @@ class PullDenied(EngineError):  # noqa: N818 - that is what it is
     """A registry gives an image to nobody, or not without credentials."""
 
 
-class DiskFull(EngineError):  # noqa: N818 - as above
+class DiskFull(EngineError):  # noqa: N818 - that is what it is
     """The engine's disk has no room for an image."""
 
 
