@@ -91,6 +91,11 @@ export class HubApi {
     return this.#act("POST", `${serverName ? `/servers/${encodeURIComponent(serverName)}` : ""}/forget-server`, requestId);
   }
 
+  /** Cancels an operation that waits for its turn; `operationId` is the id of its request. */
+  cancelWaiting(operationId) {
+    return this.#act("DELETE", `/waiting-operations/${operationId}`);
+  }
+
   /** Deletes the home volume. */
   resetHomeVolume(requestId) {
     return this.#act("DELETE", "/reset-home-volume", requestId);

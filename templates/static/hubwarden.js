@@ -56,6 +56,7 @@ function start(root) {
     elsewhere.follow(state);
     for (const [name, restart] of restarts) restart.learn(serverIn(state, name).restart);
     reset.learn(state.reset);
+    for (const operation of operations()) operation.offerToCancel(state.waiting);
     render();
     rows.follow(state, isFree());
   }

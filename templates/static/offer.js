@@ -3,7 +3,7 @@
 // Always: Restart and Reset of the default server are never offered together; nothing is offered while it is being done.
 // Never: looks at the page, or asks the Hub.
 
-import { DEFAULT_SERVER, namesOf, notStopped, pendingInWords, serverIn } from "./server-state.js";
+import { canWaitForStart, DEFAULT_SERVER, namesOf, notStopped, pendingInWords, serverIn } from "./server-state.js";
 import { phrase, waitInWords, words } from "./words.js";
 
 const NOTHING = { restart: "hidden", reset: "hidden", hint: "" };
@@ -22,7 +22,8 @@ export function offer({ state, reachable, home, mayRestart, busy }) {
 
 /** Whether a named server's row offers to restart it: "hidden", "enabled" or "disabled". */
 export function offerNamed({ state, reachable, mayRestart, busy }, name) {
-  if (!mayRestart || serverIn(state, name).kind !== "ready") return "hidden";
+  const server = serverIn(state, name);
+  if (!mayRestart || !(server.kind === "ready" || canWaitForStart(server))) return "hidden";
   return reachable && !busy ? "enabled" : "disabled";
 }
 
@@ -34,10 +35,16 @@ function offerWhenReachable(state, home, mayRestart) {
     case "stopped":
       return offerReset(state, home);
     case "pending":
-      return { ...NOTHING, hint: pendingInWords(server, DEFAULT_SERVER) };
+      return offerWhilePending(server, mayRestart);
     default:
       return NOTHING;
   }
+}
+
+function offerWhilePending(server, mayRestart) {
+  const hint = pendingInWords(server, DEFAULT_SERVER);
+  if (!mayRestart || !canWaitForStart(server)) return { ...NOTHING, hint };
+  return { ...NOTHING, restart: "enabled", hint: `${hint} ${words.restart.aboutWaiting}` };
 }
 
 function offerReset(state, home) {

@@ -18,6 +18,8 @@ const LOOK_AGAIN_MILLISECONDS = 1_000;
 /** What restart and reset have in common. */
 export class Operation {
   running = false;
+  #requestId = null; // of the request that runs
+  #waits = false; // whether the notice offers to cancel it
   #repeats = null; // the request id that the next confirmation repeats; null: it gets a new one
   #unanswered = null; // the id of the request that the Hub has not answered, until its state shows how that ended
   #dialog;
@@ -81,12 +83,26 @@ export class Operation {
     this.#notice.focus(); // "Try again" had it, and is gone
   }
 
+  /** While the request waits for its turn (`waiting`: that part of the Hub's state), the notice offers to cancel it. */
+  offerToCancel(waiting) {
+    const waits = this.running && waiting?.request_id === this.#requestId;
+    if (waits && !this.#waits) this.#notice.show(this.#waitingNotice(this.#requestId));
+    this.#waits = waits;
+  }
+
+  // What comes of it is told by the request itself: it ends as cancelled, or goes on because it has begun.
+  #waitingNotice(requestId) {
+    const cancel = () => this.#steps.hub.cancelWaiting(requestId).catch(() => {});
+    return { kind: "progress", sentences: [words.waits], actions: [{ label: words.cancelWaiting, run: cancel }] };
+  }
+
   async #confirmed() {
     if (this.running) return;
     this.#setRunning(true);
     this.#unanswered = null;
     const isRepeated = this.#repeats !== null;
     const requestId = this.#repeats ?? newRequestId();
+    this.#requestId = requestId;
     const report = (standing) => this.#report(standing);
     report({ sentence: this.#steps.progress() });
     const stopFollowing = this.#follow(requestId, report);
@@ -122,6 +138,7 @@ export class Operation {
 
   #report(standing) {
     this.#dialog.progress(this, standing);
+    if (this.#waits && standing.phase === "queued") return; // the notice says that, with a button
     this.#notice.show({ kind: "progress", sentences: [standing.sentence], progress: standing.progress });
   }
 

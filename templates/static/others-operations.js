@@ -70,11 +70,11 @@ export async function restartUntilReady(hub, server, requestId) {
     const own = restart?.request_id === requestId ? restart : null;
     // The Hub calls a server ready that it has: also one that does not answer, and one whose restart was refused.
     if (own?.phase === "done" && !own.failed) return own.ready;
-    if (own?.failed || !(ready || pending)) {
+    if (own?.failed || !(own || ready || pending)) {
       const { message = words.others.restart.stopped, reason = "RESTART_FAILED" } = own?.failed ? own : {};
       throw new HubRefusal(500, { message, reason, request_id: requestId }, null);
     }
-    if (ready) return true;
+    if (ready && !own) return true; // the Hub was restarted
     await new Promise((resolve) => setTimeout(resolve, ASK_AGAIN_MILLISECONDS));
   }
 }

@@ -1,4 +1,4 @@
-// Restarting many servers: a few at a time, each under a request id of its own, until all have ended or somebody stops it.
+// Restarting many servers: those of a few users at a time, each under a request id of its own, until all have ended or somebody stops it.
 //
 // Always: every server ends as done, failed or skipped, and the counts add up; one whose answer is lost is asked for again
 // under its id, so nothing is done twice; stopping begins no more and waits for those under way.
@@ -36,8 +36,8 @@ export class RestartMany {
   }
 
   async run() {
-    const jobs = this.#targets.map((target) => () => this.#one(target));
-    await runBounded(jobs, AT_ONCE, () => this.stopped);
+    const users = [...new Set(this.#targets.map(({ user }) => user))];
+    await runBounded(users.map((user) => () => this.#allOf(user)), AT_ONCE, () => this.stopped);
     for (const [key, { target, state }] of this.standings) {
       if (state === "waiting") this.standings.set(key, { target, state: "skipped" });
     }
@@ -62,6 +62,13 @@ export class RestartMany {
 
   get total() {
     return this.#targets.length;
+  }
+
+  // One after the other: the Hub lets only one of a user's operations wait.
+  async #allOf(user) {
+    for (const target of this.#targets.filter((target) => target.user === user)) {
+      if (!this.stopped) await this.#one(target);
+    }
   }
 
   async #one(target) {

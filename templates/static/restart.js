@@ -4,7 +4,7 @@
 // closed it is doing something else on this page, and gets a link.
 
 import { Operation, untilKnown } from "./operation.js";
-import { DEFAULT_SERVER, pendingInWords, serverIn } from "./server-state.js";
+import { canWaitForStart, DEFAULT_SERVER, pendingInWords, serverIn } from "./server-state.js";
 import { words } from "./words.js";
 
 const text = words.restart;
@@ -60,6 +60,7 @@ function factsAbout(user, name) {
 function obstacle({ state, reachable }, name) {
   if (!reachable) return words.offline;
   const server = serverIn(state, name);
+  if (canWaitForStart(server)) return null;
   if (server.kind === "pending") return pendingInWords(server, name);
   return server.kind === "stopped" ? text.stoppedMeanwhile : null;
 }

@@ -1,5 +1,6 @@
 // What is known about the user's servers and home, as one small value:
-// {kind: "known", servers: Map(name -> server), reset: how the latest reset stands, or null}, where a server is
+// {kind: "known", servers: Map(name -> server), reset: how the latest reset stands, or null, waiting: the operation that waits
+// for its turn, {request_id, …}, or null}, where a server is
 // {kind: "ready" | "stopped" | "unknown", …} or {kind: "pending", pending: what is under way, waitingFor: what delays a stop,
 // or null, …}, with `url`, `restart` (how the latest restart stands, or null) and `lastActivity`; or
 // {kind: "unknown" | "unreachable" | "signed-out"}.
@@ -16,9 +17,9 @@ export const DEFAULT_SERVER = "";
 /** Asks the Hub how things stand. */
 export async function readState(hub) {
   try {
-    const { servers, reset } = await hub.state();
+    const { servers, reset, waiting = null } = await hub.state();
     const entries = Object.entries(servers).map(([name, server]) => [name, fromServer(server)]);
-    return { kind: "known", servers: new Map(entries), reset };
+    return { kind: "known", servers: new Map(entries), reset, waiting };
   } catch (error) {
     if (error instanceof SessionEnded) return { kind: "signed-out" };
     if (error instanceof HubUnreachable) return { kind: "unreachable" };
@@ -39,6 +40,11 @@ export function namesOf(names) {
 /** The names of the servers that are not stopped; the default one's is empty. */
 export function notStopped(state) {
   return [...state.servers].filter(([, { kind }]) => kind !== "stopped").map(([name]) => name);
+}
+
+/** Whether a restart of a server that is not ready yet can wait for its start; one that waits already is not offered again. */
+export function canWaitForStart({ kind, pending, restart }) {
+  return kind === "pending" && pending === "spawn" && restart?.phase !== "queued";
 }
 
 /** The sentence for a pending server of the user whose page this is. */

@@ -7,6 +7,7 @@ export const words = {
   restart: {
     button: "Restart server",
     about: "Restart ends what is running and starts the same server again. Your saved files stay.",
+    aboutWaiting: "A restart begins when it has started.",
     title: "Restart your server?",
     explanation: [
       "Running kernels and terminals are ended, and whatever they hold only in memory is lost; your saved files stay.",
@@ -307,6 +308,8 @@ export const words = {
   typeToConfirm: "Type {name} to confirm",
   cancel: "Cancel",
   close: "Close",
+  cancelWaiting: "Cancel this request",
+  waits: "Waiting until another operation or the start of your server has finished…",
   tryAgain: "Try again",
   startServer: "Start my server",
   openServer: "Go to my server",

@@ -69,7 +69,7 @@ def test_the_end_of_a_restart_is_told_and_not_that_the_hub_has_the_server(
     def state(route: Route) -> None:
         request_id = admin.person.operations[-1].headers["x-request-id"]
         ended = {"progress": 100, "phase": "done", "request_id": request_id, **end}
-        route.fulfill(json={"servers": {"": {**stubs.READY, "restart": ended}}, "reset": None})
+        route.fulfill(json={"servers": {"": {**stubs.READY, "restart": ended}}, "reset": None, "waiting": None})
 
     stubs.hold(admin.person, "hubwarden-state", state)
     restart(admin)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 from support.browser import stubs
 from support.browser.person import HOME, JUPYTERLAB, Person, PersonFactory
 from support.browser.stack import Stack
@@ -84,15 +84,43 @@ def test_closing_the_dialog_leaves_a_line_that_tells_the_end(person_with_server:
     person.expect_server()
 
 
-def test_nothing_is_offered_while_a_server_starts(person: Person) -> None:
-    """When the server starts, the page says so and offers neither button; when it is ready, it offers Restart only."""
-    stubs.show_state(person, default={**stubs.STOPPED, "stopped": False, "pending": "spawn"})
+STARTING = {**stubs.STOPPED, "stopped": False, "pending": "spawn"}
+
+
+def test_a_restart_is_offered_while_a_server_starts(person: Person) -> None:
+    """When the server starts, the page offers a restart that waits for that, unless one waits already."""
+    queued = {"progress": 0, "phase": "queued", "message": "", "request_id": "another"}
+    stubs.show_state(person, default={**STARTING, "restart": queued})
     expect(person.hint).to_contain_text("Your server is starting")
     expect(person.reset_button).to_be_hidden()
     expect(person.restart_button).to_be_hidden()
-    stubs.show_state(person, default=stubs.READY)
+    stubs.show_state(person, default=STARTING)
     expect(person.restart_button).to_be_enabled()
+    expect(person.hint).to_contain_text("A restart begins when it has started.")
     expect(person.reset_button).to_be_hidden()
+
+
+def test_a_restart_that_waits_can_be_cancelled(person: Person) -> None:
+    """When the Hub's state shows that the restart waits, the notice has a button that cancels just that request."""
+    stubs.show_state(person, default=STARTING)
+    answer = stubs.Held(person, "restart-server")
+    person.ask_to_restart().click()
+    person.dialog.get_by_role("button", name="Close").click()
+    request_id = person.operations[0].headers["x-request-id"]
+    waiting = {"kind": "restart", "server_name": "", "request_id": request_id}
+    stubs.show_state(person, default=STARTING, waiting=waiting)
+    cancelled: list[str] = []
+
+    def cancel(route: Route) -> None:
+        cancelled.append(f"{route.request.method} {route.request.url}")
+        route.fulfill(json={"message": "", "request_id": request_id})
+
+    stubs.hold(person, "waiting-operations/*", cancel)
+    person.page.get_by_role("button", name="Cancel this request").click()
+    refusal = {"status": 409, "message": "This was cancelled.", "reason": "CANCELLED", "request_id": request_id}
+    answer.release(409, refusal)
+    expect(person.alert).to_contain_text("This was cancelled.")
+    assert [call.startswith("DELETE") and call.endswith(request_id) for call in cancelled] == [True]
 
 
 def test_a_failed_restart_says_why_and_can_be_tried_again(stack: Stack, person_with_server: Person) -> None:

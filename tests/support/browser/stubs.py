@@ -47,10 +47,16 @@ RESTARTED = {
 }
 
 
-def show_state(person: Person, *, reset: dict[str, Any] | None = None, **servers: dict[str, Any]) -> None:
+def show_state(
+    person: Person,
+    *,
+    reset: dict[str, Any] | None = None,
+    waiting: dict[str, Any] | None = None,
+    **servers: dict[str, Any],
+) -> None:
     """Have the page believe in these servers, from its next look on; `default` is the one without a name."""
     named = {"" if name == "default" else name: server for name, server in servers.items()}
-    answer(person, "hubwarden-state", {"servers": named, "reset": reset})
+    answer(person, "hubwarden-state", {"servers": named, "reset": reset, "waiting": waiting})
 
 
 def show_home(person: Person, **home: Any) -> None:
