@@ -16,6 +16,7 @@ from traitlets.config import Config, MultipleInstanceError
 from traitlets.utils.importstring import import_item
 
 from hubwarden_hub import scopes, startcheck
+from hubwarden_hub.batches_api import BatchesHandler, BatchHandler, BatchProgressHandler
 from hubwarden_hub.history_api import EverybodysHistoryHandler, UserHistoryHandler
 from hubwarden_hub.home_api import HomeVolumeHandler, ResetHomeVolumeHandler
 from hubwarden_hub.listing_api import ServersAndHomesPage, UsersHandler
@@ -41,6 +42,9 @@ HANDLERS: list[tuple[Any, ...]] = [
     (r"/api/users/([^/]+)/waiting-operations/([^/]+)", WaitingOperationHandler),
     (r"/api/users/([^/]+)/hubwarden-history", UserHistoryHandler),
     (r"/api/hubwarden/history", EverybodysHistoryHandler),
+    (r"/api/hubwarden/batches", BatchesHandler),
+    (r"/api/hubwarden/batches/([^/]+)", BatchHandler),
+    (r"/api/hubwarden/batches/([^/]+)/progress", BatchProgressHandler),
     (r"/api/hubwarden/users", UsersHandler),
     (r"/servers-and-homes", ServersAndHomesPage),
     (r"/hubwarden/static/(.*)", CacheControlStaticFilesHandler, {"path": str(TEMPLATES / "static")}),

@@ -7,6 +7,7 @@ knows that a server of the user's is active. Other users' container names are fo
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any
 
 from jupyterhub.scopes import needs_scope
@@ -16,7 +17,7 @@ from hubwarden_hub.api import OperationHandler
 from hubwarden_hub.commands import ResetCommand
 from hubwarden_hub.errors import AgentError, Reason
 from hubwarden_hub.home_note import HomeNote
-from hubwarden_hub.reach import permission
+from hubwarden_hub.reach import Asker
 
 # These say something about the home; any other refusal is an answer to the request itself.
 _ABOUT_THE_HOME = frozenset(
@@ -89,7 +90,7 @@ class ResetHomeVolumeHandler(HomeHandler):
             command,
             HomeNote(user),
             check=lambda: self.refuse_while_active(user),
-            is_allowed=permission(self, scopes.RESET, user.name),
+            is_allowed=partial(Asker.of(self).may, scopes.RESET, user.name),
         )
         body: dict[str, Any] = {"request_id": str(self.request_id)}
         if await operation.wait(self.plugin.settings.reset_wait):

@@ -12,6 +12,8 @@ from logging import Logger
 from typing import Any
 
 from hubwarden_hub.agent import Agent, AgentClient
+from hubwarden_hub.batch_store import BatchStore
+from hubwarden_hub.batches import Batches
 from hubwarden_hub.history import History
 from hubwarden_hub.operation_queue import OperationQueue
 from hubwarden_hub.operations import Turns
@@ -38,6 +40,7 @@ class Plugin:
     records: Records
     history: History
     stops: Stops
+    batches: Batches
     commits: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @classmethod
@@ -52,5 +55,6 @@ class Plugin:
         history = History(settings.history_url, settings.history_entries, log)
         records = Records([LogWitness(log), MetricsWitness(), EventWitness(eventlog), history], log)
         queue = OperationQueue(settings.max_operations, records, log)
+        batches = Batches(BatchStore(settings.history_url, log), settings.batch_concurrency, log)
         resets = Resets(agent, turns, settings.turn_wait, log, queue)
-        return cls(settings, agent, turns, queue, resets, records, history, Stops(settings.shutdown_wait))
+        return cls(settings, agent, turns, queue, resets, records, history, Stops(settings.shutdown_wait), batches)

@@ -12,7 +12,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from http import HTTPStatus
-from typing import Any
+from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
 from jupyterhub.scopes import needs_scope
@@ -26,6 +26,7 @@ from hubwarden_hub.operations import PROGRESS, Operation, Phase
 
 _LOOK_EVERY = 0.5
 """Seconds between two looks at a container that is being stopped, however many listen."""
+Step = TypeVar("Step")
 _KEEP_ALIVE = 8.0
 """Seconds of silence after which proxies might cut the stream."""
 _lookouts: WeakKeyDictionary[Operation[Any], asyncio.Task[None]] = WeakKeyDictionary()
@@ -53,7 +54,7 @@ class ProgressHandler(OperationHandler):
     async def tell(self, operation: Operation[Any], at_end: dict[str, Any]) -> None:
         """Send every phase from the present one to the end, each once; `at_end` is added to the event of a success."""
         told: Phase | None = None
-        async for _phase in self._with_pauses(operation.phases()):
+        async for _phase in self.with_pauses(operation.phases()):
             if operation.phase is told:  # it had moved on before it was told, and so was told then
                 continue
             told = operation.phase
@@ -66,9 +67,9 @@ class ProgressHandler(OperationHandler):
         self.set_header("Cache-Control", "no-cache")
         await self._write(f"data: {json.dumps(event)}\n\n")
 
-    async def _with_pauses(self, phases: AsyncIterator[Phase]) -> AsyncIterator[Phase]:
-        """The phases, with a sign of life on the stream between two that are far apart."""
-        coming = asyncio.ensure_future(anext(phases))
+    async def with_pauses(self, steps: AsyncIterator[Step]) -> AsyncIterator[Step]:
+        """The steps, with a sign of life on the stream between two that are far apart."""
+        coming = asyncio.ensure_future(anext(steps))
         try:
             while True:
                 await asyncio.wait({coming}, timeout=_KEEP_ALIVE)
@@ -76,7 +77,7 @@ class ProgressHandler(OperationHandler):
                     await self._write("\n\n")
                     continue
                 yield coming.result()
-                coming = asyncio.ensure_future(anext(phases))
+                coming = asyncio.ensure_future(anext(steps))
         except StopAsyncIteration:
             return
         finally:

@@ -8,7 +8,7 @@ condition of a query and once for a user who is at hand. It says what a list sho
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any
@@ -72,30 +72,33 @@ class Reach:
         )
 
 
-def permission(handler: Any, scope: str, username: str, server_name: str | None = None) -> Callable[[], bool]:
-    """Whether whoever asks now may still act on a server or a home, when that is asked again later.
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """Whoever made a request, for asking later whether they still may: with the same token, if there was one."""
 
-    Args:
-        handler: of the request, which has been authorized.
-        scope: that it needed.
-        username: whose server or home it is.
-        server_name: empty for the default server; None for the home.
-    """
-    db, token, asker = handler.db, handler.get_token(), handler.current_user
-    table, key = (orm.APIToken, token.id) if token else (type(getattr(asker, "orm_user", asker)), asker.id)
+    db: Any
+    table: Any
+    key: int
 
-    def is_allowed() -> bool:
-        holder, user = db.query(table).filter_by(id=key).first(), orm.User.find(db, username)
+    @classmethod
+    def of(cls, handler: Any) -> Asker:
+        """Of a request that has been authorized."""
+        token, asker = handler.get_token(), handler.current_user
+        if token is not None:
+            return cls(handler.db, orm.APIToken, token.id)
+        return cls(handler.db, type(getattr(asker, "orm_user", asker)), asker.id)
+
+    def may(self, scope: str, username: str, server_name: str | None = None) -> bool:
+        """Whether they hold a scope for a server now; for a home, without a server's name."""
+        holder, user = self.db.query(self.table).filter_by(id=self.key).first(), orm.User.find(self.db, username)
         if holder is None or user is None:
             return False
-        if token and holder.expires_in is not None and holder.expires_in <= 0:
+        if self.table is orm.APIToken and holder.expires_in is not None and holder.expires_in <= 0:
             return False
         reach, groups = Reach.of(parse_scopes(get_scopes_for(holder)), scope), {group.name for group in user.groups}
         if server_name is None:
             return reach.includes_user(username, groups)
         return reach.includes_server(username, groups, server_name)
-
-    return is_allowed
 
 
 def reaches_others(parsed_scopes: Mapping[str, Any], username: str | None) -> bool:

@@ -6,6 +6,7 @@ place for endpoints. The restart goes on when the client goes away.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from jupyterhub.scopes import needs_scope
@@ -13,7 +14,7 @@ from jupyterhub.utils import isoformat
 
 from hubwarden_hub import scopes
 from hubwarden_hub.api import OperationHandler
-from hubwarden_hub.reach import permission
+from hubwarden_hub.reach import Asker
 from hubwarden_hub.restart import RestartOutcome
 
 
@@ -26,7 +27,7 @@ class RestartServerHandler(OperationHandler):
     async def post(self, user_name: str, server_name: str = "") -> None:
         """Restart, and answer when the server answers; or before that with 202, when it takes long."""
         spawner = self.spawner_of(user_name, server_name)
-        is_allowed = permission(self, scopes.RESTART, spawner.user.name, server_name)
+        is_allowed = partial(Asker.of(self).may, scopes.RESTART, spawner.user.name, server_name)
         operation = spawner.request_restart(self.actor, self.request_id, is_allowed)
         if await operation.wait(self.plugin.settings.restart_wait):
             self._answer(spawner, operation.outcome.result())

@@ -136,6 +136,9 @@ class Hubwarden(LoggingConfigurable):
         this number with 429.
         """,
     )
+    batch_concurrency = Integer(
+        5, min=1, config=True, help="""Users whose servers restart at a time in batches, of all batches together."""
+    )
     shutdown_wait = Float(
         30,
         min=0,

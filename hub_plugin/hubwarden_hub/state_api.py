@@ -52,6 +52,7 @@ class StateHandler(OperationHandler):
                 },
                 "reset": reset and standing(reset, for_admin=self.acts_for_everybody),
                 "waiting": waiting and described(waiting.command),
+                "restart_announced": self.plugin.batches.announced_to(user.name),
             }
         )
 

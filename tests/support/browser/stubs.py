@@ -56,7 +56,7 @@ def show_state(
 ) -> None:
     """Have the page believe in these servers, from its next look on; `default` is the one without a name."""
     named = {"" if name == "default" else name: server for name, server in servers.items()}
-    answer(person, "hubwarden-state", {"servers": named, "reset": reset, "waiting": waiting})
+    answer(person, "hubwarden-state", {"servers": named, "reset": reset, "waiting": waiting, "restart_announced": None})
 
 
 def show_home(person: Person, **home: Any) -> None:

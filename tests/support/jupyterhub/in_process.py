@@ -20,6 +20,8 @@ from typing import Any
 
 from dockerspawner import DockerSpawner
 from hubwarden_hub import marker
+from hubwarden_hub.batch_store import BatchStore
+from hubwarden_hub.batches import Batches
 from hubwarden_hub.commands import Home, RequestId, ResetCommand, RestartCommand, Restarted
 from hubwarden_hub.history import History
 from hubwarden_hub.operation_queue import OperationQueue
@@ -195,8 +197,9 @@ class InProcessHub:
         settings, turns, records = Hubwarden(turn_wait=TURN_WAIT), Turns(), Records([agent], LOG)
         queue = OperationQueue(settings.max_operations, records, LOG)
         resets = Resets(agent, turns, TURN_WAIT, LOG, queue)
+        batches = Batches(BatchStore("sqlite://", LOG), 5, LOG)
         history = History("sqlite://", 1, LOG)
-        self.plugin = Plugin(settings, agent, turns, queue, resets, records, history, Stops(TURN_WAIT))
+        self.plugin = Plugin(settings, agent, turns, queue, resets, records, history, Stops(TURN_WAIT), batches)
         self.settings = {
             "hubwarden": self.plugin,
             "docker": self.docker,

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from hubwarden_hub import scopes
-from hubwarden_hub.reach import Offers, Reach, permission, reaches_others
+from hubwarden_hub.reach import Asker, Offers, Reach, reaches_others
 from hubwarden_hub.settings import Hubwarden
 from jupyterhub import orm, roles
 from jupyterhub.scopes import parse_scopes
@@ -97,7 +98,7 @@ def test_permission_can_be_asked_for_again(by: str, end: str) -> None:
     ann = orm.User.find(db, "ann")
     token = orm.APIToken.find(db, ann.new_api_token()) if by == "token" else None
     handler = SimpleNamespace(db=db, get_token=lambda: token, current_user=ann)
-    is_allowed = permission(handler, scopes.RESTART, "bob" if end == "other's" else "ann", "lab")
+    is_allowed = partial(Asker.of(handler).may, scopes.RESTART, "bob" if end == "other's" else "ann", "lab")
     assert is_allowed() is (end != "other's")
     if end == "role":
         roles.strip_role(db, ann, "user")
