@@ -4,7 +4,7 @@
 // Never: looks at the page, or asks the Hub.
 
 import { canWaitForStart, DEFAULT_SERVER, namesOf, notStopped, pendingInWords, serverIn } from "./server-state.js";
-import { phrase, waitInWords, words } from "./words.js";
+import { phrase, timeInWords, waitInWords, words } from "./words.js";
 
 const NOTHING = { restart: "hidden", reset: "hidden", hint: "" };
 
@@ -31,7 +31,7 @@ function offerWhenReachable(state, home, mayRestart) {
   const server = serverIn(state, DEFAULT_SERVER);
   switch (server.kind) {
     case "ready":
-      return mayRestart ? { ...NOTHING, restart: "enabled", hint: words.restart.about } : NOTHING;
+      return offerRestart(state, mayRestart);
     case "stopped":
       return offerReset(state, home);
     case "pending":
@@ -39,6 +39,12 @@ function offerWhenReachable(state, home, mayRestart) {
     default:
       return NOTHING;
   }
+}
+
+function offerRestart({ restartAnnounced }, mayRestart) {
+  const announced = restartAnnounced ? phrase(words.restart.announced, { time: timeInWords(restartAnnounced) }) : null;
+  const hint = [announced, mayRestart ? words.restart.about : null].filter(Boolean).join(" ");
+  return { ...NOTHING, restart: mayRestart ? "enabled" : "hidden", hint };
 }
 
 function offerWhilePending(server, mayRestart) {

@@ -1,6 +1,6 @@
 // What is known about the user's servers and home, as one small value:
 // {kind: "known", servers: Map(name -> server), reset: how the latest reset stands, or null, waiting: the operation that waits
-// for its turn, {request_id, …}, or null}, where a server is
+// for its turn, {request_id, …}, or null, restartAnnounced: when an announced restart begins, or null}, where a server is
 // {kind: "ready" | "stopped" | "unknown", …} or {kind: "pending", pending: what is under way, waitingFor: what delays a stop,
 // or null, …}, with `url`, `restart` (how the latest restart stands, or null) and `lastActivity`; or
 // {kind: "unknown" | "unreachable" | "signed-out"}.
@@ -17,9 +17,9 @@ export const DEFAULT_SERVER = "";
 /** Asks the Hub how things stand. */
 export async function readState(hub) {
   try {
-    const { servers, reset, waiting = null } = await hub.state();
+    const { servers, reset, waiting = null, restart_announced: restartAnnounced = null } = await hub.state();
     const entries = Object.entries(servers).map(([name, server]) => [name, fromServer(server)]);
-    return { kind: "known", servers: new Map(entries), reset, waiting };
+    return { kind: "known", servers: new Map(entries), reset, waiting, restartAnnounced };
   } catch (error) {
     if (error instanceof SessionEnded) return { kind: "signed-out" };
     if (error instanceof HubUnreachable) return { kind: "unreachable" };

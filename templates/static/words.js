@@ -8,6 +8,7 @@ export const words = {
     button: "Restart server",
     about: "Restart ends what is running and starts the same server again. Your saved files stay.",
     aboutWaiting: "A restart begins when it has started.",
+    announced: "Your server will be restarted at {time}. Save your work before that.",
     title: "Restart your server?",
     explanation: [
       "Running kernels and terminals are ended, and whatever they hold only in memory is lost; your saved files stay.",
@@ -346,6 +347,11 @@ export function waitInWords(seconds) {
 /** A day for people, such as "24 December 2026": where the reader is. */
 export function dateInWords(moment) {
   return new Intl.DateTimeFormat(language(), { dateStyle: "long" }).format(new Date(moment));
+}
+
+/** A time of day for people. */
+export function timeInWords(moment) {
+  return new Intl.DateTimeFormat(language(), { timeStyle: "short" }).format(new Date(moment));
 }
 
 /** Several things for people, such as "a, b and c". */

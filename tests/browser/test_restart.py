@@ -100,13 +100,22 @@ def test_a_restart_is_offered_while_a_server_starts(person: Person) -> None:
     expect(person.reset_button).to_be_hidden()
 
 
+def test_an_announced_restart_is_told(person: Person) -> None:
+    """When a batch that restarts the server is announced, the page says when."""
+    announced = {"restart_announced": "2026-01-01T12:34:00+00:00", "waiting": None, "reset": None}
+    stubs.answer(person, "hubwarden-state", {"servers": {"": stubs.READY}, **announced})
+    expect(person.hint).to_contain_text("Your server will be restarted at")
+    expect(person.restart_button).to_be_enabled()
+
+
 def test_a_restart_that_waits_can_be_cancelled(person: Person) -> None:
     """When the Hub's state shows that the restart waits, the notice has a button that cancels just that request."""
     stubs.show_state(person, default=STARTING)
     answer = stubs.Held(person, "restart-server")
-    person.ask_to_restart().click()
+    with person.page.expect_request("**/restart-server") as sent:
+        person.ask_to_restart().click()
+    request_id = sent.value.headers["x-request-id"]
     person.dialog.get_by_role("button", name="Close").click()
-    request_id = person.operations[0].headers["x-request-id"]
     waiting = {"kind": "restart", "server_name": "", "request_id": request_id}
     stubs.show_state(person, default=STARTING, waiting=waiting)
     cancelled: list[str] = []

@@ -56,7 +56,8 @@ def show_state(
 ) -> None:
     """Have the page believe in these servers, from its next look on; `default` is the one without a name."""
     named = {"" if name == "default" else name: server for name, server in servers.items()}
-    answer(person, "hubwarden-state", {"servers": named, "reset": reset, "waiting": waiting, "restart_announced": None})
+    state = {"servers": named, "reset": reset, "waiting": waiting, "restart_announced": None}
+    answer(person, "hubwarden-state", state)
 
 
 def show_home(person: Person, **home: Any) -> None:
