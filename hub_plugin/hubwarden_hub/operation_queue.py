@@ -105,8 +105,8 @@ class OperationQueue:
             raise AgentError(Reason.TOO_BUSY, retry_after=_RETRY_AFTER)
         operation: Operation[Any] = Operation(job.command.request_id)
         if running or job.awaits() is not None:
-            self._waiting[job.user_id] = (job, operation)
             job.note(waits=True)
+            self._waiting[job.user_id] = (job, operation)
             task = self._begin_later(job, operation)
         else:
             task = self._carry_out(job, operation, job.begin(operation))

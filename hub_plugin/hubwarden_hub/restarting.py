@@ -97,7 +97,11 @@ class Restarting:
         if spawner.marker is not None and spawner.marker.command != command:
             return
         spawner.marker = Note(command, self._clock(), is_waiting=True) if waits else None
-        SpawnedServer(spawner).commit_state()
+        try:
+            SpawnedServer(spawner).commit_state()
+        except Exception:  # the restart can be done all the same; only the next Hub would not know of it
+            spawner.log.exception("Could not note that a restart of %s waits", spawner.proxy_spec)
+            spawner.user.db.rollback()
 
     def _begin(self, operation: Operation[RestartOutcome], command: RestartCommand) -> Coroutine[Any, Any, None]:
         self._check()

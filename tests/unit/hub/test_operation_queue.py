@@ -30,6 +30,7 @@ class World:
         self.refusal: AgentError | None = None
         self.start: asyncio.Future[None] | None = None
         self.allowed = True
+        self.note_fault: Exception | None = None
         self.queue = OperationQueue(capacity, Records([self], log), log)
 
     def begun(self, deed: Deed) -> None:
@@ -53,6 +54,8 @@ class World:
             return asyncio.sleep(0)
 
         def note(*, waits: bool) -> None:
+            if self.note_fault:
+                raise self.note_fault
             self.notes.append((server, waits))
 
         return self.queue.submit(
@@ -155,6 +158,17 @@ async def test_a_waiting_operation_can_be_cancelled() -> None:
     assert world.begun_servers == ["a", "c"]
     world.queue.cancel(1)  # it has begun
     assert not other.outcome.done()
+
+
+async def test_a_wait_that_cannot_be_noted_does_not_begin() -> None:
+    """When the note fails, the submission fails, and does not keep another one from waiting."""
+    world = World()
+    world.restart("a")
+    world.note_fault = OSError("database is locked")
+    with pytest.raises(OSError, match="locked"):
+        world.restart("b")
+    world.note_fault = None
+    assert world.restart("b") is not None
 
 
 async def test_permission_is_asked_again_after_a_wait() -> None:

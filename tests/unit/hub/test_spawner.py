@@ -288,6 +288,17 @@ async def test_a_restart_that_waits_for_a_spawn_that_fails_is_refused(hub: InPro
         await spawn
 
 
+async def test_a_restart_waits_though_that_cannot_be_noted(hub: InProcessHub) -> None:
+    """When the database is locked while a restart begins to wait, it waits all the same, and is done."""
+    spawn, spawner = await spawning(hub)
+    with locked_database(hub):
+        operation = spawner.request_restart("user:alice", RequestId.new())
+    hub.docker.answering.set()
+    hub.agent.may_restart.set()
+    assert (await operation.result()).ready
+    assert await spawn is spawner
+
+
 @pytest.mark.parametrize("what", ["cancelled", "not allowed"])
 async def test_a_waiting_restart_that_does_not_begin_leaves_nothing(hub: InProcessHub, what: str) -> None:
     """When a waiting restart is cancelled, or no longer allowed, it ends with that, unasked, and without a note."""
