@@ -35,6 +35,8 @@ class OperationHandler(APIHandler):  # type: ignore[misc]  # JupyterHub is not t
 
     feature: str | None = None
     """The setting that turns this endpoint off."""
+    is_activity = True
+    """Whether a request counts as the user's activity. Not if a page repeats it by itself."""
 
     def initialize(self) -> None:
         """Have a request id from the first moment: even an unsupported method is answered with one."""
@@ -55,6 +57,10 @@ class OperationHandler(APIHandler):  # type: ignore[misc]  # JupyterHub is not t
             raise AgentError(Reason.INVALID_REQUEST)
         if self.feature is not None and not getattr(self.plugin.settings, self.feature):
             raise web.HTTPError(HTTPStatus.NOT_FOUND, "This Hub does not offer that.")
+
+    def _record_activity(self, obj: Any, timestamp: Any = None) -> bool:
+        """As in JupyterHub, unless pages repeat this request: idle-cullers would never see an idle user."""
+        return self.is_activity and bool(super()._record_activity(obj, timestamp))
 
     def check_xsrf_cookie(self) -> None:
         """As in JupyterHub; and whatever acts for a cookie carries the XSRF token, in every mode of fetching.

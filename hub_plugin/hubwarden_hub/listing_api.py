@@ -43,6 +43,8 @@ _ALLOWED = {
 class UsersHandler(OperationHandler):
     """Users, with their servers and the last operation."""
 
+    is_activity = False
+
     @needs_scope_somewhere(scopes.RESTART, scopes.RESET)  # type: ignore[untyped-decorator]  # JupyterHub is not typed
     async def get(self) -> None:
         """Answer `{"total", "offset", "limit", "history_readable", "users": […]}`."""

@@ -15,6 +15,7 @@ from hubwarden_hub.agent import Agent, AgentClient
 from hubwarden_hub.batch_store import BatchStore
 from hubwarden_hub.batches import Batches
 from hubwarden_hub.history import History
+from hubwarden_hub.looks import Looks
 from hubwarden_hub.operation_queue import OperationQueue
 from hubwarden_hub.operations import Turns
 from hubwarden_hub.records import Records
@@ -41,6 +42,7 @@ class Plugin:
     history: History
     stops: Stops
     batches: Batches
+    looks: Looks = field(default_factory=Looks)
     commits: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @classmethod
@@ -53,8 +55,10 @@ class Plugin:
         agent = AgentClient(settings.agent_address, settings.deadlines, settings.tls_files, log)
         turns = Turns()
         history = History(settings.history_url, settings.history_entries, log)
-        records = Records([LogWitness(log), MetricsWitness(), EventWitness(eventlog), history], log)
+        looks = Looks()
+        records = Records([LogWitness(log), MetricsWitness(), EventWitness(eventlog), history, looks], log)
         queue = OperationQueue(settings.max_operations, records, log)
         batches = Batches(BatchStore(settings.history_url, log), settings.batch_concurrency, log)
         resets = Resets(agent, turns, settings.turn_wait, log, queue)
-        return cls(settings, agent, turns, queue, resets, records, history, Stops(settings.shutdown_wait), batches)
+        stops = Stops(settings.shutdown_wait)
+        return cls(settings, agent, turns, queue, resets, records, history, stops, batches, looks)

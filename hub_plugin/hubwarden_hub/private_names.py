@@ -32,7 +32,7 @@ OF_JUPYTERHUB: Mapping[Any, tuple[str, ...]] = {
         "proxy_spec",
         "server",
     ),
-    BaseHandler: ("_jupyterhub_user", "_token_authenticated", "find_user", "parsed_scopes"),
+    BaseHandler: ("_jupyterhub_user", "_record_activity", "_token_authenticated", "find_user", "parsed_scopes"),
     JupyterHub: ("cleanup", "handlers", "hub_prefix", "template_vars", "tornado_settings"),
     Proxy: ("add_route", "delete_route"),
     orm.User: ("_orm_spawners", "groups", "last_activity"),

@@ -1,9 +1,9 @@
 """`GET /hub/api/users/{name}/hubwarden-state`: everything that a page has to know to be true, in one cheap request.
 
 Invariants: the answer comes from the Hub's memory; an unchanged one is 304 (tornado's ETag). The agent is not
-asked. A server that died by itself is noticed by JupyterHub's own poll only now and then, so this brings that poll
-forward, for the servers of the page's user, at most once in `_LOOK_EVERY` however many pages are open, and never waits
-long for it. Nothing here may act beyond that poll.
+asked. Reading it is no user activity. A server that died by itself is noticed by JupyterHub's own poll only now and
+then, so this brings that poll forward (see `looks`). `Retry-After` says when a page should ask again, if many are open.
+Must not: act beyond that poll.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 from http import HTTPStatus
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from jupyterhub.scopes import needs_scope
 from jupyterhub.utils import isoformat
@@ -25,26 +24,25 @@ from hubwarden_hub.progress_api import standing
 from hubwarden_hub.reach import Reach
 from hubwarden_hub.records import Deed, Kind
 
-_LOOK_EVERY = 0.4
-"""Seconds between two polls of one server that pages ask for. A page that asks just after another one learns of a crash
-this much later than by its own beat of 1.5 s."""
-_PATIENCE = 0.5
-"""Seconds that an answer waits for such a poll: a slow engine must not make the page slow."""
-_looks: WeakKeyDictionary[Any, tuple[float, asyncio.Task[Any]]] = WeakKeyDictionary()
-
 
 class StateHandler(OperationHandler):
     """How one user's servers and home stand."""
+
+    is_activity = False
 
     @needs_scope("read:servers")  # type: ignore[untyped-decorator]  # JupyterHub is not typed
     async def get(self, user_name: str) -> None:
         """Answer `{"servers": {name: …}, "reset": …, "waiting": …}`; the reset for those who may reset."""
         user = self.user_named(user_name)
         spawners = [user.spawners[name] for name in ("", *(name for name in user.orm_spawners if name))]
-        await asyncio.gather(*(look(spawner) for spawner in spawners))
+        await asyncio.gather(*(self.plugin.looks.look(spawner) for spawner in spawners))
         reset, waiting = visible_reset(self, user), self.plugin.queue.waiting(user.id)
         if waiting is not None and waiting.target.kind is Kind.RESET and reset is None:
             waiting = None  # who asks may not reset
+        follows = waiting is not None or (reset is not None and not reset.outcome.done())
+        follows = follows or any(spawner.pending for spawner in spawners)
+        if not follows and (seconds := self.plugin.looks.seconds_to_next()) is not None:
+            self.set_header("Retry-After", str(seconds))
         self.finish(
             {
                 "servers": {
@@ -110,15 +108,3 @@ def stopped_state(orm_spawner: Any) -> dict[str, Any]:
     last_activity = orm_spawner and orm_spawner.last_activity
     state = {"pending": None, "waiting_for": None, "ready": False, "stopped": True, "url": None, "restart": None}
     return state | {"last_activity": last_activity and isoformat(last_activity)}
-
-
-async def look(spawner: Any) -> None:
-    """Let JupyterHub notice now, not at its next poll, whether a server that it has for ready still runs."""
-    if not spawner.ready:
-        return
-    now = asyncio.get_running_loop().time()
-    looked_at, poll = _looks.get(spawner, (-_LOOK_EVERY, None))
-    if poll is None or (poll.done() and now - looked_at >= _LOOK_EVERY):
-        poll = asyncio.create_task(spawner.poll_and_notify())
-        _looks[spawner] = (now, poll)
-    await asyncio.wait({poll}, timeout=_PATIENCE)

@@ -41,6 +41,8 @@ export class HubApi {
   #whose;
   #xsrfToken;
   #latest = { path: null, etag: null, body: null };
+  /** Milliseconds after which the Hub wants to be asked again, if it said so: many pages are open. */
+  askAgainMilliseconds = 0;
 
   constructor({ base_url: baseUrl, user, xsrf_token: xsrfToken }, whose = user) {
     this.#baseUrl = baseUrl;
@@ -137,7 +139,8 @@ export class HubApi {
   async #readIfChanged(path) {
     const known = this.#latest.path === path ? this.#latest : { etag: null };
     const options = { signal: AbortSignal.timeout(READ_TIMEOUT_MILLISECONDS), etag: known.etag };
-    const { status, body, etag } = await this.#request("GET", path, options);
+    const { status, body, etag, retryAfterSeconds } = await this.#request("GET", path, options);
+    this.askAgainMilliseconds = (retryAfterSeconds ?? 0) * 1000;
     if (status === 304) return known.body;
     this.#latest = { path, etag, body };
     return body;

@@ -15,7 +15,7 @@ import { resetOperation } from "./reset.js";
 import { restartOperation } from "./restart.js";
 import { ServerRows, serverRows } from "./server-rows.js";
 import { DEFAULT_SERVER, readState, serverIn } from "./server-state.js";
-import { ServerWatch } from "./server-watch.js";
+import { INTERVAL_MILLISECONDS, ServerWatch } from "./server-watch.js";
 import { phrase, words } from "./words.js";
 
 function start(root) {
@@ -27,7 +27,7 @@ function start(root) {
   const known = { state: { kind: "unknown" }, reachable: true, mayRestart: "mayRestart" in root.dataset };
   const addresses = addressesOf(jhdata);
 
-  const watch = new ServerWatch(() => readState(hub));
+  const watch = new ServerWatch(() => readState(hub), () => Math.max(INTERVAL_MILLISECONDS, hub.askAgainMilliseconds));
   const home = new HomeVolume(hub, render);
   const rows = new ServerRows();
   const page = { hub, home, addresses, changed, known, user: jhdata.user };

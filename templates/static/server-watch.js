@@ -6,7 +6,7 @@
 // Never: asks while the tab is hidden; nor after the login has ended, because only a new page has a
 // new XSRF token.
 
-const INTERVAL_MILLISECONDS = 1_500;
+export const INTERVAL_MILLISECONDS = 1_500;
 
 /** Watches what `read` resolves to; `read` must not reject. `interval()`: milliseconds until the next read. */
 export class ServerWatch {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from types import SimpleNamespace
 from typing import Any
@@ -15,7 +14,7 @@ from hubwarden_hub.operation_queue import OperationQueue
 from hubwarden_hub.operations import Turns
 from hubwarden_hub.records import Records
 from hubwarden_hub.reset import Resets
-from hubwarden_hub.state_api import look, visible_reset
+from hubwarden_hub.state_api import visible_reset
 from jupyterhub.scopes import Scope
 
 
@@ -39,24 +38,3 @@ async def test_how_a_reset_stands_is_for_who_may_reset(parsed_scopes: dict[str, 
     handler = SimpleNamespace(parsed_scopes=parsed_scopes, plugin=SimpleNamespace(resets=resets))
     user = SimpleNamespace(id=1, name="alice", groups=[SimpleNamespace(name="course")])
     assert (visible_reset(handler, user) is not None) is told
-
-
-class WatchedSpawner:
-    """A server that counts how often it is looked at."""
-
-    ready = True
-    looks = 0
-
-    async def poll_and_notify(self) -> None:
-        self.looks += 1
-
-
-async def test_however_many_pages_ask_a_server_is_looked_at_once() -> None:
-    """Pages that ask at the same moment share one look at Docker; a server that is not there is not looked at."""
-    spawner = WatchedSpawner()
-    await asyncio.gather(*(look(spawner) for _page in range(10)))
-    assert spawner.looks == 1
-    stopped = WatchedSpawner()
-    stopped.ready = False
-    await look(stopped)
-    assert stopped.looks == 0
