@@ -126,20 +126,11 @@ class ErrorDetails:
     volume: str = ""
     container: str = ""
     holders: tuple[str, ...] = ()
-    size_bytes: int = -1
 
     def metadata(self) -> dict[str, str]:
         """The fields that are known, as `ErrorInfo.metadata` wants them."""
-        known: dict[str, str] = {}
-        if self.volume:
-            known["volume"] = self.volume
-        if self.container:
-            known["container"] = self.container
-        if self.holders:
-            known["holders"] = ",".join(first_names(self.holders))
-        if self.size_bytes >= 0:
-            known["size_bytes"] = str(self.size_bytes)
-        return known
+        known = {"volume": self.volume, "container": self.container, "holders": ",".join(first_names(self.holders))}
+        return {key: value for key, value in known.items() if value}
 
 
 class RequestRefused(Exception):  # noqa: N818 - most are not errors of anybody: the answer is no, with a reason

@@ -11,10 +11,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import docker.errors
-from docker import APIClient
 
 from hubwarden_agent.engine import docker_json
 from hubwarden_agent.engine.docker_client import DockerClients, map_errors
@@ -73,7 +72,7 @@ class DockerEngine:
     def container(self, reference: ContainerName | ContainerId) -> Container | None:
         """See `Engine.container`."""
         with self._asking():
-            found = _inspected(self._clients.reading, reference.value)
+            found = or_none(lambda: self._read(self._clients.reading.inspect_container(reference.value)))
         # Docker also takes the beginning of an id: a name made of hexadecimal digits could find anybody's container.
         if found is None or reference.value not in (found.name, found.id.value):
             return None
@@ -126,6 +125,9 @@ class DockerEngine:
                 if any(HELPER_NAME.fullmatch(name.removeprefix("/")) for name in found["Names"]):
                     self._clients.changing.remove_container(found["Id"], v=True, force=True)
 
+    def _read(self, data: Mapping[str, Any]) -> Container:
+        return docker_json.container(data)
+
     def _listed(self, filters: Mapping[str, list[str]]) -> tuple[Container, ...]:
         # A list has the command of each container, and takes many times its length while it is parsed. One thread reads
         # and parses all of them, one at a time. A lock would not do: each thread that has parsed a list keeps memory.
@@ -154,7 +156,3 @@ def or_none(question: Callable[[], Result]) -> Result | None:
         return question()
     except docker.errors.NotFound:
         return None
-
-
-def _inspected(client: APIClient, reference: str) -> Container | None:
-    return or_none(lambda: docker_json.container(client.inspect_container(reference)))

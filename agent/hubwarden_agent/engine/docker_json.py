@@ -8,7 +8,6 @@ from __future__ import annotations
 import datetime as dt
 import re
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Any
 
 from hubwarden_agent.engine.port import (
@@ -20,36 +19,6 @@ from hubwarden_agent.engine.port import (
     Volume,
 )
 from hubwarden_agent.names import ContainerId, VolumeName
-
-_WITHIN = frozenset(
-    {"Memory", "MemorySwap", "MemoryReservation", "MemorySwappiness", "NanoCpus", "CpuPeriod", "CpuQuota", "CpuShares"}
-    | {"PidsLimit", "LogConfig"}
-)
-"""What of `HostConfig` gives a container nothing of the host: limits, and where its output goes."""
-
-UNASKED: Mapping[str, tuple[Any, ...]] = MappingProxyType(
-    {
-        "CgroupnsMode": ("private", "host"),  # the second where the host has cgroups v1
-        "ConsoleSize": ([0, 0],),
-        "IpcMode": ("private", "shareable"),
-        "RestartPolicy": ({"Name": "no", "MaximumRetryCount": 0}, {"Name": "", "MaximumRetryCount": 0}),
-        "Runtime": ("runc",),
-        "SecurityOpt": (["no-new-privileges"],),
-        "ShmSize": (64 * 1024**2,),
-    }
-)
-"""Values of `HostConfig` that Docker 20.10 to 26.1 sets where nobody asked for anything."""
-
-KERNEL_PATHS: Mapping[str, frozenset[str]] = MappingProxyType(
-    {
-        "MaskedPaths": frozenset(
-            {"/proc/asound", "/proc/acpi", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/timer_list"}
-            | {"/proc/timer_stats", "/proc/sched_debug", "/proc/scsi", "/sys/firmware"}
-        ),
-        "ReadonlyPaths": frozenset({"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"}),
-    }
-)
-"""Paths of the kernel that Docker keeps from every container that is not privileged; newer ones keep more."""
 
 _TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[+-]\d\d:\d\d)")
 
@@ -100,7 +69,6 @@ def container(data: Mapping[str, Any]) -> Container:
         addresses=_addresses(network.get("Networks") or {}),
         exposed_ports=tuple(config.get("ExposedPorts") or ()),
         ports=tuple(_ports(network.get("Ports") or {})),
-        host_config=_asked_of_the_host(host, network.get("Networks") or {}),
     )
 
 
@@ -122,18 +90,6 @@ def listed_container(data: Mapping[str, Any]) -> Container:
         labels=data.get("Labels") or {},
         mounts=tuple(_mount(mount) for mount in data.get("Mounts") or ()),
     )
-
-
-def _asked_of_the_host(host: Mapping[str, Any], networks: Mapping[str, Any]) -> dict[str, Any]:
-    """Where an absence is what asks for something, there is an entry that no value of Docker's could be."""
-    asked = {
-        key: value
-        for key, value in host.items()
-        if value and key not in _WITHIN and value not in UNASKED.get(key, ()) and key not in KERNEL_PATHS
-    }
-    bare = {key: "not all of Docker's" for key, paths in KERNEL_PATHS.items() if not paths <= set(host.get(key) or ())}
-    others = sorted(networks.keys() - {host.get("NetworkMode")})
-    return asked | bare | ({"Networks": others} if others else {})
 
 
 def _state(status: str) -> ContainerState:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 from hubwarden_agent.clock import Clock
@@ -23,6 +25,36 @@ EXEC_POLL_SECONDS = 0.05
 """Between two looks at whether a command has ended: Docker has no call that waits for one without its output."""
 CPU_PERIOD = 100_000
 """Microseconds of a scheduling period (`HostConfig.CpuPeriod`, Docker's own default)."""
+
+_WITHIN = frozenset(
+    {"Memory", "MemorySwap", "MemoryReservation", "MemorySwappiness", "NanoCpus", "CpuPeriod", "CpuQuota", "CpuShares"}
+    | {"PidsLimit", "LogConfig"}
+)
+"""What of `HostConfig` gives a container nothing of the host: limits, and where its output goes."""
+
+UNASKED: Mapping[str, tuple[Any, ...]] = MappingProxyType(
+    {
+        "CgroupnsMode": ("private", "host"),  # the second where the host has cgroups v1
+        "ConsoleSize": ([0, 0],),
+        "IpcMode": ("private", "shareable"),
+        "RestartPolicy": ({"Name": "no", "MaximumRetryCount": 0}, {"Name": "", "MaximumRetryCount": 0}),
+        "Runtime": ("runc",),
+        "SecurityOpt": (["no-new-privileges"],),
+        "ShmSize": (64 * 1024**2,),
+    }
+)
+"""Values of `HostConfig` that Docker 20.10 to 26.1 sets where nobody asked for anything."""
+
+KERNEL_PATHS: Mapping[str, frozenset[str]] = MappingProxyType(
+    {
+        "MaskedPaths": frozenset(
+            {"/proc/asound", "/proc/acpi", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/timer_list"}
+            | {"/proc/timer_stats", "/proc/sched_debug", "/proc/scsi", "/sys/firmware"}
+        ),
+        "ReadonlyPaths": frozenset({"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"}),
+    }
+)
+"""Paths of the kernel that Docker keeps from every container that is not privileged; newer ones keep more."""
 
 
 class DockerSpawnEngine(DockerEngine):
@@ -93,10 +125,31 @@ class DockerSpawnEngine(DockerEngine):
         with self._asking():
             image_pull.pull(self._clients.changing, reference)
 
+    def _read(self, data: Mapping[str, Any]) -> Container:
+        return replace(super()._read(data), host_config=asked_of_the_host(data))
+
     def _exit_status(self, identifier: str) -> int | None:
         with self._asking():
             shown = self._clients.reading.exec_inspect(identifier)
             return None if shown["Running"] else int(shown["ExitCode"])
+
+
+def asked_of_the_host(data: Mapping[str, Any]) -> dict[str, Any]:
+    """`Container.host_config`. Where an absence asks for something, there is an entry that no value of Docker's can be.
+
+    Args:
+        data: `GET /containers/{id}/json`.
+    """
+    host = data.get("HostConfig") or {}
+    networks = (data.get("NetworkSettings") or {}).get("Networks") or {}
+    asked = {
+        key: value
+        for key, value in host.items()
+        if value and key not in _WITHIN and value not in UNASKED.get(key, ()) and key not in KERNEL_PATHS
+    }
+    bare = {key: "not all of Docker's" for key, paths in KERNEL_PATHS.items() if not paths <= set(host.get(key) or ())}
+    others = sorted(networks.keys() - {host.get("NetworkMode")})
+    return asked | bare | ({"Networks": others} if others else {})
 
 
 def image(data: Mapping[str, Any]) -> Image:

@@ -87,7 +87,8 @@ class Container:
 
     `image` is the reference it was created from, `image_id` what that was at the time. `environment` holds secrets:
     only the gateway may pass it on, and only of the Hub's own containers. `host_config` is what it asks of the host, in
-    Docker's own words: empty values, what Docker sets of its own accord, and limits are left out. It is never shown.
+    Docker's own words; only a `SpawnEngine` fills it. Empty values, what Docker sets of its own accord, and limits are
+    left out. It is never shown.
     """
 
     id: ContainerId

@@ -13,19 +13,22 @@ from hubwarden_agent import cli, config
 settings = config.load(Path(sys.argv[1]))
 from hubwarden_agent import app
 clock = app.SystemClock()
-agent = app.build(settings, app.DockerEngine(settings.docker.host, 1, 1), clock, app.Metrics(clock), None, None)
+metrics = app.Metrics(clock)
+spawner = app._spawner(settings, clock, metrics) if settings.listen.gateway else None
+agent = app.build(settings, spawner or app._docker(settings, metrics), clock, metrics, None, spawner)
 stopping = threading.Event()
 stopping.set()
 agent.serve(stopping)
-print(*sys.modules)
+for name, module in list(sys.modules.items()):
+    print(name, getattr(module, "__file__", None))
 """
 
 
-def loaded_modules(directory: Path, policy: str = "") -> frozenset[str]:
-    """Every module that serving loads, the agent's and others.
+def loaded_modules(directory: Path, policy: str = "") -> dict[str, Path]:
+    """Every module that serving loads, the agent's and others, with its file.
 
     Args:
-        directory: an empty one, for sockets and state.
+        directory: for sockets and state.
         policy: what `agent.toml` has beyond the paths.
     """
     state = directory / "state"
@@ -37,4 +40,10 @@ def loaded_modules(directory: Path, policy: str = "") -> frozenset[str]:
     )
     command = [sys.executable, "-c", SERVE_ONCE, str(file)]
     shown = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60)
-    return frozenset(shown.stdout.split())
+    return {name: Path(path) for name, path in (line.split(" ", 1) for line in shown.stdout.splitlines())}
+
+
+def loaded_files(directory: Path, policy: str = "") -> set[Path]:
+    """The files of the agent's modules among these."""
+    loaded = loaded_modules(directory, policy)
+    return {path for name, path in loaded.items() if name.partition(".")[0] == "hubwarden_agent"}

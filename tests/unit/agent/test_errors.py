@@ -69,13 +69,12 @@ def test_a_cause_is_not_in_the_text() -> None:
 
 
 def test_only_known_fields_are_sent() -> None:
-    """An unset field is left out; size 0 is known, -1 is not."""
+    """When a field is unset, it is left out."""
     assert ErrorDetails().metadata() == {}
-    assert ErrorDetails(volume="v", container="c", holders=("a", "b"), size_bytes=0).metadata() == {
+    assert ErrorDetails(volume="v", container="c", holders=("a", "b")).metadata() == {
         "volume": "v",
         "container": "c",
         "holders": "a,b",
-        "size_bytes": "0",
     }
 
 
