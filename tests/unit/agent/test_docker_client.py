@@ -385,3 +385,26 @@ def test_an_attach_that_is_refused(docker: ScriptedDocker, place: Path, status: 
     docker.answers["POST /v1.45/containers/alice/attach"] = answer(b"{}", status)
     with FencedClient(str(place), 30, (1, 45)) as client, pytest.raises(EngineError), docker_client.map_errors():
         client.attach_socket("alice", {"stream": 1})
+
+
+@pytest.mark.parametrize("option", [{"Privileged": True}, {"PidMode": "host"}, {"MaskedPaths": []}])
+def test_what_a_container_asks_of_the_host_is_read(
+    docker: ScriptedDocker, engine: DockerSpawnEngine, option: dict[str, Any]
+) -> None:
+    """When a container asks the host for more than Docker gives each, the engine of a gateway sees it; else nothing."""
+    kept = {key: sorted(paths) for key, paths in docker_spawn.KERNEL_PATHS.items()}
+    shown = {
+        "Id": CONTAINER.value,
+        "Name": "/lab",
+        "Created": "2026-01-01T00:00:00Z",
+        "State": {"Status": "exited", "StartedAt": "2026-01-01T00:00:00Z"},
+        "HostConfig": {"Memory": 1, "Runtime": "runc", **kept},
+    }
+    docker.answers[f"GET /v1.45/containers/{CONTAINER}/json"] = answer(json.dumps(shown).encode())
+    plain = engine.container(CONTAINER)
+    shown["HostConfig"] = {"Memory": 1, "Runtime": "runc", **kept, **option}
+    docker.answers[f"GET /v1.45/containers/{CONTAINER}/json"] = answer(json.dumps(shown).encode())
+    asking = engine.container(CONTAINER)
+    assert plain is not None
+    assert asking is not None
+    assert (plain.host_config, asking.host_config.keys()) == ({}, option.keys())
