@@ -14,6 +14,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from hubwarden_hub.compat import timeout
+
+_PATIENCE = 10.0
+"""Seconds that the Hub waits for the database: no request stays open for long."""
 _KEPT = 1000
 """Batches that are kept; the oldest go."""
 _BATCHES = sa.Table(
@@ -40,8 +44,9 @@ class BatchStore:
     async def save(self, batch: dict[str, Any]) -> bool:
         """Write a batch, new or known by its `id`. Whether that worked."""
         try:
-            await asyncio.wrap_future(self._thread.submit(self._save, batch))
-        except sa.exc.SQLAlchemyError:
+            async with timeout(_PATIENCE):
+                await asyncio.wrap_future(self._thread.submit(self._save, batch))
+        except (sa.exc.SQLAlchemyError, asyncio.TimeoutError):
             self._log.exception("Hubwarden: the batch %s could not be written", batch["id"])
             return False
         return True
@@ -50,9 +55,10 @@ class BatchStore:
         """The batch of this id.
 
         Raises:
-            sqlalchemy.exc.SQLAlchemyError: the database does not answer.
+            sqlalchemy.exc.SQLAlchemyError, asyncio.TimeoutError: the database does not answer.
         """
-        return await asyncio.wrap_future(self._thread.submit(self._load, batch_id))
+        async with timeout(_PATIENCE):
+            return await asyncio.wrap_future(self._thread.submit(self._load, batch_id))
 
     @cached_property
     def _engine(self) -> sa.Engine:

@@ -6,6 +6,7 @@ who may restart everybody's. To anybody else there is none.
 
 from __future__ import annotations
 
+import asyncio
 import json
 from functools import partial
 from http import HTTPStatus
@@ -119,7 +120,7 @@ async def stored(handler: OperationHandler, batch_id: str) -> dict[str, Any] | N
     """A batch of this Hub or an earlier one, whosever it is. Raises `HTTPError` (503)."""
     try:
         return await handler.plugin.batches.described(batch_id)
-    except SQLAlchemyError as error:
+    except (SQLAlchemyError, asyncio.TimeoutError) as error:
         raise web.HTTPError(HTTPStatus.SERVICE_UNAVAILABLE, "The batches cannot be read now") from error
 
 

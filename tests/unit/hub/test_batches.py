@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hubwarden_hub import batch_store
 from hubwarden_hub.batch_store import BatchStore
 from hubwarden_hub.batches import Batch, Batches, Item
 from hubwarden_hub.batches_api import parsed
@@ -136,6 +138,21 @@ async def test_a_batch_that_cannot_be_written_does_not_begin(tmp_path: Path) -> 
     world = World(tmp_path / "missing")
     with pytest.raises(AgentError):
         await world.begin("a/")
+    assert world.running == {}
+
+
+async def test_a_database_that_hangs_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the database does not answer, neither a new batch nor a question about one waits for long."""
+    monkeypatch.setattr(batch_store, "_PATIENCE", 0.01)
+    hangs = threading.Event()
+    world = World(tmp_path)
+    monkeypatch.setattr(world.store, "_save", lambda _batch: hangs.wait(30))
+    monkeypatch.setattr(world.store, "_load", lambda _batch_id: hangs.wait(30))
+    with pytest.raises(AgentError):
+        await world.begin("a/")
+    with pytest.raises(asyncio.TimeoutError):
+        await world.batches.described("nobody's")
+    hangs.set()
     assert world.running == {}
 
 
