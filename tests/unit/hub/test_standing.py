@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -12,6 +14,7 @@ from hubwarden_hub.errors import AgentError, Reason
 from hubwarden_hub.operations import Operation, Phase
 from hubwarden_hub.progress_api import ProgressHandler, standing
 from hubwarden_hub.restart import RestartOutcome
+from support.waiting import virtual_time
 
 MOMENT = datetime(2026, 1, 1, tzinfo=UTC)
 RESTARTED = Restarted("jupyterlab-alice", "id", MOMENT)
@@ -83,3 +86,31 @@ async def test_a_phase_is_told_once() -> None:
     await told.tell(_Hasty(RequestId.new()), {"url": "/"})
     assert [event["phase"] for event in told.events] == ["checking", "stopping", "done"]
     assert [event.get("url") for event in told.events] == [None, None, "/"]
+
+
+class _Silent(ProgressHandler):
+    """Keeps the times at which something is written."""
+
+    def __init__(self) -> None:
+        self.times = [0.0]
+
+    async def _write(self, text: str) -> None:
+        assert text
+        self.times.append(asyncio.get_running_loop().time())
+
+
+def test_a_stream_says_something_every_15_seconds() -> None:
+    """When a phase takes ten minutes, the stream is never silent for 15 s, so that no proxy cuts it."""
+    silent = _Silent()
+
+    async def phases() -> AsyncIterator[Phase]:
+        yield Phase.REMOVING
+        await asyncio.sleep(600)
+        yield Phase.DONE
+
+    async def follow() -> list[Phase]:
+        return [phase async for phase in silent.with_pauses(phases())]
+
+    assert virtual_time.run(follow()) == [Phase.REMOVING, Phase.DONE]
+    assert silent.times[-1] >= 585
+    assert max(later - earlier for earlier, later in pairwise(silent.times)) <= 15
