@@ -1,8 +1,8 @@
 """One lock a user, shared by everything that changes something for that user.
 
 Invariants: both RPCs and the gateway's create, start, stop and delete take the same lock, so a reset never sees a
-container in the middle of a restart. Nobody waits: whoever finds it taken is refused at once, and waiting is the Hub's
-business. The RPCs' event loop and the gateway's threads share the locks, so looking and taking are one step.
+container in the middle of a restart. Non-blocking: a held lock raises `OPERATION_IN_PROGRESS`, and waiting is the
+Hub's business. Threads share the locks, so checking and taking are one step.
 Inspecting must never take a lock.
 """
 

@@ -1,8 +1,8 @@
 """What a backup says of itself: its id, its manifest, and which backups are no longer kept. Pure.
 
 Invariants: a `Manifest` exists only if every field was parsed, and has one spelling, a line of JSON with sorted
-keys. The last part of a backup's id is a hash of all the rest of its manifest, so whoever wrote the id down (the audit
-does) holds the manifest by it, and through its `sha256` every byte. A later format is refused, never guessed at.
+keys. The last part of a backup's id is a hash of all the rest of its manifest, so who has the id (the audit does) can
+verify the manifest, and through its `sha256` every byte. A later format is refused, never guessed at.
 This file must never open a file.
 """
 

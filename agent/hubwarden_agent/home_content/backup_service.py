@@ -153,7 +153,7 @@ class Backups:
 
 
 def pruning(manifest: Manifest, client: str, actor: str) -> AuditEntry:
-    """What the audit says of a backup's removal, which has a request id of its own, whatever it comes after."""
+    """The audit entry for the removal of a backup. It has a request id of its own."""
     return AuditEntry(
         operation="prune",
         username=manifest.username.value,

@@ -1,9 +1,8 @@
 """Restores that have begun and not ended: a file each in the state directory, until the volume is whole again.
 
-Invariants: such a file is on disk, from before a volume is touched, whenever one may be half filled, whatever was
-killed at whatever moment. The agent does nothing for a user whose home has one (`users`), so that nobody works in half
-a home; the next restore of that volume takes it up, and only a volume that the file describes is replaced without
-asking.
+Invariants: the file is on disk before a volume is changed, and until it is whole, also after a crash. The agent does
+nothing for a user whose home has one (`users`), so that nobody works in half a home. The next restore of that volume
+takes it up, and only a volume that the file describes is replaced without asking.
 """
 
 from __future__ import annotations

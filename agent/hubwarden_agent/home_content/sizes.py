@@ -1,7 +1,7 @@
 """How large volumes are, as of a while ago: counted beside the operations, never for one of them.
 
-Invariants: `of` answers at once. A size belongs to one volume, not to a name that was given again, and is not told
-any more when it is old. Counting walks every file of every volume, so it takes at most a twentieth of the time.
+Invariants: `of` answers at once. A size belongs to one volume, not to a name that was given again, and is unknown when
+it is old. Counting walks every file of every volume, so it takes at most a twentieth of the time.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from hubwarden_agent.names import VolumeName
 SHARE = 20
 """After counting for a second, this many seconds go by without."""
 OLD = 3
-"""A size is not told any more after so many intervals without a newer one."""
+"""A size is unknown after so many intervals without a newer one."""
 _log = logging.getLogger(__name__)
 
 
