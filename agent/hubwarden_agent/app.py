@@ -45,6 +45,7 @@ from hubwarden_agent.operations.operation_registry import OperationRegistry
 from hubwarden_agent.operations.recovery import Recovery
 from hubwarden_agent.operations.reset import ResetService, unknown_size
 from hubwarden_agent.operations.restart import RestartService
+from hubwarden_agent.operations.volume_removal import Removal
 from hubwarden_agent.rates import parse_rate
 from hubwarden_agent.runtime_check import RuntimeCheck
 from hubwarden_agent.service import AgentService, Bounds
@@ -181,15 +182,12 @@ def build(
         AgentService,
         RestartService(engine, names, registry, locks, audit, restarts, clock, _mount_check(settings, names)),
         ResetService(
-            engine,
-            names,
+            Removal(engine, names, settings.reset, clock),
             registry,
             locks,
             audit,
             resets,
             resets_total,
-            settings.reset,
-            clock,
             backups=home.backups if home else None,
             size_of=home.sizes.of if home else unknown_size,
         ),

@@ -53,11 +53,11 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(line, ensure_ascii=False, default=str)
 
 
-def configure(level: int = logging.INFO) -> None:
+def configure() -> None:
     """Send every log record of this process to stderr as JSON."""
     handler = logging.StreamHandler()
     handler.setFormatter(JsonFormatter())
-    logging.basicConfig(level=level, handlers=[handler], force=True)
+    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     to_stdout = logging.StreamHandler(sys.stdout)
     to_stdout.setFormatter(JsonFormatter())
     anchors.handlers = [to_stdout]

@@ -16,12 +16,10 @@ from typing import Protocol
 from hubwarden_agent.audit import Audit, AuditEntry
 from hubwarden_agent.audit_scope import audit_denials, audited, map_engine_errors
 from hubwarden_agent.budgets import SlidingWindow, acquire_together, check_together
-from hubwarden_agent.clock import Clock
-from hubwarden_agent.config import ResetPolicy
-from hubwarden_agent.engine.port import Engine, Volume
+from hubwarden_agent.engine.port import Volume
 from hubwarden_agent.errors import ErrorDetails, Reason, RequestRefused
 from hubwarden_agent.locks import UserLocks
-from hubwarden_agent.names import BackupId, Names, RequestId, Username, VolumeName
+from hubwarden_agent.names import BackupId, RequestId, Username, VolumeName
 from hubwarden_agent.operations.operation_registry import Operation, OperationRegistry
 from hubwarden_agent.operations.requests import ResetRequest, ResetResult, answer, entry
 from hubwarden_agent.operations.reset_checks import RemovalInProgress
@@ -68,23 +66,15 @@ def unknown_size(_: Volume) -> int:
 class ResetService:
     """Resets home volumes, with everything that it needs to do so."""
 
-    engine: Engine
-    names: Names
+    removal: Removal
     registry: OperationRegistry
     locks: UserLocks
     audit: Audit
     user_budget: SlidingWindow
     total_budget: SlidingWindow
-    policy: ResetPolicy
-    clock: Clock
     backups: Backups | None
     """None: the policy requires none."""
     size_of: Callable[[Volume], int]
-
-    @property
-    def removal(self) -> Removal:
-        """What looks at a volume and removes it."""
-        return Removal(self.engine, self.names, self.policy, self.clock)
 
     def reset(self, command: ResetRequest) -> ResetResult:
         """Delete a user's home volume, or with no request id only say what would happen.
@@ -92,7 +82,7 @@ class ResetService:
         Raises:
             RequestRefused: see the contract.
         """
-        name = self.names.home_volume(command.username)
+        name = self.removal.names.home_volume(command.username)
         if command.expected_volume not in ("", name.value):
             raise RequestRefused(Reason.NAME_MISMATCH, detail=ErrorDetails(volume=name.value))
         if command.request_id is not None:
@@ -111,7 +101,7 @@ class ResetService:
                 target = self._target_when_removed(command.username, name)
                 slot.enter_context(self._backup_slot(name))
                 acquire_together(*charges)
-            with audited(self.audit, target.named_in(intended), self.clock, charges) as outcome:
+            with audited(self.audit, target.named_in(intended), self.removal.clock, charges) as outcome:
                 operation.intent_written = True
                 if not self.total_budget.remaining(""):
                     self._report_spent(intended)
@@ -121,7 +111,7 @@ class ResetService:
                 outcome.answer = {"backup_id": backup.backup_id.value} if backup else {}
                 self.removal.remove(target)
                 if target.volume.is_special:  # a plain one is created by the next spawn
-                    recreate(self.engine, name, target.volume)
+                    recreate(self.removal.engine, name, target.volume)
                 result = self._result(target, backup)
                 outcome.answer = answer(result)
         if self.backups:
@@ -153,19 +143,19 @@ class ResetService:
             raise RequestRefused(Reason.OPERATION_IN_PROGRESS, "The server's container is being removed.") from None
 
     def _target_when_removed(self, username: Username, name: VolumeName) -> RemovalPlan:
-        give_up = self.clock.monotonic() + REMOVING_PATIENCE
-        while self.clock.monotonic() < give_up:
+        give_up = self.removal.clock.monotonic() + REMOVING_PATIENCE
+        while self.removal.clock.monotonic() < give_up:
             try:
                 return self.removal.inspect(username, name)
             except RemovalInProgress:
-                self.clock.sleep(REMOVING_INTERVAL)
+                self.removal.clock.sleep(REMOVING_INTERVAL)
         return self._target(username, name)
 
     def _result(self, target: RemovalPlan, backup: Backup | None) -> ResetResult:
         return ResetResult(
             volume=target.volume.name.value,
             removed_containers=tuple(container.name for container in target.containers),
-            completed_at=self.clock.now(),
+            completed_at=self.removal.clock.now(),
             backup_id=backup.backup_id.value if backup else "",
             size_bytes=backup.tar_bytes if backup else self.size_of(target.volume),
         )

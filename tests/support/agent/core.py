@@ -20,6 +20,7 @@ from hubwarden_agent.operations.operation_registry import OperationRegistry
 from hubwarden_agent.operations.requests import ResetRequest, RestartRequest
 from hubwarden_agent.operations.reset import ResetService, unknown_size
 from hubwarden_agent.operations.restart import RestartService
+from hubwarden_agent.operations.volume_removal import Removal
 from hubwarden_agent.rates import parse_rate
 from hubwarden_agent.service import AgentService, Bounds
 from support.fakes.edges import FakeClock, MemoryAudit
@@ -59,15 +60,12 @@ class AgentStage:
         )
         self.home = home_content(self.engine, self.names, self.policy, self.clock)
         self.resetter = ResetService(
-            self.engine,
-            self.names,
+            Removal(self.engine, self.names, self.policy, self.clock),
             self.registry,
             self.locks,
             self.audit,
             self.user_budget,
             self.total_budget,
-            self.policy,
-            self.clock,
             self.home.backups if self.home else None,
             self.home.sizes.of if self.home else unknown_size,
         )

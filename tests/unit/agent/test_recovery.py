@@ -44,9 +44,7 @@ LATER = 60 / 3600
 
 def _started_again(old: AgentStage, *, lines: int | None = None, hours: float = LATER) -> tuple[AgentStage, Recovery]:
     """An agent over the same engine that finds only the first `lines` of the audit, `hours` later."""
-    new = AgentStage()
-    new.engine = old.engine
-    new.restarter, new.resetter = replace(new.restarter, engine=old.engine), replace(new.resetter, engine=old.engine)
+    new = AgentStage(engine=old.engine)
     new.audit.lines.extend(old.audit.lines[:lines])
     history = _history(new.audit, new.clock.now())
     new.clock.advance(hours * 3600)
