@@ -1,7 +1,7 @@
 """What the spawn gateway asks of a container engine beyond `port`, and the value types for it.
 
-Invariants: as in `port`. It is a port of its own so that an agent without a gateway does not load what is behind it: it
-cannot create, start or stop a container.
+Invariants: as in `port`. It is a port of its own so that an agent without a gateway has no method that creates, starts
+or stops a container.
 """
 
 from __future__ import annotations
