@@ -1,124 +1,108 @@
-"""Checks of values in `agent.toml`: what a TOML value has to be, and what would be right if it is not.
+"""What has to hold between the keys of `agent.toml`, once each value has its type.
 
-Invariants: pure. A check returns what the agent uses or raises ValueError; each of its arguments completes "KEY: ".
+Invariants: pure. Each mistake begins with the key that has to change.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from os.path import normpath
 
-from hubwarden_agent.rates import Rate, parse_rate
+from hubwarden_agent import host_paths, image_references, mount_targets
+from hubwarden_agent.addresses import TCP
+from hubwarden_agent.config_tables import Config, Tls
+from hubwarden_agent.config_types import UNSET
+from hubwarden_agent.names import template_mistakes
+from hubwarden_agent.spawn_allow import listed
 
-_RATES = 'a rate such as "3/hour" or "6/10 minutes"'
-
-Check = Callable[[Any], Any]
-"""Turns a TOML value into what the agent uses, or raises ValueError with what would be right."""
-
-
-@dataclass(frozen=True, slots=True)
-class Key:
-    """One key: the default as TOML would give it, and its check."""
-
-    default: Any
-    check: Check
+HEALTH_SOCKET = "health.sock"
+"""In the state directory: where health is asked for on this host."""
 
 
-def text(pattern: str, wanted: str) -> Check:
-    """Text that matches a pattern as a whole."""
+def errors(settings: Config, wrong: frozenset[str]) -> list[str]:
+    """One sentence for each mistake that no key has by itself.
 
-    def check(value: Any) -> str:
-        if not isinstance(value, str) or not re.fullmatch(pattern, value):
-            raise ValueError(f"must be {wanted}")
-        return value
-
-    return check
-
-
-def number(low: float, high: float, kind: type[int | float] = int) -> Check:
-    """A number within bounds, both included."""
-
-    def check(value: Any) -> float:
-        if isinstance(value, bool) or not isinstance(value, int | kind) or not low <= value <= high:
-            raise ValueError(f"must be a number from {low} to {high}")
-        return kind(value)
-
-    return check
+    Args:
+        settings: with a default wherever a value was wrong.
+        wrong: the keys of these values. Nothing is said of them, nor of what depends on them.
+    """
+    found = [
+        mistake
+        for check, keys in _CHECKS
+        if not any(key.startswith(keys) for key in wrong)
+        for mistake in check(settings)
+    ]
+    return [mistake for mistake in found if mistake.partition(":")[0] not in wrong]
 
 
-def flag(value: Any) -> bool:
-    """True or false."""
-    if not isinstance(value, bool):
-        raise ValueError("must be true or false")  # noqa: TRY004 - a mistake in a file, reported with all the others
-    return value
+def _template_mistakes(settings: Config) -> Iterator[str]:
+    volumes = tuple(settings.spawn.volumes) if settings.listen.gateway else ()
+    for key, mistake in template_mistakes(settings.names, volumes).items():
+        yield f"{key}: {mistake}"
 
 
-def several(check: Check) -> Check:
-    """A list, empty or not, of different values."""
-
-    def check_all(value: Any) -> tuple[Any, ...]:
-        if not isinstance(value, list):
-            raise ValueError("must be a list")  # noqa: TRY004 - as in flag
-        items = tuple(check(item) for item in value)
-        if len(set(items)) != len(items):
-            raise ValueError("holds the same value twice")
-        return items
-
-    return check_all
-
-
-def at_least_one(check: Check) -> Check:
-    """A list of different values, not empty."""
-
-    def check_all(value: Any) -> tuple[Any, ...]:
-        items: tuple[Any, ...] = several(check)(value)
-        if not items:
-            raise ValueError("must hold at least one")
-        return items
-
-    return check_all
+def _address_mistakes(settings: Config) -> Iterator[str]:
+    """No two listeners are in one place, and none where Docker is or health will be."""
+    taken = {_place(f"unix://{settings.state_directory}/{HEALTH_SOCKET}"): "the health socket in state.directory"}
+    listen = settings.listen
+    for key, addresses in (
+        ("docker.host", (settings.docker.host,)),
+        ("listen.grpc", listen.grpc),
+        ("listen.gateway", (listen.gateway,)),
+        ("listen.metrics", (listen.metrics,)),
+    ):
+        for address in filter(None, addresses):
+            other = taken.setdefault(_place(address), key)
+            if other != key:
+                yield f"{key}: must not be the address of {other}"
 
 
-def empty_or(check: Check) -> Check:
-    """Empty text, which turns something off, or a value."""
-    return lambda value: "" if value == "" else check(value)
+def _place(address: str) -> str:
+    """An address as it compares: sockets by their path, ports by host and number."""
+    return normpath(address) if address.startswith("unix:") else address.removeprefix(TCP)
 
 
-def rate(value: Any) -> Rate:
-    """A rate in the notation of `rates`."""
-    try:
-        return parse_rate(value)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"must be {_RATES}") from error
+def _tls_mistakes(settings: Config) -> list[str]:
+    """TCP never starts without all of `[tls]`."""
+    return unset(settings.tls) if settings.listen.tcp else []
 
 
-def size(value: Any) -> int:
-    """A size in bytes."""
-    match = re.fullmatch(r"([1-9][0-9]{0,5})([mg])", value) if isinstance(value, str) else None
-    if not match:
-        raise ValueError('must be a size such as "512m" or "4g"')
-    return int(match[1]) * {"m": 1024**2, "g": 1024**3}[match[2]]
+def unset(settings: Tls) -> list[str]:
+    """The keys of `[tls]` that a TCP listener lacks."""
+    keys = ("certificate", "key", "client_ca", "clients")
+    unset = [key for key in keys if getattr(settings, key) in (UNSET, ())]
+    return [f"tls.{key}: must be set, because listen.grpc has a tcp:// address" for key in unset]
 
 
-def path(value: Any) -> Path:
-    """An absolute path."""
-    if not isinstance(value, str) or not PurePosixPath(value).is_absolute():
-        raise ValueError("must be an absolute path")
-    return Path(value)
+def _host_path_mistakes(settings: Config) -> Iterator[str]:
+    """The files that have to be kept from a container are the engine's and the agent's own, homes' backups too."""
+    tls, listen = settings.tls, settings.listen
+    files = (settings.docker.host, settings.state_directory, settings.reset.backup_dir, *listen.grpc, listen.gateway)
+    own = (
+        str(file).removeprefix("unix://") for file in (*files, listen.metrics, tls.certificate, tls.key, tls.client_ca)
+    )
+    for mistake in host_paths.errors(settings.spawn.host_paths, tuple(path for path in own if path.startswith("/"))):
+        yield f"spawn.host_paths: {mistake}"
 
 
-def words(check: Check) -> Check:
-    """A list in which order counts, and the same may stand twice."""
-
-    def check_all(value: Any) -> tuple[Any, ...]:
-        if not isinstance(value, list) or not value:
-            raise ValueError("must be a list of at least one")
-        return tuple(check(item) for item in value)
-
-    return check_all
+def _image_mistakes(settings: Config) -> Iterator[str]:
+    spawn = settings.spawn
+    for image in spawn.pull:
+        if image not in spawn.images:
+            yield f"spawn.pull: {image} is not in spawn.images, so no server can use it"
+    yield from image_references.errors(spawn.images, spawn.pull, listed(spawn.allow, "User").values())
 
 
-template = text(r"[^\x00-\x20]{1,200}", "a template such as 'jupyterlab-{username}'")
+def _target_mistakes(settings: Config) -> list[str]:
+    return mount_targets.errors(settings.spawn.targets)
+
+
+_CHECKS: tuple[tuple[Callable[[Config], Iterable[str]], tuple[str, ...]], ...] = (
+    (_template_mistakes, ("names", "spawn.volumes")),
+    (_address_mistakes, ()),
+    (_tls_mistakes, ("listen.grpc",)),
+    (_host_path_mistakes, ("spawn.host_paths",)),
+    (_image_mistakes, ("spawn.images", "spawn.pull")),
+    (_target_mistakes, ()),
+)
+"""What holds between keys, and the beginnings of the keys without which that cannot be told."""

@@ -10,6 +10,11 @@ import posixpath
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import permutations
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator
+
+from hubwarden_agent.config_types import Table
 
 KERNEL_PATHS = ("/proc", "/sys", "/dev")
 """The kernel's own files."""
@@ -21,19 +26,38 @@ NEVER_WRITABLE = ("/etc", "/usr", "/bin", "/sbin", "/lib", "/lib64", "/var/lib")
 """Never as a whole; what lies below them only read-only."""
 
 
-@dataclass(frozen=True, slots=True)
-class HostPath:
-    """A path of the host, where it is mounted, and whether read-only."""
-
-    source: str
-    target: str
-    read_only: bool
-
-
 def is_clean(path: str) -> bool:
     """Whether Docker and the agent read a path alike: absolute, without `.`, `..`, `//` or `:`, and not the root."""
     clean = path.startswith("/") and not path.startswith("//") and posixpath.normpath(path) == path != "/"
     return clean and path.isprintable() and ":" not in path
+
+
+def clean(path: str) -> str:
+    """The same path.
+
+    Raises:
+        ValueError: it is not clean.
+    """
+    if not is_clean(path):
+        raise ValueError("must be an absolute path without '.', '..', '//', ':' or a '/' at its end")
+    return path
+
+
+CleanPath = Annotated[str, AfterValidator(clean)]
+
+
+@dataclass(frozen=True, slots=True)
+class HostPath(Table):
+    """A path of the host, where it is mounted, and how."""
+
+    source: CleanPath
+    target: CleanPath
+    mode: Literal["ro", "rw"]
+
+    @property
+    def read_only(self) -> bool:
+        """Whether a container can only read there."""
+        return self.mode == "ro"
 
 
 def is_below(path: str, folders: Iterable[str]) -> bool:
@@ -41,16 +65,16 @@ def is_below(path: str, folders: Iterable[str]) -> bool:
     return any(path == folder or path.startswith(f"{folder}/") for folder in folders)
 
 
-def check_source(source: str, *, read_only: bool) -> None:
-    """Check a clean path of the host.
+def _mountable(path: HostPath) -> HostPath:
+    if _reaches(path.source, NEVER) or any(is_below(folder, [path.source]) for folder in NEVER_WRITABLE):
+        raise ValueError(f"must not hold {path.source}, which is the host itself or the engine's")
+    if not path.read_only and is_below(path.source, NEVER_WRITABLE):
+        raise ValueError(f"must not hold {path.source} with mode rw, because the host runs what is there")
+    return path
 
-    Raises:
-        ValueError: it may never be mounted, or not with this mode.
-    """
-    if _reaches(source, NEVER) or any(is_below(folder, [source]) for folder in NEVER_WRITABLE):
-        raise ValueError(f"must not hold {source}, which is the host itself or the engine's")
-    if not read_only and is_below(source, NEVER_WRITABLE):
-        raise ValueError(f"must not hold {source} with mode rw, because the host runs what is there")
+
+MountablePath = Annotated[HostPath, AfterValidator(_mountable)]
+"""A path of the host that may be mounted as far as it can be told by itself."""
 
 
 def errors(paths: tuple[HostPath, ...], own: tuple[str, ...]) -> list[str]:

@@ -15,6 +15,7 @@ from typing import ClassVar, Literal, Self
 
 from escapism import escape
 
+from hubwarden_agent.config_types import Table
 from hubwarden_agent.errors import Reason, RequestRefused
 
 MAX_NAME_BYTES = 255
@@ -124,7 +125,7 @@ _TOKEN = {"dockerspawner": r"[a-z0-9]|-[0-9a-f]{2}", "legacy": r"[A-Za-z0-9-]|_[
 
 
 @dataclass(frozen=True, slots=True)
-class Templates:
+class Templates(Table):
     """The operator's templates. `template_mistakes` has to be empty before `Names` may use them."""
 
     container: str = "jupyterlab-{username}"

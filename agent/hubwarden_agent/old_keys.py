@@ -8,9 +8,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
+from posixpath import basename
 from types import MappingProxyType
 from typing import Any
 
+from hubwarden_agent.mount_targets import system_folder
+
+_INSTEAD = "write, with the targets of c.DockerSpawner.volumes"
 Convert = Callable[[Any], Any]
 
 
@@ -63,11 +67,16 @@ def take(document: dict[str, Any]) -> list[str]:
     spawn = document.get("spawn")
     if not isinstance(spawn, dict):
         return []
-    return [
+    found = [
         f"spawn.{key}: {_replacement(field, convert, spawn.pop(key))}"
         for key, (field, convert) in _SPAWN.items()
         if key in spawn
     ]
+    for key, table in (("volumes", _volumes_table), ("host_paths", _path_tables)):
+        values = spawn.get(key)
+        if isinstance(values, list) and values and all(isinstance(value, str) for value in values):
+            found.append(f"spawn.{key}: each has one target now: {_INSTEAD}: {table(spawn.pop(key))}")
+    return found
 
 
 def _replacement(field: str, convert: Convert, values: Any) -> str:
@@ -96,3 +105,23 @@ def _toml(value: Any) -> str:
 
 def _key(key: str) -> str:
     return key if re.fullmatch("[A-Za-z0-9_-]+", key) else json.dumps(key, ensure_ascii=False)
+
+
+def _volumes_table(names: list[str]) -> str:
+    """`volumes = {...}` for an old list; a target that nothing tells is made of the end of the name."""
+    found: dict[str, str] = {}
+    for name in names:
+        word = re.sub(r"[^a-z0-9]+", "-", name.rpartition("}")[2].lower()).strip("-") or "volume"
+        path = "/home/jovyan" if word == "home" else f"/{word}"
+        taken = path in found.values() or system_folder(path)
+        found[name] = f"/mnt/{word}-{len(found)}" if taken else path
+    return "volumes = {" + ", ".join(f'"{name}" = "{path}"' for name, path in found.items()) + "}"
+
+
+def _path_tables(entries: list[str]) -> str:
+    """`host_paths = [...]` for old entries such as `/srv/shared:ro`."""
+    parts = [entry.rpartition(":") for entry in entries]
+    tables = [
+        f'{{source = "{source}", target = "/mnt/{basename(source)}", mode = "{mode}"}}' for source, _, mode in parts
+    ]
+    return f"host_paths = [{', '.join(tables)}]"

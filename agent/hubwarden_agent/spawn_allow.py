@@ -11,18 +11,15 @@ import json
 from collections.abc import Iterable
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
-from pydantic import AfterValidator, Discriminator, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, Discriminator, Field
 
-from hubwarden_agent import host_paths, mount_keys
-from hubwarden_agent.config_types import ClosedModel, Items, SomeItems, matching, mistakes
+from hubwarden_agent import host_paths
+from hubwarden_agent.config_types import ClosedModel, SomeItems, Words, matching
 
 F = TypeVar("F")
 V = TypeVar("V")
-Text = Annotated[str, matching(r"[^\x00-\x1f]{1,4096}", "text without control characters")]
-Words = SomeItems[Text]
 Nanoseconds = Annotated[int, Field(ge=10**9, le=10**15)]
 Limit = Annotated[int, Field(ge=-1, lt=2**63)]
-Target = Annotated[str, AfterValidator(mount_keys.target)]
 
 
 def _working_dir(path: str) -> str:
@@ -68,7 +65,7 @@ class DeviceRequest(ClosedModel):
 
     Driver: Annotated[str, matching(r"[^\x00-\x1f]{0,4096}", "text without control characters")] = ""
     Count: Annotated[int, Field(ge=-1, le=1024)] = 0
-    DeviceIDs: Items[Annotated[str, matching(r"[a-zA-Z0-9][a-zA-Z0-9._:/=-]{0,99}", "a device's id")]] = ()
+    DeviceIDs: tuple[Annotated[str, matching(r"[a-zA-Z0-9][a-zA-Z0-9._:/=-]{0,99}", "a device's id")], ...] = ()
     Capabilities: SomeItems[Words]
     Options: Annotated[dict[str, str], Field(max_length=0)] = Field(default_factory=dict)
 
@@ -84,7 +81,7 @@ class TmpfsMount(ClosedModel):
     """One of `HostConfig.Mounts`: a file system in memory."""
 
     Type: Literal["tmpfs"]
-    Target: Target
+    Target: host_paths.CleanPath
     TmpfsOptions: TmpfsOptions
 
 
@@ -104,7 +101,7 @@ USER = r"[a-z0-9_][a-z0-9_.-]*(:[a-z0-9_][a-z0-9_.-]*)?"
 Allow = Annotated[
     Allowed[Literal["User"], Annotated[str, matching(USER, "a user such as 1000:100")]]
     | Allowed[Literal["Hostname"], Annotated[str, matching(r"[a-zA-Z0-9][a-zA-Z0-9.-]{0,62}", "a host name")]]
-    | Allowed[Literal["WorkingDir"], Annotated[Target, AfterValidator(_working_dir)]]
+    | Allowed[Literal["WorkingDir"], Annotated[host_paths.CleanPath, AfterValidator(_working_dir)]]
     | Allowed[Literal["Entrypoint"], Words]
     | Allowed[Literal["Healthcheck"], HealthCheck]
     | Allowed[Literal["HostConfig.ShmSize"], Annotated[int, Field(ge=1, lt=2**63)]]
@@ -117,9 +114,6 @@ Allow = Annotated[
 ]
 """The closed table: each field with the values that an operator may allow there."""
 
-TMPFS = "HostConfig.Mounts"
-_entries = TypeAdapter(Items[Allow])
-
 
 def canonical(value: object, default: object) -> str:
     """A value as JSON text, equal for equal values only; what an object leaves out or sets to null is filled in."""
@@ -131,18 +125,3 @@ def canonical(value: object, default: object) -> str:
 def listed(entries: Iterable[Allowed[Any, Any]], field: str) -> dict[str, Any]:
     """The values that are allowed for a field, by their canonical text."""
     return {canonical(one.sent, None): one.sent for one in entries if one.field == field}
-
-
-def parse(value: Any) -> tuple[Allowed[Any, Any], ...]:
-    """The list of `agent.toml`.
-
-    Raises:
-        ValueError: its arguments are all mistakes.
-    """
-    try:
-        entries = _entries.validate_python(value)
-    except ValidationError as error:
-        raise ValueError(*mistakes(error)) from error
-    if len({one.model_dump_json() for one in entries}) != len(entries):
-        raise ValueError("holds the same value twice")
-    return entries

@@ -22,8 +22,9 @@ from hubwarden_agent.locks import UserLocks
 from hubwarden_agent.metrics import Metrics
 from hubwarden_agent.names import Names, Templates
 from hubwarden_agent.rates import parse_rate
-from hubwarden_agent.spawn_allow import Allowed, parse
+from hubwarden_agent.spawn_allow import Allow, Allowed
 from hubwarden_agent.spawn_policy import SpawnPolicy
+from pydantic import TypeAdapter
 from support.fakes.edges import FakeClock, MemoryAudit
 
 Value = TypeVar("Value")
@@ -45,7 +46,8 @@ POLICY = SpawnPolicy(
 
 def allow(*entries: tuple[str, Any]) -> tuple[Allowed[Any, Any], ...]:
     """`[[spawn.allow]]` with these fields and values."""
-    return parse([{"field": name, "value": value} for name, value in entries])
+    document = json.dumps([{"field": name, "value": value} for name, value in entries])
+    return TypeAdapter[tuple[Allowed[Any, Any], ...]](tuple[Allow, ...]).validate_json(document)
 
 
 @dataclass(frozen=True)

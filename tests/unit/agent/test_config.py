@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hubwarden_agent import config
-from hubwarden_agent.config_keys import TABLES
 from hubwarden_agent.rates import parse_rate
 from support.agent.gateway import allow
 
@@ -90,6 +90,13 @@ def _mistakes(text: str) -> list[str]:
     return refused.value.mistakes
 
 
+def _toml(name: str, value: Any) -> str:
+    """A key with a value of `DESIGN`."""
+    if isinstance(value, dict):
+        return f"{name} = {{" + ", ".join(f'"{key}" = "{item}"' for key, item in value.items()) + "}"
+    return f"{name} = {json.dumps(value)}"
+
+
 def _keys(document: dict[str, Any]) -> dict[str, Any]:
     return {f"{table}.{key}": value for table, keys in document.items() for key, value in keys.items()}
 
@@ -97,7 +104,16 @@ def _keys(document: dict[str, Any]) -> dict[str, Any]:
 class TestDefaults:
     def test_every_key_has_designs_default(self) -> None:
         """The same keys and the same defaults, in both directions."""
-        assert {name: key.default for name, key in TABLES.items()} == _keys(tomllib.loads(DESIGN))
+        settings = config.parse("")
+        tables = {table.name: getattr(settings, table.name) for table in dataclasses.fields(settings)}
+        keys = {f"{name}.{key.name}" for name, table in tables.items() for key in dataclasses.fields(table)}
+        assert keys == _keys(tomllib.loads(DESIGN)).keys()
+        for key, value in _keys(tomllib.loads(DESIGN)).items():
+            table, _, name = key.partition(".")
+            others = dataclasses.replace(tables[table], **{name: object()})
+            read = getattr(config.parse(f"[{table}]\n" + _toml(name, value)), table)
+            assert read != others
+            assert read == tables[table], key
 
     def test_designs_block_is_what_an_empty_file_means(self) -> None:
         """Saying all defaults and saying nothing is one configuration."""
@@ -295,11 +311,40 @@ class TestMistakes:
         (mistake,) = _mistakes(f"[{table}]\n{name} = {value}\n")
         assert mistake.startswith(f"{key}: ")
 
+    @pytest.mark.parametrize("key", sorted(WRONG.keys() - {"spawn.volumes", "spawn.host_paths"}))
+    def test_a_mistake_does_not_hold_the_value(self, key: str) -> None:
+        """When a value is wrong, its mistake names the key and never the value."""
+        table, _, name = key.partition(".")
+        for value in ('"a secret\\u0000"', '["a secret\\u0000"]', '[["a secret\\u0000"]]', '[{x = "a secret"}]'):
+            assert "secret" not in " ".join(_mistakes(f"[{table}]\n{name} = {value}\n"))
+
+    @pytest.mark.parametrize("key", WRONG)
+    def test_what_toml_has_beside_json_is_refused(self, key: str) -> None:
+        """When a value is a date or a time, it is a mistake at its key."""
+        table, _, name = key.partition(".")
+        for value in ("1979-05-27", "[1979-05-27]", "07:32:00"):
+            assert _mistakes(f"[{table}]\n{name} = {value}\n")[0].startswith(f"{key}: ")
+
+    def test_a_wrong_entry_does_not_hide_another(self) -> None:
+        """When several entries of a list are wrong, each is reported, and what depends on the list is not blamed."""
+        mistakes = _mistakes(
+            """
+            [spawn]
+            images     = ["lab 1", "registry.example.org/lab:1", "lab 2"]
+            pull       = ["registry.example.org/lab:1"]
+            host_paths = [{source = "/proc", target = "/a", mode = "ro"}, {source = "/srv", target = "/b", mode = "x"}]
+            """
+        )
+        assert [mistake.rpartition(": ")[0] for mistake in mistakes] == [
+            *("spawn.images: entry 1", "spawn.images: entry 3"),
+            *("spawn.host_paths: entry 1", "spawn.host_paths: entry 2, mode"),
+        ]
+
     @pytest.mark.parametrize(
         ("text", "expected"),
         [
-            ("[metrics]\nport = 1", "metrics: unknown table"),
-            ("debug = true", "debug: unknown key"),
+            ("[metrics]\nport = 1", "metrics: unknown table or key"),
+            ("debug = true", "debug: unknown table or key"),
             ("[docker]\nHost = 'unix:///a'", "docker.Host: unknown key"),
             ("[limits]\nresets_per_users = '3/hour'", "limits.resets_per_users: unknown key"),
             ("docker = 1", "docker: must be a table"),
@@ -327,9 +372,9 @@ class TestMistakes:
             """
         )
         assert [mistake.partition(":")[0] for mistake in mistakes] == [
-            "unknown",
-            "limits.max_deadlines",
             "docker.timeout",
+            "limits.max_deadlines",
+            "unknown",
             "names.container",
             "names.named_container",
         ]

@@ -21,7 +21,7 @@ LAYERS = (
     "operations",
     "",
     "engine",
-    "clock errors healthcheck logging_setup names rates",
+    "clock config_types errors healthcheck logging_setup names rates",
 )
 """The highest first. A package stands for all its modules. The empty layer has every other module."""
 LEVELS = {name: -level for level, names in enumerate(LAYERS) for name in names.split()}

@@ -60,7 +60,7 @@ def test_an_empty_list_of_clients_is_refused() -> None:
 def test_a_client_that_is_not_an_exact_typed_name_is_refused(client: str) -> None:
     """No wildcard, no other kind of name, nothing untyped."""
     (mistake,) = _mistakes(_toml(clients=f'["{client}"]'))
-    assert mistake.startswith("tls.clients: must be an alternative name of a client certificate, exact: ")
+    assert mistake.startswith("tls.clients: entry 1: must be an alternative name of a client certificate, exact: ")
 
 
 @pytest.mark.parametrize("client", ["dns:hub.example.org", "uri:spiffe://example.org/ns/hub", "dns:hub"])
@@ -75,7 +75,7 @@ def test_dns_and_uri_names_are_clients(client: str) -> None:
 def test_an_address_that_gRPC_would_read_its_own_way_is_refused(address: str) -> None:  # noqa: N802 - its name
     """When an address is not tcp://HOST:PORT, it is refused."""
     (mistake,) = _mistakes(_toml(address))
-    assert mistake.startswith('listen.grpc: must be "unix:///absolute/path", or with [tls] "tcp://HOST:PORT"')
+    assert mistake.startswith('listen.grpc: entry 1: must be "unix:///absolute/path", or with [tls] "tcp://HOST:PORT"')
 
 
 def test_the_gateway_is_never_on_tcp() -> None:

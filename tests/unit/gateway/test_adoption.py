@@ -167,7 +167,7 @@ async def test_what_the_policy_lists_is_adopted(fake: FakeEngine, tmp_path: Path
     shared = Mount("bind", "/shared", read_only=mode == "ro", source="/srv/shared")
     binds = {"Binds": [f"{HOME}:/home/jovyan:rw", f"/srv/shared:/shared:{mode}"]}
     spawned(fake, host=binds, mounts=(MOUNT, shared))
-    spawn = replace(POLICY, adopt="by-name", host_paths=(HostPath("/srv/shared", "/shared", read_only=True),))
+    spawn = replace(POLICY, adopt="by-name", host_paths=(HostPath("/srv/shared", "/shared", "ro"),))
     async with gateway(fake, tmp_path, spawn=spawn) as stage:
         assert (await stage.request("GET", f"{PATH}/json")).status == status
 

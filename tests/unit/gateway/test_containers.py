@@ -288,7 +288,7 @@ async def test_a_start_of_what_an_earlier_policy_allowed(
     fake: FakeEngine, tmp_path: Path, mount: Mount, status: int
 ) -> None:
     """When a kept container mounts something the policy does not list now, its start is refused, on the record."""
-    spawn = replace(POLICY, host_paths=(HostPath("/srv/shared", "/shared", read_only=True),))
+    spawn = replace(POLICY, host_paths=(HostPath("/srv/shared", "/shared", "ro"),))
     kept = fake.add_container("jupyterlab-alice", labels=labels(), state=ContainerState.EXITED, mounts=(mount,))
     async with gateway(fake, tmp_path, spawn=spawn) as stage:
         assert (await stage.request("POST", f"/v1.44/containers/{kept.id}/start")).status == status

@@ -25,8 +25,8 @@ FAST = {"Type": "tmpfs", "Target": "/fast", "TmpfsOptions": {"SizeBytes": 1024**
 NAMED = replace(
     POLICY,
     host_paths=(
-        HostPath("/srv/shared", "/data", read_only=True),
-        HostPath("/srv/scratch", "/scratch", read_only=False),
+        HostPath("/srv/shared", "/data", "ro"),
+        HostPath("/srv/scratch", "/scratch", "rw"),
     ),
     allow=allow(
         ("User", "1000:100"),

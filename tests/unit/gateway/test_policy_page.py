@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 import tomllib
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,8 @@ from docker.types import HostConfig  # noqa: TID251 - whose arguments the page l
 from docker.types.containers import ContainerConfig  # noqa: TID251 - whose arguments the page lists
 from dockerspawner import DockerSpawner
 from hubwarden_agent import config
-from hubwarden_agent.config_keys import TABLES
 from hubwarden_agent.engine.options import DEFAULTS
+from hubwarden_agent.spawn_policy import SpawnPolicy
 
 PAGE = Path(__file__).parents[3] / "docs" / "spawn-policy.md"
 
@@ -41,7 +42,7 @@ def test_every_key_is_on_the_page_and_the_example_is_a_policy() -> None:
     """The block can be copied, and holds a value for every key but those of other features."""
     block = re.findall(r"```toml\n(.*?)```", PAGE.read_text(), re.DOTALL)[0].replace("sha256:…", "sha256:0")
     keys = {f"spawn.{key}" for key in tomllib.loads(block)["spawn"]}
-    assert keys == {key for key in TABLES if key.startswith("spawn.")} - {"spawn.adopt"}
+    assert keys == {f"spawn.{key.name}" for key in fields(SpawnPolicy)} - {"spawn.adopt"}
     assert config.parse(block).spawn.exec
 
 

@@ -39,7 +39,7 @@ SPAWN = replace(
     POLICY,
     publish="127.0.0.1",
     max_creates=parse_rate("999999/second"),
-    host_paths=(HostPath("/srv/shared", "/shared", read_only=True),),
+    host_paths=(HostPath("/srv/shared", "/shared", "ro"),),
     allow=allow(
         ("User", "1000:100"),
         ("Hostname", "lab"),

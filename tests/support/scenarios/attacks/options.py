@@ -15,7 +15,7 @@ def named(policy: SpawnPolicy, folder: str) -> SpawnPolicy:
     """The policy with one value for every option, and a folder of the host's to read."""
     return replace(
         policy,
-        host_paths=(HostPath(folder, "/shared", read_only=True),),
+        host_paths=(HostPath(folder, "/shared", "ro"),),
         exec=(("true",),),
         allow=allow(
             ("User", "1000:100"),
