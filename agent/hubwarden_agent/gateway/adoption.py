@@ -91,7 +91,7 @@ def adopted(container: Container, spawn: SpawnPolicy, names: Names) -> policy.Pl
     body = create_body.decode(
         {"Image": container.image, "Env": list(container.environment), "HostConfig": dict(container.host_config)}
     )
-    if not all(binding.host_ip for binding in body.host.port_bindings):
+    if not all(binding.host_ip for _, binding in body.host.published):
         # In a create this stands for the policy's address; here it was left to the engine, which takes every one.
         raise RequestRefused(Reason.NOT_OWNED, "It publishes a port at every address of the host.")
     plan = policy.plan(body, ContainerName(container.name), spawn, names)

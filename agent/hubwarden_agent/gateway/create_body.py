@@ -1,9 +1,9 @@
 """The body of `POST /containers/create`, understood completely or refused: the closed schema.
 
-Invariants: `BODY`, `HOST_CONFIG` and `PORT_BINDING`, with the tables of `mounts`, list every key that may stand in it,
-with its decoder. They hold what docker-py 7 sends for DockerSpawner 14's options; a key that would change more than
-that is listed only where docker-py has it of its own accord, and then only empty. What comes out are typed values of a
-known shape, and options that are only compared (`gateway.options`); whether they are allowed is `policy`'s question.
+Invariants: `CreateBody`, `HostConfig` and `PortBinding`, with the models of `mounts`, list every key that may be there.
+They hold what docker-py 7 sends for DockerSpawner 14's options; a key that would change more than that is listed only
+where docker-py has it of its own accord, and then only empty. What comes out are typed values of a known shape, and
+options that are only compared (`gateway.options`); whether they are allowed is `policy`'s question.
 """
 
 from __future__ import annotations
@@ -11,80 +11,155 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from types import MappingProxyType
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from hubwarden_agent.engine.options import DEFAULTS, HOST
-from hubwarden_agent.gateway.decoders import (
-    Decoder,
-    Field,
-    count,
-    empty,
-    fields_of,
-    flag,
-    items,
-    keys,
-    mapping,
-    never,
-    text,
-)
-from hubwarden_agent.gateway.mounts import MountRequest, decode_binds, decode_mount_points, decode_mounts
-from hubwarden_agent.gateway.refusals import field_refused
+from hubwarden_agent.gateway.mounts import Bind, MountObject
+from hubwarden_agent.gateway.schema import Count, Empty, Items, Nothing, Object, Text, at_most, read
 
 MAX_PORT = 65535
 MAX_PORTS = 16
+MAX_MOUNTS = 16
 MAX_TEXTS = 1024
-"""Entries of an array of texts: variables, or words of a command."""
+"""Entries of an array of texts (variables, or words of a command), and labels."""
 MAX_ENVIRONMENT_BYTES = 64 * 1024
 MAX_COMMAND_BYTES = 8 * 1024
 """As JSON. Docker shows a container's environment in each inspect of it, and its command also in each list."""
 _PORT = re.compile(r"([1-9][0-9]{0,4})/(tcp|udp)")
 _VARIABLE = re.compile(r"([^=\s]+)(=.*)?", re.DOTALL)
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-_ANY_KEY = re.compile(r".+", re.DOTALL)
 
 
-@dataclass(frozen=True, slots=True)
-class PortBinding:
-    """A container port (`"8888/tcp"`) that is to be published."""
+def _bounded(most: int) -> AfterValidator:
+    """Texts that have at most so many bytes together as JSON, where a character has up to 6 or 12."""
 
-    port: str
-    host_ip: str = ""
-    host_port: str = ""
+    def check(texts: tuple[str, ...]) -> tuple[str, ...]:
+        if sum(len(json.dumps(one)) for one in texts) > most:
+            raise ValueError(f"has more than {most} bytes as JSON")
+        return texts
+
+    return AfterValidator(check)
 
 
-@dataclass(frozen=True, slots=True)
-class HostConfig:
+def _variables(lines: tuple[str, ...]) -> tuple[str, ...]:
+    names = [match[1] for line in lines if (match := _VARIABLE.fullmatch(line))]
+    if len(names) != len(lines):
+        raise ValueError("must be variables such as NAME=value")
+    if len(set(names)) != len(names):
+        raise ValueError("has the same variable twice")
+    return lines
+
+
+def _command(words: tuple[str, ...]) -> tuple[str, ...]:
+    if any(_CONTROL.search(word) for word in words):
+        raise ValueError("must have no control characters but tab and newline")
+    return words
+
+
+def _port(value: str) -> str:
+    match = _PORT.fullmatch(value)
+    if not match or int(match[1]) > MAX_PORT:
+        raise ValueError("must be a port such as 8888/tcp")
+    return value
+
+
+def _links(value: object) -> object:
+    if value not in ([], {}):
+        raise ValueError("are Docker's old way to connect containers; use a network (spawn.networks)")
+    return value
+
+
+Environment = Annotated[Items[Text], at_most(MAX_TEXTS), _bounded(MAX_ENVIRONMENT_BYTES), AfterValidator(_variables)]
+Command = Annotated[Items[Text], at_most(MAX_TEXTS), _bounded(MAX_COMMAND_BYTES), AfterValidator(_command)]
+Port = Annotated[str, AfterValidator(_port)]
+
+
+class PortBinding(Object):
+    """`HostConfig.PortBindings[port][n]`."""
+
+    host_ip: Text = Field(default="", alias="HostIp")
+    host_port: Text = Field(default="", alias="HostPort")
+
+
+Bindings = Annotated[
+    Items[PortBinding],
+    at_most(MAX_PORTS),
+    BeforeValidator(lambda value: () if value is None else value),
+]
+
+
+class HostConfig(Object):
     """The part of a create body that touches the host. Numbers are zero where not set."""
 
-    network: str = ""
-    binds: tuple[MountRequest, ...] = ()
-    mounts: tuple[MountRequest, ...] = ()
-    port_bindings: tuple[PortBinding, ...] = ()
-    memory: int = 0
-    cpu_quota: int = 0
-    cpu_period: int = 0
-    pids: int = 0
-    auto_remove: bool = False
+    network: Text = Field(default="", alias="NetworkMode")
+    binds: Annotated[Items[Bind], at_most(MAX_MOUNTS)] = Field(default=(), alias="Binds")
+    mounts: Annotated[Items[MountObject], at_most(MAX_MOUNTS)] = Field(default=(), alias="Mounts")
+    port_bindings: Annotated[dict[Port, Bindings], at_most(MAX_PORTS)] = Field(default={}, alias="PortBindings")
+    memory: Count = Field(default=0, alias="Memory")
+    cpu_quota: Count = Field(default=0, alias="CpuQuota")
+    cpu_period: Count = Field(default=0, alias="CpuPeriod")
+    pids: Count = Field(default=0, alias="PidsLimit")
+    auto_remove: bool = Field(default=False, alias="AutoRemove")
+    links: Annotated[Any, AfterValidator(_links)] = Field(default=[], alias="Links")
+    # Compared by `gateway.options`, not read.
+    ShmSize: Any = None
+    Ulimits: Any = None
+    RestartPolicy: Any = None
+    LogConfig: Any = None
+    DeviceRequests: Any = None
+
+    @property
+    def published(self) -> list[tuple[str, PortBinding]]:
+        """Each container port that is to be published, with each of its bindings."""
+        return [(port, binding) for port, bindings in self.port_bindings.items() for binding in bindings]
 
 
-@dataclass(frozen=True, slots=True)
-class CreateBody:
-    """A create body.
+class CreateBody(Object):
+    """A create body. `mount_points` are the paths that it declares as volumes."""
 
-    `mount_points` are the paths that it declares as volumes (`Volumes`); `options` are the fields that only
-    `[[spawn.allow]]` can allow, as they were asked for.
-    """
+    image: Text = Field(default="", alias="Image")
+    variables: Environment = Field(default=(), alias="Env")
+    command: Command = Field(default=(), alias="Cmd")
+    labels: Annotated[dict[str, Text], at_most(MAX_TEXTS)] = Field(default={}, alias="Labels")
+    exposed_ports: Annotated[dict[Port, Empty], at_most(MAX_PORTS)] = Field(default={}, alias="ExposedPorts")
+    mount_points: Annotated[dict[Text, Empty], at_most(MAX_MOUNTS)] = Field(default={}, alias="Volumes")
+    host: HostConfig = Field(default=HostConfig(), alias="HostConfig")
+    # Compared by `gateway.options`, not read.
+    User: Any = None
+    Hostname: Any = None
+    WorkingDir: Any = None
+    Entrypoint: Any = None
+    Healthcheck: Any = None
+    # What docker-py says about a terminal that nobody attaches to.
+    Tty: Nothing = False
+    OpenStdin: Nothing = False
+    StdinOnce: Nothing = False
+    AttachStdin: Nothing = False
+    AttachStdout: bool = False
+    AttachStderr: bool = False
+    # Keys that docker-py has for other callers; absent or empty in what DockerSpawner sends.
+    NetworkDisabled: Nothing = False
+    Domainname: Nothing = ""
+    NetworkingConfig: Nothing = ""
+    MacAddress: Nothing = ""
+    StopSignal: Nothing = ""
+    Runtime: Nothing = ""
 
-    image: str = ""
-    environment: Mapping[str, str | None] = field(default_factory=dict)
-    command: tuple[str, ...] = ()
-    labels: Mapping[str, str] = field(default_factory=dict)
-    exposed_ports: tuple[str, ...] = ()
-    mount_points: tuple[str, ...] = ()
-    host: HostConfig = field(default_factory=HostConfig)
-    options: Mapping[str, Any] = field(default_factory=dict)
+    @property
+    def environment(self) -> Mapping[str, str | None]:
+        """`NAME=value`, or a bare `NAME`, which Docker takes for "unset what the image sets"."""
+        parts = (line.partition("=") for line in self.variables)
+        return {name: value if equals else None for name, equals, value in parts}
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What is asked for in the fields that only `[[spawn.allow]]` can allow."""
+        found = {
+            name: getattr(self.host if name.startswith(HOST) else self, name.removeprefix(HOST)) for name in DEFAULTS
+        }
+        return {name: value for name, value in found.items() if value is not None}
 
 
 def decode(document: object) -> CreateBody:
@@ -93,124 +168,4 @@ def decode(document: object) -> CreateBody:
     Raises:
         GatewayRefusal: 400 that names the field.
     """
-    body = fields_of(BODY, document, "")
-    host = body.pop("host", {})
-    options = {key: part.pop(key) for part in (body, host) for key in part.keys() & DEFAULTS.keys()}
-    return CreateBody(**body, host=HostConfig(**host), options=options)
-
-
-def _host_config(value: object, name: str) -> dict[str, Any]:
-    return fields_of(HOST_CONFIG, value, name)
-
-
-def _environment(value: object, name: str) -> Mapping[str, str | None]:
-    """`NAME=value`, or a bare `NAME`, which Docker takes for "unset what the image sets"."""
-    variables: dict[str, str | None] = {}
-    for line in _texts(MAX_ENVIRONMENT_BYTES)(value, name):
-        match = _VARIABLE.fullmatch(line)
-        if not match:
-            raise field_refused(name, "must be variables such as NAME=value")
-        if match[1] in variables:
-            raise field_refused(name, "has the same variable twice")
-        variables[match[1]] = None if match[2] is None else match[2][1:]
-    return variables
-
-
-def _texts(most: int) -> Decoder[tuple[str, ...]]:
-    """An array of texts that have at most so many bytes together as JSON, where a character has up to 6 or 12."""
-
-    def decode_texts(value: object, name: str) -> tuple[str, ...]:
-        texts = items(text, MAX_TEXTS)(value, name)
-        if sum(len(json.dumps(one)) for one in texts) > most:
-            raise field_refused(name, f"has more than {most} bytes as JSON")
-        return texts
-
-    return decode_texts
-
-
-def _command(value: object, name: str) -> tuple[str, ...]:
-    words = _texts(MAX_COMMAND_BYTES)(value, name)
-    if any(_CONTROL.search(word) for word in words):
-        raise field_refused(name, "must have no control characters but tab and newline")
-    return words
-
-
-def _labels(value: object, name: str) -> Mapping[str, str]:
-    return {key: text(label, name) for key, label in mapping(value, name).items()}
-
-
-def _port(value: str, name: str) -> str:
-    match = _PORT.fullmatch(value)
-    if not match or int(match[1]) > MAX_PORT:
-        raise field_refused(name, "must be ports such as 8888/tcp")
-    return value
-
-
-def _ports(value: object, name: str) -> tuple[str, ...]:
-    return tuple(_port(port, name) for port in keys(_ANY_KEY, "a port", MAX_PORTS)(value, name))
-
-
-def _port_bindings(value: object, name: str) -> tuple[PortBinding, ...]:
-    if len(mapping(value, name)) > MAX_PORTS:
-        raise field_refused(name, f"has more than {MAX_PORTS} entries")
-    ports = {
-        _port(port, name): items(mapping, MAX_PORTS)(addresses if addresses is not None else [], name)
-        for port, addresses in mapping(value, name).items()
-    }
-    return tuple(
-        PortBinding(port, **fields_of(PORT_BINDING, address, name))
-        for port, addresses in ports.items()
-        for address in addresses
-    )
-
-
-def _unread(value: object, _: str) -> object:
-    """Compared as a whole with the policy's values, by `options`."""
-    return value
-
-
-PORT_BINDING: Mapping[str, Field] = MappingProxyType(
-    {"HostIp": Field(text, "host_ip"), "HostPort": Field(text, "host_port")}
-)
-"""`HostConfig.PortBindings[port][n]`."""
-
-HOST_CONFIG: Mapping[str, Field] = MappingProxyType(
-    {
-        "NetworkMode": Field(text, "network"),
-        "Binds": Field(decode_binds, "binds"),
-        "Mounts": Field(decode_mounts, "mounts"),
-        "PortBindings": Field(_port_bindings, "port_bindings"),
-        "Memory": Field(count, "memory"),
-        "CpuQuota": Field(count, "cpu_quota"),
-        "CpuPeriod": Field(count, "cpu_period"),
-        "PidsLimit": Field(count, "pids"),
-        "AutoRemove": Field(flag, "auto_remove"),
-        "Links": Field(never("are Docker's old way to connect containers; use a network (spawn.networks)")),
-    }
-    | {key.removeprefix(HOST): Field(_unread, key) for key in DEFAULTS if key.startswith(HOST)}
-)
-"""`HostConfig`."""
-
-BODY: Mapping[str, Field] = MappingProxyType(
-    {
-        "Image": Field(text, "image"),
-        "Env": Field(_environment, "environment"),
-        "Cmd": Field(_command, "command"),
-        "Labels": Field(_labels, "labels"),
-        "ExposedPorts": Field(_ports, "exposed_ports"),
-        "Volumes": Field(decode_mount_points, "mount_points"),
-        "HostConfig": Field(_host_config, "host"),
-        # What docker-py says about a terminal that nobody attaches to.
-        "Tty": Field(empty),
-        "OpenStdin": Field(empty),
-        "StdinOnce": Field(empty),
-        "AttachStdin": Field(empty),
-        "AttachStdout": Field(flag),
-        "AttachStderr": Field(flag),
-        "NetworkDisabled": Field(empty),
-    }
-    # Keys that docker-py has for other callers; absent or empty in what DockerSpawner sends.
-    | dict.fromkeys(("Domainname", "NetworkingConfig", "MacAddress", "StopSignal", "Runtime"), Field(empty))
-    | {key: Field(_unread, key) for key in DEFAULTS if not key.startswith(HOST)}
-)
-"""The body itself."""
+    return read(CreateBody, document)

@@ -10,17 +10,16 @@ from __future__ import annotations
 import logging
 import secrets
 import threading
-from collections.abc import Mapping
-from types import MappingProxyType
+from typing import Annotated
 
 from hubwarden_agent.denials import DenialLimiter
 from hubwarden_agent.engine.port import Conflict
 from hubwarden_agent.engine.spawn_port import SpawnEngine
 from hubwarden_agent.gateway import refusals, strict_json
 from hubwarden_agent.gateway.containers import Containers
-from hubwarden_agent.gateway.decoders import Field, empty, fields_of, flag, items, text
 from hubwarden_agent.gateway.request_context import RequestContext, Response, json_response
 from hubwarden_agent.gateway.routes import ApiRequest
+from hubwarden_agent.gateway.schema import Items, Nothing, Object, Text, at_most, read
 from hubwarden_agent.names import ContainerId
 
 SECONDS = 45.0
@@ -31,21 +30,28 @@ MAX_EXECS = 256
 
 RAW_STREAM = "application/vnd.docker.raw-stream"
 
-CREATE: Mapping[str, Field] = MappingProxyType(
-    {
-        "Container": Field(text),
-        "Cmd": Field(items(text, 64), "command"),
-        "AttachStdout": Field(flag),
-        "AttachStderr": Field(flag),
-    }
-    | dict.fromkeys(("User", "Privileged", "Tty", "AttachStdin", "Env"), Field(empty))
-)
-"""The body of `POST /containers/{reference}/exec`."""
-
-START: Mapping[str, Field] = MappingProxyType(dict.fromkeys(("Detach", "Tty"), Field(empty)))
-"""The body of `POST /exec/{exec_id}/start`."""
-
 _log = logging.getLogger(__name__)
+
+
+class ExecBody(Object):
+    """The body of `POST /containers/{reference}/exec`."""
+
+    Container: Text = ""
+    Cmd: Annotated[Items[Text], at_most(64)] = ()
+    AttachStdout: bool = False
+    AttachStderr: bool = False
+    User: Nothing = ""
+    Privileged: Nothing = False
+    Tty: Nothing = False
+    AttachStdin: Nothing = False
+    Env: Nothing = ""
+
+
+class StartBody(Object):
+    """The body of `POST /exec/{exec_id}/start`."""
+
+    Detach: Nothing = False
+    Tty: Nothing = False
 
 
 class ExecHandler:
@@ -71,7 +77,7 @@ class ExecHandler:
     def prepare(self, call: ApiRequest, context: RequestContext, body: bytes) -> Response:
         """`POST /containers/{reference}/exec`: an exec id."""
         self._check_offered()
-        command = fields_of(CREATE, strict_json.loads(body), "").get("command", ())
+        command = read(ExecBody, strict_json.loads(body)).Cmd
         container = self._containers.found(call.reference, context)
         if command not in self._allowed:
             raise refusals.not_listed("Cmd", command, "exec")
@@ -85,7 +91,7 @@ class ExecHandler:
     def run(self, call: ApiRequest, context: RequestContext, body: bytes) -> Response:
         """`POST /exec/{exec_id}/start`: run what this exec id is for, and answer when it has ended, with no output."""
         self._check_offered()
-        fields_of(START, strict_json.loads(body), "")
+        read(StartBody, strict_json.loads(body))
         with self._issuing:
             prepared = self._execs.pop(call.reference, None)
         if prepared is None:

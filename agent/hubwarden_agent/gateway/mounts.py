@@ -10,18 +10,18 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from types import MappingProxyType
-from typing import Any
+from typing import Annotated, Literal, Self
+
+from pydantic import BeforeValidator, Field, model_validator
 
 from hubwarden_agent.engine.port import Mount
 from hubwarden_agent.errors import Reason
-from hubwarden_agent.gateway.decoders import Field, count, empty, fields_of, flag, items, keys, text
 from hubwarden_agent.gateway.refusals import GatewayRefusal, field_refused, not_listed
+from hubwarden_agent.gateway.schema import Count, Nothing, Object, Text
+from hubwarden_agent.gateway.strict_json import text_is_fit
 from hubwarden_agent.names import Names, Username
 from hubwarden_agent.spawn_policy import SpawnPolicy
 
-MAX_MOUNTS = 16
-_ANY_KEY = re.compile(r".+", re.DOTALL)
 _BIND_MODES = {"rw": False, "ro": True}
 _KEYS = {
     "volume": ("volumes", "mounts a volume"),
@@ -49,67 +49,54 @@ class MountRequest:
     mode: int = 0
 
 
-def _bind(value: object, name: str) -> MountRequest:
+def _bind(value: object) -> MountRequest:
     """`source:target[:mode]`; labels, propagation and nocopy are modes too, and none of them is taken."""
-    parts = text(value, name).split(":")
+    parts = value.split(":") if isinstance(value, str) and text_is_fit(value) else []
     if len(parts) not in (2, 3) or (mode := (*parts, "rw")[2]) not in _BIND_MODES:
-        raise field_refused(name, "must be source:target, source:target:rw or source:target:ro")
+        raise ValueError("must be source:target, source:target:rw or source:target:ro")
     kind = "bind" if "/" in parts[0] else "volume"
     return MountRequest(kind, parts[0], parts[1], _BIND_MODES[mode])
 
 
-def _mount(value: object, name: str) -> MountRequest:
-    fields = fields_of(MOUNT, value, name)
-    bounds: dict[str, Any] = fields.pop("bounds", {})
-    mount = MountRequest(**fields, **bounds)
-    if not mount.target or not mount.kind:
-        raise field_refused(name, "must have a Type and a Target")
-    if bounds and mount.kind != "tmpfs":
-        raise field_refused(f"{name}.TmpfsOptions", "are for the type tmpfs")
-    return mount
+Bind = Annotated[MountRequest, BeforeValidator(_bind)]
+"""`HostConfig.Binds[n]`."""
 
 
-def _kind(value: object, name: str) -> str:
-    if text(value, name) not in _KEYS:
-        raise field_refused(name, 'must be "volume", "bind" or "tmpfs"')
-    return str(value)
+class MountBindOptions(Object):
+    """`HostConfig.Mounts[n].BindOptions`: what every bind gets; the others would let mounts through."""
+
+    Propagation: Literal["", "rprivate"] = ""
 
 
-def _private(value: object, name: str) -> None:
-    """What every bind gets; the others would let mounts through, one way or the other."""
-    if value not in ("", "rprivate"):
-        raise field_refused(name, 'must be "rprivate"')
+class MountTmpfsOptions(Object):
+    """`HostConfig.Mounts[n].TmpfsOptions`."""
+
+    SizeBytes: Count = 0
+    Mode: Count = 0
 
 
-BIND_OPTIONS: Mapping[str, Field] = MappingProxyType({"Propagation": Field(_private)})
-"""`HostConfig.Mounts[n].BindOptions`."""
+class MountObject(Object):
+    """`HostConfig.Mounts[n]`."""
 
-TMPFS_OPTIONS: Mapping[str, Field] = MappingProxyType({"SizeBytes": Field(count, "size"), "Mode": Field(count, "mode")})
-"""`HostConfig.Mounts[n].TmpfsOptions`."""
+    Type: Literal["volume", "bind", "tmpfs"]
+    Source: Text = ""
+    Target: Annotated[Text, Field(min_length=1)]
+    ReadOnly: bool = False
+    VolumeOptions: Nothing = ""  # labels, drivers and NoCopy are in here
+    BindOptions: MountBindOptions = MountBindOptions()
+    TmpfsOptions: MountTmpfsOptions = MountTmpfsOptions()
 
-MOUNT: Mapping[str, Field] = MappingProxyType(
-    {
-        "Type": Field(_kind, "kind"),
-        "Source": Field(text, "source"),
-        "Target": Field(text, "target"),
-        "ReadOnly": Field(flag, "read_only"),
-        "VolumeOptions": Field(empty),  # labels, drivers and NoCopy are in here
-        "BindOptions": Field(lambda value, name: fields_of(BIND_OPTIONS, value, name)),
-        "TmpfsOptions": Field(lambda value, name: fields_of(TMPFS_OPTIONS, value, name), "bounds"),
-    }
-)
-"""`HostConfig.Mounts[n]`."""
+    @model_validator(mode="after")
+    def _check_bounds(self) -> Self:
+        if self.TmpfsOptions.model_fields_set and self.Type != "tmpfs":
+            raise ValueError("has TmpfsOptions, which are for the type tmpfs")
+        return self
 
-decode_binds = items(_bind, MAX_MOUNTS)
-"""`HostConfig.Binds`."""
-
-decode_mounts = items(_mount, MAX_MOUNTS)
-"""`HostConfig.Mounts`."""
-
-
-def decode_mount_points(value: object, name: str) -> tuple[str, ...]:
-    """`Volumes`: the paths that a create declares as volumes."""
-    return tuple(keys(_ANY_KEY, "a path", MAX_MOUNTS)(value, name))
+    @property
+    def request(self) -> MountRequest:
+        """The same as what a bind is read into."""
+        bounds = self.TmpfsOptions
+        return MountRequest(self.Type, self.Source, self.Target, self.ReadOnly, bounds.SizeBytes, bounds.Mode)
 
 
 def offered(policy: SpawnPolicy, names: Names, username: Username) -> Offered:
@@ -126,7 +113,7 @@ def offered(policy: SpawnPolicy, names: Names, username: Username) -> Offered:
 
 
 def allowed(
-    binds: tuple[MountRequest, ...], mounts: tuple[MountRequest, ...], mount_points: tuple[str, ...], offer: Offered
+    binds: Iterable[MountRequest], mounts: Iterable[MountRequest], mount_points: Iterable[str], offer: Offered
 ) -> tuple[Mount, ...]:
     """Decide over what is to be mounted.
 

@@ -69,12 +69,14 @@ def plan(body: CreateBody, name: ContainerName, policy: SpawnPolicy, names: Name
         environment=tuple(key if value is None else f"{key}={value}" for key, value in body.environment.items()),
         command=body.command,
         network=_network(host.network, policy),
-        mounts=mounts.allowed(host.binds, host.mounts, body.mount_points, mounts.offered(policy, names, username)),
+        mounts=mounts.allowed(
+            host.binds, [one.request for one in host.mounts], body.mount_points, mounts.offered(policy, names, username)
+        ),
         memory=_memory(host.memory, policy.max_memory),
         cpus=_cpus(host, policy.max_cpus),
         pids=_at_most(host.pids, policy.max_pids, "HostConfig.PidsLimit", "max_pids"),
         auto_remove=host.auto_remove,
-        exposed_ports=body.exposed_ports,
+        exposed_ports=tuple(body.exposed_ports),
         published=_published(host, policy.publish),
         publish_address=policy.publish,
         options=options.allowed(body.options, policy, auto_remove=host.auto_remove),
@@ -136,14 +138,14 @@ def _cpus(host: HostConfig, maximum: float) -> float:
 
 def _published(host: HostConfig, publish: str) -> tuple[str, ...]:
     """The ports to publish. At which address is the policy's, at which host port Docker's choice."""
-    for binding in host.port_bindings:
+    for _, binding in host.published:
         if not publish:
             raise field_refused("HostConfig.PortBindings", "publishes ports, which the policy does not (spawn.publish)")
         if binding.host_ip not in ("", publish):
             raise field_refused("HostConfig.PortBindings", "asks for another host address than spawn.publish")
         if binding.host_port not in ("", "0"):
             raise field_refused("HostConfig.PortBindings", "asks for a host port, which Docker has to choose")
-    ports = tuple(binding.port for binding in host.port_bindings)
+    ports = tuple(port for port, _ in host.published)
     if len(set(ports)) != len(ports):
         raise field_refused("HostConfig.PortBindings", "publishes the same port twice")
     return ports

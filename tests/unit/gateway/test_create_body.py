@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import json
-from dataclasses import fields
 from typing import Any
 
 import pytest
@@ -13,14 +12,22 @@ from docker.types import HostConfig as DockerHostConfig  # noqa: TID251 - what i
 from docker.types import Mount as DockerMount  # noqa: TID251 - what it sends is what the schema is about
 from docker.types.containers import ContainerConfig  # noqa: TID251 - what it sends is what the schema is about
 from hubwarden_agent.engine.options import DEFAULTS, HOST
-from hubwarden_agent.gateway import create_body, mounts
 from hubwarden_agent.gateway.create_body import CreateBody, HostConfig, PortBinding, decode
 from hubwarden_agent.gateway.mounts import MountRequest
 from hubwarden_agent.gateway.refusals import GatewayRefusal
+from hubwarden_agent.gateway.schema import Object
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 from support.agent.gateway import result_or_refusal, spawner_body
 
+
+def keys_of(model: type[Object]) -> set[str]:
+    """The keys that an object may have."""
+    return {field.alias or name for name, field in model.model_fields.items()}
+
+
+BODY, HOST_CONFIG = keys_of(CreateBody), keys_of(HostConfig)
 UNSUPPORTED = "is not supported, whatever the policy lists"
 KINDS = {bool: "true or false", int: "a number", str: "text", list: "an array", dict: "an object"}
 
@@ -301,72 +308,83 @@ def test_what_docker_py_sends_for_dockerspawner_is_understood() -> None:
         ports={"8888/tcp": None},
         labels={"team": "physics"},
     )
-    assert decode(body) == CreateBody(
-        image="image:1",
-        environment={"A": "b=c", "EMPTY": "", "UNSET": None},
-        command=("jupyterhub-singleuser", "--debug"),
-        labels={"team": "physics"},
-        exposed_ports=("8888/tcp",),
-        mount_points=("/home/jovyan", "/data"),
-        host=HostConfig(
-            network="bridge",
-            binds=(
-                MountRequest("volume", "home", "/home/jovyan"),
-                MountRequest("volume", "data", "/data", read_only=True),
-            ),
-            mounts=(
-                MountRequest("volume", "scratch", "/scratch", read_only=True),
-                MountRequest("bind", "/srv/shared", "/shared"),
-                MountRequest("tmpfs", "", "/fast", size=1024**2, mode=0o1777),
-            ),
-            port_bindings=(PortBinding("8888/tcp", "127.0.0.1", ""),),
-            memory=2**30,
-            cpu_quota=50_000,
-            cpu_period=100_000,
-            auto_remove=True,
-        ),
-        options={
-            "User": "1000",
-            "Hostname": "lab",
-            "WorkingDir": "/home/jovyan",
-            "Entrypoint": ["tini", "--"],
-            "Healthcheck": body["Healthcheck"],
-            **{f"HostConfig.{key}": body["HostConfig"][key] for key in ("ShmSize", "Ulimits", "RestartPolicy")},
-            **{f"HostConfig.{key}": body["HostConfig"][key] for key in ("LogConfig", "DeviceRequests")},
-        },
+    read = decode(body)
+    assert (read.image, read.environment) == ("image:1", {"A": "b=c", "EMPTY": "", "UNSET": None})
+    assert (read.command, read.labels) == (("jupyterhub-singleuser", "--debug"), {"team": "physics"})
+    assert (list(read.exposed_ports), list(read.mount_points)) == (["8888/tcp"], ["/home/jovyan", "/data"])
+    host = read.host
+    assert host.binds == (
+        MountRequest("volume", "home", "/home/jovyan"),
+        MountRequest("volume", "data", "/data", read_only=True),
     )
+    assert [mount.request for mount in host.mounts] == [
+        MountRequest("volume", "scratch", "/scratch", read_only=True),
+        MountRequest("bind", "/srv/shared", "/shared"),
+        MountRequest("tmpfs", "", "/fast", size=1024**2, mode=0o1777),
+    ]
+    assert host.published == [("8888/tcp", PortBinding(HostIp="127.0.0.1", HostPort=""))]
+    assert (host.network, host.memory, host.cpu_quota, host.cpu_period) == ("bridge", 2**30, 50_000, 100_000)
+    assert (host.auto_remove, host.pids) == (True, 0)
+    assert read.options == {
+        "User": "1000",
+        "Hostname": "lab",
+        "WorkingDir": "/home/jovyan",
+        "Entrypoint": ["tini", "--"],
+        "Healthcheck": body["Healthcheck"],
+        **{f"HostConfig.{key}": body["HostConfig"][key] for key in ("ShmSize", "Ulimits", "RestartPolicy")},
+        **{f"HostConfig.{key}": body["HostConfig"][key] for key in ("LogConfig", "DeviceRequests")},
+    }
 
 
 def test_empty_and_null_are_as_good_as_nothing() -> None:
     """Null for every key, and what docker-py sends for options that are not used, ask for nothing."""
-    assert decode(dict.fromkeys(create_body.BODY)) == CreateBody()
-    assert decode({"HostConfig": dict.fromkeys(create_body.HOST_CONFIG)}) == CreateBody()
+    assert decode(dict.fromkeys(BODY)) == CreateBody()
+    assert decode({"HostConfig": dict.fromkeys(HOST_CONFIG)}) == CreateBody()
     empty_host = {"Links": [], "Binds": [], "Mounts": [], "PortBindings": {}, "Memory": 0, "CpuQuota": 0}
     assert decode({"HostConfig": empty_host, "Env": [], "Cmd": [], "Volumes": {}}) == CreateBody()
 
 
-def test_every_attribute_is_in_a_table() -> None:
-    """The tables and the typed values do not part ways."""
-    host = {key for key in DEFAULTS if key.startswith(HOST)}
-    for tables, names in (
-        ([create_body.BODY], {field.name for field in fields(CreateBody)} - {"options"} | DEFAULTS.keys() - host),
-        ([create_body.HOST_CONFIG], {field.name for field in fields(HostConfig)} | host),
-        ([mounts.MOUNT, mounts.TMPFS_OPTIONS], {field.name for field in fields(MountRequest)} | {"bounds"}),
-        ([create_body.PORT_BINDING], {"host_ip", "host_port"}),
-    ):
-        attributes = sorted(field.attribute for table in tables for field in table.values() if field.attribute)
-        assert attributes == sorted(names)
+def test_every_option_that_can_be_allowed_is_a_field() -> None:
+    """When a field is in the closed table of options, the body has it, and it is compared."""
+    body = {key: f"value of {key}" for key in DEFAULTS if not key.startswith(HOST)}
+    host = {key.removeprefix(HOST): f"value of {key}" for key in DEFAULTS if key.startswith(HOST)}
+    assert decode({**body, "HostConfig": host}).options == {key: f"value of {key}" for key in DEFAULTS}
+
+
+@pytest.mark.parametrize("name", sorted({*CreateBody.model_fields, *HostConfig.model_fields} - BODY - HOST_CONFIG))
+def test_our_own_names_of_fields_are_no_keys(name: str) -> None:
+    """When a body uses the name that a field has in the agent, it is refused like any other unknown key."""
+    assert UNSUPPORTED in refusal_of({name: ""})
+    assert UNSUPPORTED in refusal_of({"HostConfig": {name: ""}})
 
 
 def test_every_key_that_docker_py_can_send_is_decided() -> None:
     """A new docker-py with a new key fails here, so that somebody decides whether it is taken."""
     source = inspect.getsource(DockerHostConfig.__init__)
     host_keys = {part.split("]")[0].strip("'\"") for part in source.split("self[")[1:]}
-    assert host_keys - set(create_body.HOST_CONFIG) <= set(DANGEROUS_HOST_CONFIG)
-    assert not set(create_body.HOST_CONFIG) & set(DANGEROUS_HOST_CONFIG)
+    assert host_keys - set(HOST_CONFIG) <= set(DANGEROUS_HOST_CONFIG)
+    assert not set(HOST_CONFIG) & set(DANGEROUS_HOST_CONFIG)
     body_keys = set(ContainerConfig("1.44", "image", []))
-    assert body_keys - set(create_body.BODY) == {"StopTimeout"}
-    assert set(create_body.BODY) <= body_keys
+    assert body_keys - set(BODY) == {"StopTimeout"}
+    assert set(BODY) <= body_keys
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {f"k{number}": 1 for number in range(4000)},
+        {"HostConfig": {f"k{number}": 1 for number in range(4000)}},
+        *({key: [1] * 4000} for key in ("Env", "Cmd")),
+        *({key: dict.fromkeys(map(str, range(4000)), 1)} for key in ("Labels", "ExposedPorts", "Volumes")),
+        *({"HostConfig": {key: [1] * 4000}} for key in ("Binds", "Mounts")),
+        {"HostConfig": {"PortBindings": {"1/tcp": [{"x": 1}] * 4000}}},
+    ],
+)
+def test_a_body_full_of_mistakes_costs_no_more_than_one(document: dict[str, Any]) -> None:
+    """When a body has thousands of mistakes, reading it ends at the first one of each object or array."""
+    with pytest.raises(ValidationError) as refused:
+        CreateBody.model_validate(document)
+    assert refused.value.error_count() == 1
 
 
 JSON = st.recursive(
@@ -377,10 +395,8 @@ JSON = st.recursive(
 
 
 @given(
-    st.dictionaries(st.sampled_from([*create_body.BODY, "HostConfig", "Privileged"]), JSON)
-    | st.fixed_dictionaries(
-        {"HostConfig": st.dictionaries(st.sampled_from([*create_body.HOST_CONFIG, "Privileged"]), JSON)}
-    )
+    st.dictionaries(st.sampled_from([*BODY, "HostConfig", "Privileged"]), JSON)
+    | st.fixed_dictionaries({"HostConfig": st.dictionaries(st.sampled_from([*HOST_CONFIG, "Privileged"]), JSON)})
 )
 def test_no_document_makes_it_fail_otherwise(document: dict[str, Any]) -> None:
     """Whatever stands in the known fields, it is a typed value or a refusal."""

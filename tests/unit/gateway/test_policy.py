@@ -404,16 +404,12 @@ def test_what_was_accepted_is_accepted_again(document: dict[str, Any]) -> None:
             "AutoRemove": host.auto_remove,
             "Binds": [f"{bind.source}:{bind.target}:{'ro' if bind.read_only else 'rw'}" for bind in host.binds],
             "Mounts": [
-                {"Type": mount.kind, "Source": mount.source, "Target": mount.target, "ReadOnly": mount.read_only}
+                {"Type": mount.Type, "Source": mount.Source, "Target": mount.Target, "ReadOnly": mount.ReadOnly}
                 for mount in host.mounts
             ],
             "PortBindings": {
-                binding.port: [
-                    {"HostIp": other.host_ip, "HostPort": other.host_port}
-                    for other in host.port_bindings
-                    if other.port == binding.port
-                ]
-                for binding in host.port_bindings
+                port: [{"HostIp": binding.host_ip, "HostPort": binding.host_port} for binding in bindings]
+                for port, bindings in host.port_bindings.items()
             },
         },
     }

@@ -110,7 +110,9 @@ plausible = {
     ),
     **dict.fromkeys(("Memory", "CpuQuota", "CpuPeriod", "PidsLimit"), numbers),
 }
-every = sorted({*create_body.BODY, *create_body.HOST_CONFIG, "Privileged", "privileged", "Devices", "binds"})
+BODY = {field.alias or name for name, field in create_body.CreateBody.model_fields.items()}
+HOST_CONFIG = {field.alias or name for name, field in create_body.HostConfig.model_fields.items()}
+every = sorted({*BODY, *HOST_CONFIG, "Privileged", "privileged", "Devices", "binds"})
 keys = st.sampled_from(sorted(plausible)) | st.sampled_from(every)
 
 
@@ -120,7 +122,7 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
     body = copy.deepcopy(spawner_body("alice", Labels={}))
     del body["Volumes"]  # which would have to go with every other list of mounts
     for key in draw(st.lists(keys, max_size=3)):
-        in_host = key not in create_body.BODY or (draw(st.booleans()) and draw(st.booleans()))
+        in_host = key not in BODY or (draw(st.booleans()) and draw(st.booleans()))
         value = draw(plausible.get(key, anything) if draw(st.integers(0, 3)) else anything)
         (body["HostConfig"] if in_host and isinstance(body["HostConfig"], dict) else body)[key] = value
     return body
