@@ -65,6 +65,8 @@ class Reason(enum.StrEnum):
     DOCKER_ERROR = "DOCKER_ERROR"
     # Only the spawn gateway's: no RPC answers them.
     NOT_FOUND = "NOT_FOUND"
+    CONFLICT = "CONFLICT"
+    LIMIT_REACHED = "LIMIT_REACHED"
     PULL_DENIED = "PULL_DENIED"
     DISK_FULL = "DISK_FULL"
 
@@ -101,12 +103,16 @@ ERROR_TABLE: Mapping[Reason, tuple[StatusCode, str]] = MappingProxyType(
         Reason.DEADLINE_EXCEEDED: (StatusCode.DEADLINE_EXCEEDED, "The operation took too long."),
         Reason.DOCKER_ERROR: (StatusCode.INTERNAL, "The operation failed."),
         Reason.NOT_FOUND: (StatusCode.NOT_FOUND, "It does not exist."),
+        Reason.CONFLICT: (StatusCode.FAILED_PRECONDITION, "Docker refuses that in the container's present state."),
+        Reason.LIMIT_REACHED: (StatusCode.RESOURCE_EXHAUSTED, "There are as many as the policy allows."),
         Reason.PULL_DENIED: (StatusCode.PERMISSION_DENIED, "The registry denies access to the image."),
         Reason.DISK_FULL: (StatusCode.INTERNAL, "Docker's disk has no room for the image."),
     }
 )
 
-GATEWAY_REASONS = frozenset({Reason.NOT_FOUND, Reason.PULL_DENIED, Reason.DISK_FULL})
+GATEWAY_REASONS = frozenset(
+    {Reason.NOT_FOUND, Reason.CONFLICT, Reason.LIMIT_REACHED, Reason.PULL_DENIED, Reason.DISK_FULL}
+)
 """Reasons that are no part of the gRPC contract."""
 
 

@@ -15,6 +15,7 @@ import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http import HTTPStatus
 
 from hubwarden_agent import logging_setup
 from hubwarden_agent.clock import Clock
@@ -129,7 +130,7 @@ class _Front:
             "username": context.username,
             "value": shown(getattr(refusal, "value", None)),
         }
-        failed = status >= refusals.INTERNAL_ERROR
+        failed = status >= HTTPStatus.INTERNAL_SERVER_ERROR
         log_refusal(_log, self._logged, refusal, failed=failed, reading=reading, extra=extra)
 
 
@@ -150,9 +151,9 @@ def _body(head: Head, reader: RequestReader, call: ApiRequest) -> bytes:
     if not length:
         return b""
     if length > MAX_BODY_BYTES:
-        raise GatewayRefusal(f"hubwarden: the body is over {MAX_BODY_BYTES} bytes", status=refusals.TOO_LARGE)
+        raise GatewayRefusal(f"hubwarden: the body is over {MAX_BODY_BYTES} bytes")
     if not _JSON.fullmatch(head.single("Content-Type", "")):
-        raise GatewayRefusal("hubwarden: the body must be application/json", status=refusals.UNSUPPORTED_TYPE)
+        raise GatewayRefusal("hubwarden: the body must be application/json")
     return reader.body(length)
 
 

@@ -82,7 +82,7 @@ class Containers:
                 self._engine.start_container(container.id)
             except Conflict as error:
                 message = "hubwarden: the container cannot be started in its present state"
-                raise refusals.GatewayRefusal(message, status=refusals.CONFLICT) from error
+                raise refusals.GatewayRefusal(message, Reason.CONFLICT) from error
         return Response(204)
 
     def stop(self, call: ApiRequest, context: RequestContext) -> Response:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from hubwarden_agent.budgets import SlidingWindow, acquire_together
 from hubwarden_agent.engine.port import Conflict, NotFound
 from hubwarden_agent.engine.spawn_port import ContainerSpec, SpawnEngine
+from hubwarden_agent.errors import Reason
 from hubwarden_agent.gateway import create_body, images, policy, refusals, strict_json, volume_checks
 from hubwarden_agent.gateway.adoption import ContainerOwners
 from hubwarden_agent.gateway.quota import Quota
@@ -91,4 +92,4 @@ class CreateHandler:
             if self._engine.image(spec.image) is None:
                 raise refusals.no_such_image(spec.image) from error
             message = "hubwarden: the image or the network is not there"
-            raise refusals.GatewayRefusal(message, status=refusals.NOT_FOUND) from error
+            raise refusals.GatewayRefusal(message, Reason.NOT_FOUND) from error

@@ -15,6 +15,7 @@ from typing import Annotated
 from hubwarden_agent.denials import DenialLimiter
 from hubwarden_agent.engine.port import Conflict
 from hubwarden_agent.engine.spawn_port import SpawnEngine
+from hubwarden_agent.errors import Reason
 from hubwarden_agent.gateway import refusals, strict_json
 from hubwarden_agent.gateway.containers import Containers
 from hubwarden_agent.gateway.request_context import RequestContext, Response, json_response
@@ -95,7 +96,7 @@ class ExecHandler:
         with self._issuing:
             prepared = self._execs.pop(call.reference, None)
         if prepared is None:
-            raise refusals.GatewayRefusal(f"No such exec instance: {call.reference}", status=refusals.NOT_FOUND)
+            raise refusals.GatewayRefusal(f"No such exec instance: {call.reference}", Reason.NOT_FOUND)
         container_id, command = prepared
         context.command = self._allowed.index(command) + 1
         with self._containers.changing(container_id.value, context) as container:
@@ -103,7 +104,7 @@ class ExecHandler:
                 status = self._engine.run_in_container(container.id, command, SECONDS)
             except Conflict as error:
                 message = f"Container {container.id} is not running"
-                raise refusals.GatewayRefusal(message, status=refusals.CONFLICT) from error
+                raise refusals.GatewayRefusal(message, Reason.SERVER_NOT_RUNNING) from error
         if status != 0:
             outcome = "still runs" if status is None else f"ended with exit status {status}"
             if (suppressed := self._logged.admit()) is not None:

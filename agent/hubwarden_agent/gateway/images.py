@@ -72,7 +72,7 @@ class Images:
             raise refusals.pull_denied()
         if not self._pulling.acquire(blocking=False):
             message = "hubwarden: another image is being pulled"
-            raise GatewayRefusal(message, Reason.TOO_BUSY, status=refusals.TOO_MANY_REQUESTS, retry_after=RETRY_SECONDS)
+            raise GatewayRefusal(message, Reason.TOO_BUSY, retry_after=RETRY_SECONDS)
         try:
             new = self._engine.image(image) is None
             if new:

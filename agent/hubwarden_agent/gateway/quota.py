@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from hubwarden_agent.errors import Reason
-from hubwarden_agent.gateway import refusals
 from hubwarden_agent.gateway.refusals import GatewayRefusal
 
 RETRY_SECONDS = 60.0
@@ -75,6 +74,4 @@ class Quota:
                 self._upper_bound = counted + self._ended - ended
             if not self._try_reserve(number):
                 message = f"hubwarden: there are as many as the policy allows (spawn.{self._key})"
-                raise GatewayRefusal(
-                    message, Reason.TOO_BUSY, status=refusals.TOO_MANY_REQUESTS, retry_after=RETRY_SECONDS
-                )
+                raise GatewayRefusal(message, Reason.LIMIT_REACHED, retry_after=RETRY_SECONDS)

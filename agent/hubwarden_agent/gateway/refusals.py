@@ -1,59 +1,52 @@
 """How the gateway says no: worded and numbered as Docker does, so that docker-py raises what its users expect.
 
 Invariants: a message is our own sentence, or Docker's own with nothing in it but a name that was parsed; what the
-engine said is never in it. `STATUS` is the only table from reasons to HTTP.
+engine said is never in it. `STATUS` is the only table from reasons to HTTP, so the audited reason decides the status.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from http import HTTPStatus
 from types import MappingProxyType
 
 from hubwarden_agent.errors import Reason, RequestRefused
 
-BAD_REQUEST = 400
-FORBIDDEN = 403
-NOT_FOUND = 404
-CONFLICT = 409
-TIMED_OUT = 408
-TOO_LARGE = 413
-UNSUPPORTED_TYPE = 415
-TOO_MANY_REQUESTS = 429
-INTERNAL_ERROR = 500
-UNAVAILABLE = 503
-
-STATUS: Mapping[Reason, int] = MappingProxyType(
+STATUS: Mapping[Reason, HTTPStatus] = MappingProxyType(
     {
-        Reason.INVALID_REQUEST: BAD_REQUEST,
-        Reason.NAME_MISMATCH: BAD_REQUEST,
-        Reason.VOLUME_NOT_LOCAL: BAD_REQUEST,
-        Reason.CLIENT_NOT_ALLOWED: FORBIDDEN,
-        Reason.PULL_DENIED: FORBIDDEN,
-        Reason.CONTAINER_NOT_FOUND: NOT_FOUND,
-        Reason.NOT_FOUND: NOT_FOUND,
-        Reason.OPERATION_IN_PROGRESS: CONFLICT,
-        Reason.SERVER_RUNNING: CONFLICT,
-        Reason.RATE_LIMITED: TOO_MANY_REQUESTS,
-        Reason.TOO_BUSY: UNAVAILABLE,
-        Reason.DOCKER_UNAVAILABLE: UNAVAILABLE,
-        Reason.AUDIT_UNAVAILABLE: UNAVAILABLE,
-        Reason.DOCKER_ERROR: INTERNAL_ERROR,
-        Reason.DISK_FULL: INTERNAL_ERROR,
+        Reason.INVALID_REQUEST: HTTPStatus.BAD_REQUEST,
+        Reason.NAME_MISMATCH: HTTPStatus.BAD_REQUEST,
+        Reason.VOLUME_NOT_LOCAL: HTTPStatus.BAD_REQUEST,
+        Reason.CLIENT_NOT_ALLOWED: HTTPStatus.FORBIDDEN,
+        Reason.PULL_DENIED: HTTPStatus.FORBIDDEN,
+        Reason.CONTAINER_NOT_FOUND: HTTPStatus.NOT_FOUND,
+        Reason.NOT_FOUND: HTTPStatus.NOT_FOUND,
+        Reason.DEADLINE_EXCEEDED: HTTPStatus.REQUEST_TIMEOUT,
+        Reason.OPERATION_IN_PROGRESS: HTTPStatus.CONFLICT,
+        Reason.SERVER_RUNNING: HTTPStatus.CONFLICT,
+        Reason.SERVER_NOT_RUNNING: HTTPStatus.CONFLICT,
+        Reason.CONFLICT: HTTPStatus.CONFLICT,
+        Reason.RATE_LIMITED: HTTPStatus.TOO_MANY_REQUESTS,
+        Reason.LIMIT_REACHED: HTTPStatus.TOO_MANY_REQUESTS,
+        Reason.TOO_BUSY: HTTPStatus.SERVICE_UNAVAILABLE,
+        Reason.DOCKER_UNAVAILABLE: HTTPStatus.SERVICE_UNAVAILABLE,
+        Reason.AUDIT_UNAVAILABLE: HTTPStatus.SERVICE_UNAVAILABLE,
+        Reason.DISK_FULL: HTTPStatus.INTERNAL_SERVER_ERROR,
+        Reason.DOCKER_ERROR: HTTPStatus.INTERNAL_SERVER_ERROR,
     }
 )
-"""The HTTP status of every reason that can arise behind the gateway."""
+"""The HTTP status of each reason that can arise behind the gateway."""
 
 LOCKED_MESSAGE = "hubwarden: another operation for this user is under way"
 """Part of the contract: the Hub's mixin tells this 409 from Docker's own by it."""
 
 
 class GatewayRefusal(RequestRefused):
-    """A refusal whose status or wording is the gateway's own.
+    """A refusal in the gateway's own words, or Docker's.
 
     Args:
         message: the answer's `message`.
-        reason: what the audit trail says.
-        status: the HTTP status; by default the reason's in `STATUS`.
+        reason: what the audit says, and what decides the status.
         retry_after: as `RequestRefused`.
         value: what was refused, for the agent's log and for nobody else.
     """
@@ -63,12 +56,10 @@ class GatewayRefusal(RequestRefused):
         message: str,
         reason: Reason = Reason.INVALID_REQUEST,
         *,
-        status: int | None = None,
         retry_after: float | None = None,
         value: object = None,
     ) -> None:
         super().__init__(reason, message, retry_after=retry_after)
-        self.status = status or STATUS[reason]
         self.value = value
 
 
@@ -107,9 +98,9 @@ def no_such_image(reference: str) -> GatewayRefusal:
 
 
 def image_not_listed() -> GatewayRefusal:
-    """As for an image that does not exist, and why."""
-    message = "No such image: not one that the policy lists (spawn.images)"
-    return GatewayRefusal(message, Reason.CLIENT_NOT_ALLOWED, status=NOT_FOUND)
+    """An image that the policy does not list, whether it exists or not."""
+    message = "hubwarden: the image is not one that the policy lists (spawn.images)"
+    return GatewayRefusal(message, Reason.CLIENT_NOT_ALLOWED)
 
 
 def pull_denied() -> GatewayRefusal:
@@ -123,7 +114,7 @@ def name_in_use(name: str) -> GatewayRefusal:
     message = (
         f'Conflict. The container name "/{name}" is already in use. You have to remove (or rename) that container.'
     )
-    return GatewayRefusal(message, status=CONFLICT)
+    return GatewayRefusal(message, Reason.CONFLICT)
 
 
 def endpoint_refused(key: str = "") -> GatewayRefusal:
@@ -132,7 +123,7 @@ def endpoint_refused(key: str = "") -> GatewayRefusal:
     return GatewayRefusal(message + (f" ({key})" if key else ""), Reason.CLIENT_NOT_ALLOWED)
 
 
-def status_and_message(refusal: RequestRefused, request_id: str, *, reading: bool) -> tuple[int, str]:
+def status_and_message(refusal: RequestRefused, request_id: str, *, reading: bool) -> tuple[HTTPStatus, str]:
     """What the client gets.
 
     Args:
@@ -141,12 +132,13 @@ def status_and_message(refusal: RequestRefused, request_id: str, *, reading: boo
         reading: the request changes nothing. DockerSpawner takes a 500 there for "the container is gone" and the Hub
             drops the server, so there is none: 503 instead.
     """
+    status = STATUS.get(refusal.reason, HTTPStatus.INTERNAL_SERVER_ERROR)
     if isinstance(refusal, GatewayRefusal):
-        return refusal.status, refusal.message
+        return status, refusal.message
     if refusal.reason is Reason.OPERATION_IN_PROGRESS:
-        return STATUS[refusal.reason], LOCKED_MESSAGE
-    status = STATUS.get(refusal.reason, INTERNAL_ERROR)
+        return status, LOCKED_MESSAGE
     message = f"hubwarden: {refusal.message}"
-    if status >= INTERNAL_ERROR:
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         message += f" (request id {request_id})"
-    return (UNAVAILABLE if reading and status == INTERNAL_ERROR else status), message
+    failed = status is HTTPStatus.INTERNAL_SERVER_ERROR
+    return (HTTPStatus.SERVICE_UNAVAILABLE if reading and failed else status), message

@@ -19,7 +19,7 @@ from types import MappingProxyType
 import h11
 
 from hubwarden_agent.clock import Clock
-from hubwarden_agent.gateway import refusals
+from hubwarden_agent.errors import Reason
 from hubwarden_agent.gateway.refusals import GatewayRefusal
 
 HEAD_SECONDS = 5.0
@@ -145,7 +145,7 @@ class RequestReader:
                 else:
                     self._http.receive_data(self._receive(until))
         except (OSError, h11.RemoteProtocolError) as error:
-            raise GatewayRefusal("hubwarden: the body did not arrive", status=refusals.TIMED_OUT) from error
+            raise GatewayRefusal("hubwarden: the body did not arrive", Reason.DEADLINE_EXCEEDED) from error
         self.body_pending = False
         return bytes(body)
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 import pytest
+from hubwarden_agent.gateway.refusals import STATUS
 from hubwarden_agent.rates import parse_rate
 from support.agent.gateway import IMAGE, POLICY, GatewayStage, serving_gateway
 from support.fakes.engine import FakeEngine
@@ -72,8 +73,11 @@ async def test_an_attack_is_refused(stage: GatewayStage, engine: FakeEngine, cas
     if needs_own_container(case):
         tokens["own_id"] = (await stage.raw(TWIN.encoded(tokens))).json["Id"]
     engine.calls.clear()
-    judge_attack(case, await stage.raw(case.attack.encoded(tokens)))
+    stage.audit.lines.clear()
+    reply = await stage.raw(case.attack.encoded(tokens))
+    judge_attack(case, reply)
     assert engine.calls == []
+    assert [STATUS[line.reason] for line in stage.audit.lines if line.reason] in ([], [reply.status])
     judge_twin(case, await stage.raw(case.twin.encoded(tokens)))
 
 

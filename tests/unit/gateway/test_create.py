@@ -53,7 +53,7 @@ async def test_a_name_that_is_taken(stage: GatewayStage, fake: FakeEngine) -> No
     assert reply.message.startswith('Conflict. The container name "/jupyterlab-alice" is already in use')
     assert other.id.value not in reply.text
     assert list(fake.containers) == [other.id]
-    assert stage.audit.phases() == [("intent", None), ("outcome", Reason.INVALID_REQUEST)]
+    assert stage.audit.phases() == [("intent", None), ("outcome", Reason.CONFLICT)]
 
 
 async def test_what_the_engine_says_of_a_name_stays_with_it(stage: GatewayStage, fake: FakeEngine) -> None:

@@ -12,6 +12,7 @@ from docker.types import HostConfig as DockerHostConfig  # noqa: TID251 - what i
 from docker.types import Mount as DockerMount  # noqa: TID251 - what it sends is what the schema is about
 from docker.types.containers import ContainerConfig  # noqa: TID251 - what it sends is what the schema is about
 from hubwarden_agent.engine.options import DEFAULTS, HOST
+from hubwarden_agent.errors import Reason
 from hubwarden_agent.gateway.create_body import CreateBody, HostConfig, PortBinding, decode
 from hubwarden_agent.gateway.mounts import MountRequest
 from hubwarden_agent.gateway.refusals import GatewayRefusal
@@ -36,7 +37,7 @@ def refusal_of(document: object) -> str:
     """The message with which a document is refused, as a 400."""
     with pytest.raises(GatewayRefusal) as refused:
         decode(document)
-    assert refused.value.status == 400
+    assert refused.value.reason is Reason.INVALID_REQUEST
     return refused.value.message
 
 
@@ -401,7 +402,9 @@ JSON = st.recursive(
 def test_no_document_makes_it_fail_otherwise(document: dict[str, Any]) -> None:
     """Whatever stands in the known fields, it is a typed value or a refusal."""
     result = result_or_refusal(lambda: decode(document))
-    assert isinstance(result, CreateBody) or (isinstance(result, GatewayRefusal) and result.status == 400)
+    assert isinstance(result, CreateBody) or (
+        isinstance(result, GatewayRefusal) and result.reason is Reason.INVALID_REQUEST
+    )
 
 
 @pytest.mark.parametrize(("key", "most"), [("Env", 64 * 1024), ("Cmd", 8 * 1024)])

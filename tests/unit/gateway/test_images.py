@@ -41,11 +41,11 @@ async def stage(fake: FakeEngine, tmp_path: Path) -> AsyncIterator[GatewayStage]
 async def test_an_image_that_is_not_listed_does_not_exist(
     stage: GatewayStage, fake: FakeEngine, reference: str
 ) -> None:
-    """404, though the engine has it; the engine is not even asked."""
+    """When an image is not listed it is 403, on the record, though the engine has it; the engine is not asked."""
     fake.add_image(reference)
     reply = await stage.request("GET", f"/v1.44/images/{reference}/json")
-    assert reply.status == 404
-    assert reply.message.lower().startswith("no such image")
+    assert (reply.status, "spawn.images" in reply.message) == (403, True)
+    assert stage.audit.phases() == [("denied", Reason.CLIENT_NOT_ALLOWED)]
 
 
 async def test_an_image_that_the_engine_has_not(stage: GatewayStage, fake: FakeEngine) -> None:
@@ -123,13 +123,13 @@ async def test_a_pull_of_what_is_there(stage: GatewayStage, fake: FakeEngine, im
 
 
 async def test_two_pulls_at_once(stage: GatewayStage, fake: FakeEngine) -> None:
-    """When a pull runs, another is a 429 with Retry-After, and may be asked for again afterwards."""
+    """When a pull runs, another is a 503 with Retry-After, and may be asked for again afterwards."""
     fake.images.clear()
     stage.engine.hold["pull_image"] = release = threading.Event()
     first = asyncio.create_task(stage.request("POST", PULL))
     await until(lambda: stage.audit.phases() == [("intent", None)])
     second = await stage.request("POST", PULL)
-    assert (second.status, second.headers["retry-after"]) == (429, "5")
+    assert (second.status, second.headers["retry-after"]) == (503, "5")
     release.set()
     assert (await first).status == 404  # the fake has no registry
     assert (await stage.request("POST", PULL)).status == 404

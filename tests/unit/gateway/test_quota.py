@@ -66,7 +66,7 @@ def refused(room: Quota, engine: Engine) -> None:
     """One more is too many."""
     with pytest.raises(RequestRefused) as refusal:
         create(room, engine)
-    assert refusal.value.reason is Reason.TOO_BUSY
+    assert refusal.value.reason is Reason.LIMIT_REACHED
     assert refusal.value.retry_after
 
 
@@ -164,7 +164,7 @@ def test_many_creates_at_once() -> None:
 
         refused = at_once(20, attempt)
         assert (refused.count(None), len(made)) == (7, 7)
-        assert set(refused) == {None, Reason.TOO_BUSY}
+        assert set(refused) == {None, Reason.LIMIT_REACHED}
         assert room._reserved == 0  # noqa: SLF001 - what is kept in memory shows nowhere else
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 from hubwarden_agent.clock import SystemClock
-from hubwarden_agent.errors import RequestRefused
+from hubwarden_agent.errors import Reason, RequestRefused
 from hubwarden_agent.gateway import request_reader
 from hubwarden_agent.gateway.refusals import GatewayRefusal
 from hubwarden_agent.gateway.request_reader import ClientDisconnected, Head, RequestReader
@@ -68,7 +68,7 @@ def test_request_lines_that_are_none(line: bytes) -> None:
     """A method, a target and the version, each after one space; everything in printable ASCII."""
     with pytest.raises(GatewayRefusal) as refused:
         parse(line + b"\r\nHost: x")
-    assert (refused.value.status, refused.value.message.isascii()) == (400, True)
+    assert (refused.value.reason, refused.value.message.isascii()) == (Reason.INVALID_REQUEST, True)
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_headers_that_are_none(header: bytes) -> None:
     """A name that is a token, a colon right behind it, and a value in printable ASCII; on a line of its own."""
     with pytest.raises(GatewayRefusal) as refused:
         parse(LINE + b"\r\n" + header)
-    assert (refused.value.status, refused.value.message.isascii()) == (400, True)
+    assert (refused.value.reason, refused.value.message.isascii()) == (Reason.INVALID_REQUEST, True)
 
 
 def test_too_many_headers() -> None:
@@ -176,7 +176,7 @@ def test_a_client_that_leaves_within_its_body(ends: Ends) -> None:
     head = reader.head()
     with pytest.raises(GatewayRefusal) as refused:
         reader.body(head.length())
-    assert refused.value.status == 408
+    assert refused.value.reason is Reason.DEADLINE_EXCEEDED
 
 
 def test_pieces_do_not_put_off_the_deadline() -> None:

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from hubwarden_agent.errors import Reason
 from hubwarden_agent.gateway import strict_json
 from hubwarden_agent.gateway.refusals import GatewayRefusal
 from hypothesis import given
@@ -50,7 +51,7 @@ def test_refused(data: bytes) -> None:
     """Each is a 400, whose message holds nothing of the document."""
     with pytest.raises(GatewayRefusal) as refused:
         strict_json.loads(data)
-    assert refused.value.status == 400
+    assert refused.value.reason is Reason.INVALID_REQUEST
     assert refused.value.message.startswith("hubwarden: the request body ")
 
 
@@ -116,7 +117,7 @@ def test_what_is_accepted_is_what_was_meant(document: object) -> None:
 def test_no_bytes_make_it_fail_otherwise(data: bytes) -> None:
     """Whatever arrives, it is a value or a refusal."""
     result = result_or_refusal(lambda: strict_json.loads(data))
-    assert not isinstance(result, GatewayRefusal) or result.status == 400
+    assert not isinstance(result, GatewayRefusal) or result.reason is Reason.INVALID_REQUEST
 
 
 @pytest.mark.timeout(60)
