@@ -18,6 +18,7 @@ TCP = "tcp://"
 MAX_PORT = 65535
 _LISTENER = '"unix:///absolute/path", or with [tls] "tcp://HOST:PORT"'
 _SOCKET = r"unix:///[^\x00-\x20]{1,100}"
+_LISTENERS = _SOCKET + r"|tcp://([a-zA-Z0-9.-]{1,253}|\[[0-9a-f:.]{2,45}\]):[1-9][0-9]{0,4}"
 
 
 def _port(address: str) -> str:
@@ -50,14 +51,7 @@ def _socket_mode(value: object) -> int:
 
 
 Socket = Annotated[str, matching(_SOCKET, '"unix:///absolute/path"')]
-Listener = Annotated[
-    str,
-    matching(
-        _SOCKET + r"|tcp://([a-zA-Z0-9.-]{1,253}|\[[0-9a-f:.]{2,45}\]):[1-9][0-9]{0,4}",
-        _LISTENER,
-    ),
-    AfterValidator(_port),
-]
+Listener = Annotated[str, matching(_LISTENERS, _LISTENER), AfterValidator(_port)]
 Group = Annotated[str, matching(r"[a-z_0-9][a-z0-9_-]{0,31}|", "a group's name or number")]
 Client = Annotated[
     str,
@@ -66,6 +60,6 @@ Client = Annotated[
         'an alternative name of a client certificate, exact: "dns:hub.example.org" or "uri:spiffe://example.org/hub"',
     ),
 ]
-OptionalSocket = Annotated[str, matching(f"({_SOCKET})?", '"unix:///absolute/path"')]
+OptionalListener = Annotated[str, matching(f"({_LISTENERS})?", _LISTENER), AfterValidator(_port)]
 SocketOrPort = Annotated[str, AfterValidator(_socket_or_port)]
 SocketMode = Annotated[int, BeforeValidator(_socket_mode)]

@@ -86,6 +86,7 @@ class Agent:
     metrics: Metrics
     gateway: Listener | None
     tls: TlsListener | None
+    certificates: CertificateStore | None
 
     def serve(self, stopping: threading.Event) -> None:
         """Serve until `stopping`, then finish what is under way.
@@ -139,8 +140,8 @@ class Agent:
     def _background(self) -> Iterator[Callable[[threading.Event], None]]:
         """What runs beside the listeners, each in a thread, until the agent stops."""
         yield from (self.health.run, self.runtime.run, self.recovery.run)
-        if self.tls is not None:
-            yield self.tls.certificates.run
+        if self.certificates is not None:
+            yield self.certificates.run
         if self.home is not None:
             yield self.home.run
 
@@ -161,7 +162,7 @@ def build(
     certificates: CertificateStore | None,
     spawner: SpawnEngine | None,
 ) -> Agent:
-    """Put an agent together; without certificates, nothing listens on TCP, and without a spawner there is no gateway.
+    """Put an agent together. What listens on TCP needs certificates; without a spawner there is no gateway.
 
     Raises:
         OSError: the audit, or what the state directory says of unfinished restores, cannot be read.
@@ -177,6 +178,8 @@ def build(
     resets_total = SlidingWindow(limits.resets_total, clock, Reason.RESET_BUDGET_SPENT)
     longest = max(limits.restarts_per_user.seconds, limits.resets_per_user.seconds, limits.resets_total.seconds)
     restore_budgets(charges(audit.history(), clock.now(), longest), restarts, resets, resets_total)
+    if certificates:
+        metrics.certificates(lambda: certificates.current.not_after, lambda: bool(certificates.last_error))
     metrics.state(resets_left=lambda: resets_total.remaining(""), audit_sequence=lambda: segments.head.sequence)
     service = partial(
         AgentService,
@@ -207,8 +210,11 @@ def build(
         runtime=RuntimeCheck(engine, metrics),
         service=service(SocketAuthorizer(), _limiter(DENIALS_LOGGED, clock)),
         metrics=metrics,
-        gateway=_gateway(settings, spawner, names, locks, audit, clock, metrics) if spawner else None,
-        tls=_tls_listener(settings, certificates, audit, clock, service, health, metrics) if certificates else None,
+        gateway=_gateway(settings, spawner, names, locks, audit, clock, metrics, certificates) if spawner else None,
+        tls=_tls_listener(settings, certificates, audit, clock, service, health)
+        if certificates and settings.listen.tcp
+        else None,
+        certificates=certificates,
     )
 
 
@@ -238,12 +244,10 @@ def _tls_listener(
     clock: Clock,
     service: Callable[..., AgentService],
     health: Health,
-    metrics: Metrics,
 ) -> TlsListener:
     from hubwarden_agent.tls_listener import AuthorizedHealth, TlsListener  # noqa: PLC0415 - see the top
 
     authorizer = TlsAuthorizer(lambda: certificates.current.clients, audit)
-    metrics.certificates(lambda: certificates.current.not_after, lambda: bool(certificates.last_error))
     return TlsListener(
         settings.listen.tcp,
         certificates,
@@ -271,16 +275,29 @@ def _blocked_users(state: Path, names: Names) -> Iterable[Username]:
 
 
 def _gateway(
-    settings: Config, engine: SpawnEngine, names: Names, locks: UserLocks, audit: Audit, clock: Clock, metrics: Metrics
+    settings: Config,
+    engine: SpawnEngine,
+    names: Names,
+    locks: UserLocks,
+    audit: Audit,
+    clock: Clock,
+    metrics: Metrics,
+    certificates: CertificateStore | None,
 ) -> Listener:
     from hubwarden_agent.gateway.app import build_listener  # noqa: PLC0415 - see the top
     from hubwarden_agent.gateway.gateway import Gateway  # noqa: PLC0415 - see the top
+    from hubwarden_agent.gateway.transports import TlsTransport, UnixTransport  # noqa: PLC0415 - see the top
 
     logged = _limiter(DENIALS_LOGGED, clock)
     gateway = Gateway(
         engine=engine, names=names, spawn=settings.spawn, locks=locks, audit=audit, clock=clock, logged=logged
     )
-    return build_listener(gateway, clock, metrics, logged)
+    # On TCP it is TLS, whatever else is configured: without certificates nothing is built.
+    if not settings.listen.gateway_tcp:
+        return build_listener(gateway, clock, metrics, logged, UnixTransport())
+    if certificates is None:
+        raise ValueError("a gateway on TCP needs certificates")
+    return build_listener(gateway, clock, metrics, logged, TlsTransport(lambda: certificates.current))
 
 
 def _mount_check(settings: Config, names: Names) -> Callable[[Username, Container], None] | None:
@@ -313,7 +330,7 @@ def serve(settings: Config, read_tls: Callable[[], Tls]) -> int:
         signal.signal(number, lambda *_: _thread.start_new_thread(stopping.set, ()))
     try:
         with locked(settings.state_directory):
-            certificates = _certificates(read_tls, clock) if settings.listen.tcp else None
+            certificates = _certificates(read_tls, clock) if settings.listen.tls_keys else None
             metrics = Metrics(clock)
             spawner = _spawner(settings, clock, metrics) if settings.listen.gateway else None
             engine = spawner or _docker(settings, metrics)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -57,14 +57,20 @@ def load(path: Path | None, examine: Examine | None = None) -> Config:
     return parse(_text(path), examine)
 
 
-def load_tls(path: Path | None) -> Tls:
-    """Read `[tls]` alone, complete: a renewal does not depend on the other sections.
+def load_tls(path: Path | None, required: Iterable[str]) -> Tls:
+    """Read `[tls]` alone: a renewal does not depend on the other sections.
+
+    Args:
+        path: the file.
+        required: `Listen.tls_keys` of the listeners that serve.
 
     Raises:
         ConfigurationError: with every mistake in it.
     """
     settings, found, wrong = _validated({"tls": _document(_text(path)).get("tls", {})})
-    found += [mistake for mistake in config_checks.unset(settings.tls) if mistake.partition(":")[0] not in wrong]
+    found += [
+        mistake for mistake in config_checks.unset(settings.tls, required) if mistake.partition(":")[0] not in wrong
+    ]
     if found:
         raise ConfigurationError(found)
     return settings.tls
@@ -84,7 +90,7 @@ def parse(text: str, examine: Examine | None = None) -> Config:
     replaced = old_keys.take(document)
     settings, found, wrong = _validated(document)
     found = [*replaced, *found, *config_checks.errors(settings, wrong)]
-    if examine and settings.listen.tcp and not any(mistake.startswith("tls.") for mistake in found):
+    if examine and settings.listen.tls_keys and not any(mistake.startswith("tls.") for mistake in found):
         found += examine(settings.tls)
     if found:
         raise ConfigurationError(found)

@@ -63,15 +63,14 @@ def _place(address: str) -> str:
 
 
 def _tls_mistakes(settings: Config) -> list[str]:
-    """TCP never starts without all of `[tls]`."""
-    return unset(settings.tls) if settings.listen.tcp else []
+    """TCP never starts without its part of `[tls]`."""
+    return unset(settings.tls, settings.listen.tls_keys)
 
 
-def unset(settings: Tls) -> list[str]:
-    """The keys of `[tls]` that a TCP listener lacks."""
-    keys = ("certificate", "key", "client_ca", "clients")
-    unset = [key for key in keys if getattr(settings, key) in (UNSET, ())]
-    return [f"tls.{key}: must be set, because listen.grpc has a tcp:// address" for key in unset]
+def unset(settings: Tls, required: Iterable[str]) -> list[str]:
+    """The keys of `[tls]` that the TCP listeners lack."""
+    unset = [key for key in required if getattr(settings, key) in (UNSET, ())]
+    return [f"tls.{key}: must be set, because [listen] has a tcp:// address" for key in unset]
 
 
 def _host_path_mistakes(settings: Config) -> Iterator[str]:
@@ -100,7 +99,7 @@ def _target_mistakes(settings: Config) -> list[str]:
 _CHECKS: tuple[tuple[Callable[[Config], Iterable[str]], tuple[str, ...]], ...] = (
     (_template_mistakes, ("names", "spawn.volumes")),
     (_address_mistakes, ()),
-    (_tls_mistakes, ("listen.grpc",)),
+    (_tls_mistakes, ("listen.grpc", "listen.gateway")),
     (_host_path_mistakes, ("spawn.host_paths",)),
     (_image_mistakes, ("spawn.images", "spawn.pull")),
     (_target_mistakes, ()),

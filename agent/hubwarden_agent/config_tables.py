@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from hubwarden_agent import mount_targets
-from hubwarden_agent.addresses import TCP, Client, Group, Listener, OptionalSocket, Socket, SocketMode, SocketOrPort
+from hubwarden_agent.addresses import TCP, Client, Group, Listener, OptionalListener, Socket, SocketMode, SocketOrPort
 from hubwarden_agent.config_types import (
     DISTINCT,
     UNSET,
@@ -35,7 +35,7 @@ class Listen(Table):
     """Where the agent listens. `gateway` and `metrics` are empty when they are off."""
 
     grpc: Annotated[SomeItems[Listener], DISTINCT] = ("unix:///run/hubwarden/agent.sock",)
-    gateway: OptionalSocket = ""
+    gateway: OptionalListener = ""
     metrics: SocketOrPort = ""
     socket_mode: SocketMode = 0o660
     socket_group: Group = ""
@@ -51,15 +51,27 @@ class Listen(Table):
         """The others, as gRPC writes them: HOST:PORT."""
         return tuple(address.removeprefix(TCP) for address in self.grpc if address.startswith(TCP))
 
+    @property
+    def gateway_tcp(self) -> bool:
+        """Whether the gateway is on TCP."""
+        return self.gateway.startswith(TCP)
+
+    @property
+    def tls_keys(self) -> tuple[str, ...]:
+        """The keys under `[tls]` that these addresses need; none without TCP."""
+        lists = [key for key, used in (("clients", self.tcp), ("gateway_clients", self.gateway_tcp)) if used]
+        return ("certificate", "key", "client_ca", *lists) if lists else ()
+
 
 @dataclass(frozen=True, slots=True)
 class Tls(Table):
-    """What TCP listeners show and demand; complete where there is one. `clients` are `dns:NAME` or `uri:URI`."""
+    """What TCP listeners show and demand. Clients are `dns:NAME` or `uri:URI`; each list is set where it is used."""
 
     certificate: OptionalPath = UNSET
     key: OptionalPath = UNSET
     client_ca: OptionalPath = UNSET
     clients: Distinct[Client] = ()
+    gateway_clients: Distinct[Client] = ()
     minimum: Literal["1.2", "1.3"] = "1.2"
 
 

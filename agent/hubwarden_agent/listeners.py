@@ -25,6 +25,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from hubwarden.v1 import agent_pb2
 
 from hubwarden_agent import grpc_limits
+from hubwarden_agent.addresses import TCP
 from hubwarden_agent.config import HEALTH_SOCKET
 from hubwarden_agent.engine.port import Engine, EngineError
 from hubwarden_agent.grpc_limits import ListenerLimits
@@ -79,11 +80,20 @@ def _served(path: Path) -> bool:
 
 
 def bound_socket(address: str, mode: int, group: int | None) -> socket.socket:
-    """A unix socket that nobody listens on yet, with its mode and group.
+    """A socket for a listener.
+
+    Args:
+        address: `unix:///path`, or `HOST:PORT` with or without `tcp://`.
+        mode: of a unix socket.
+        group: of a unix socket.
 
     Raises:
-        OSError: as `socket_place`.
+        OSError: as `socket_place`, or the address cannot be had.
     """
+    if not address.startswith("unix://"):
+        host, _, port = address.removeprefix(TCP).rpartition(":")
+        family = socket.AF_INET6 if host.startswith("[") else socket.AF_INET
+        return socket.create_server((host.strip("[]"), int(port)), family=family)
     path = Path(address.removeprefix("unix://"))
     bound = socket.socket(socket.AF_UNIX)
     with socket_place(path, mode, group):

@@ -79,14 +79,6 @@ def serve_metrics(registry: CollectorRegistry, address: str, mode: int, group: i
     Raises:
         OSError: the socket cannot be made.
     """
-    server = _Server(_bound(address, mode, group), registry)
+    server = _Server(bound_socket(address, mode, group), registry)
     threading.Thread(target=server.serve_forever, name="metrics", daemon=True).start()
     return server
-
-
-def _bound(address: str, mode: int, group: int | None) -> socket.socket:
-    if address.startswith("unix://"):
-        return bound_socket(address, mode, group)
-    host, _, port = address.rpartition(":")
-    family = socket.AF_INET6 if host.startswith("[") else socket.AF_INET
-    return socket.create_server((host.strip("[]"), int(port)), family=family)

@@ -30,13 +30,18 @@ _NO_CHECK_TIME = 0x200000
 
 @dataclass(frozen=True, slots=True)
 class TlsMaterial:
-    """What a listener shows, and whom it lets in. The first three are PEM; `not_after` is the certificate's."""
+    """What a listener shows, and whom it lets in.
+
+    The first three are PEM; `not_after` is the certificate's; `context` is the gateway's, since `ssl` reads files only.
+    """
 
     certificate: bytes
     key: bytes = field(repr=False)
     client_ca: bytes
     clients: frozenset[str]
+    gateway_clients: frozenset[str]
     not_after: dt.datetime
+    context: ssl.SSLContext = field(repr=False, compare=False)
 
 
 def restrict_suites(minimum: str) -> None:
@@ -66,9 +71,11 @@ def read(settings: Tls, now: dt.datetime) -> TlsMaterial:
             not_after = _check_shown(client, server, settings, now)
             if (certificate, key) != (settings.certificate.read_bytes(), settings.key.read_bytes()):
                 raise ValueError("changed while it was read")
-    if found:
+    if found or server is None:
         raise ConfigurationError(found)
-    return TlsMaterial(certificate, key, client_ca, frozenset(settings.clients), not_after)
+    _demand(server, client_ca, settings.minimum)
+    clients, gateway_clients = frozenset(settings.clients), frozenset(settings.gateway_clients)
+    return TlsMaterial(certificate, key, client_ca, clients, gateway_clients, not_after, server)
 
 
 def mistakes(settings: Tls, now: dt.datetime) -> list[str]:
@@ -128,6 +135,16 @@ def _server(settings: Tls) -> ssl.SSLContext:
             raise ValueError(f"must be the key of {settings.certificate}") from error
         raise ValueError("must be a private key in PEM") from error
     return server
+
+
+def _demand(server: ssl.SSLContext, client_ca: bytes, minimum: str) -> None:
+    """Make a context that passed its check the gateway's: with clients' certificates, and sessions that end."""
+    server.load_verify_locations(cadata=client_ca.decode("ascii"))
+    server.verify_mode = ssl.CERT_REQUIRED
+    server.minimum_version = ssl.TLSVersion.TLSv1_3 if minimum == "1.3" else ssl.TLSVersion.TLSv1_2
+    server.set_ciphers(_SUITES["1.2"])
+    server.options |= ssl.OP_NO_TICKET | ssl.OP_NO_RENEGOTIATION
+    server.num_tickets = 0
 
 
 def _check_shown(client: ssl.SSLContext, server: ssl.SSLContext, settings: Tls, now: dt.datetime) -> dt.datetime:

@@ -28,6 +28,7 @@ from hubwarden_agent.gateway.refusals import GatewayRefusal
 from hubwarden_agent.gateway.request_context import RequestContext, Response
 from hubwarden_agent.gateway.request_reader import ClientDisconnected, Head, RequestReader
 from hubwarden_agent.gateway.routes import ApiRequest, Operation
+from hubwarden_agent.gateway.transports import Transport
 from hubwarden_agent.metrics import Metrics
 
 WORKERS = 32
@@ -49,7 +50,9 @@ _SHOWN = 200
 _log = logging.getLogger(__name__)
 
 
-def build_listener(gateway: Gateway, clock: Clock, metrics: Metrics, logged: DenialLimiter) -> Listener:
+def build_listener(
+    gateway: Gateway, clock: Clock, metrics: Metrics, logged: DenialLimiter, transport: Transport
+) -> Listener:
     """What serves a gateway.
 
     Args:
@@ -57,8 +60,9 @@ def build_listener(gateway: Gateway, clock: Clock, metrics: Metrics, logged: Den
         clock: for deadlines.
         metrics: measures every request.
         logged: limits how many refusals are logged.
+        transport: what its connections are.
     """
-    return Listener(_Front(gateway, metrics, logged).handle, clock, WORKERS)
+    return Listener(_Front(gateway, metrics, logged).handle, clock, WORKERS, transport)
 
 
 class _Front:
@@ -76,13 +80,14 @@ class _Front:
         Raises:
             ClientDisconnected: there is nobody to answer.
         """
-        context = RequestContext(str(uuid.uuid4()), reader.peer)
+        context = RequestContext(str(uuid.uuid4()), reader.peer.name)
         with logging_setup.request(context.request_id):
             return self._handle(reader, context)
 
     def _handle(self, reader: RequestReader, context: RequestContext) -> Response:
-        asked = "something that is no HTTP"
+        asked = "something that was not read, or is no HTTP"
         try:
+            reader.peer.authorize()
             head = reader.head()
             asked = f"{head.method} {head.target}"
             return self._answer(head, reader, context)

@@ -3,6 +3,7 @@
 Invariants:
 - A worker accepts a connection, answers the one request on it, and accepts the next. When all workers are busy,
   connections wait in the listen backlog. So there are never more connections open than workers.
+- A handshake counts as part of the request's head, and has the same deadline.
 - A client that leaves cancels nothing: what has begun is finished and recorded.
 """
 
@@ -11,7 +12,6 @@ from __future__ import annotations
 import datetime as dt
 import logging
 import socket
-import struct
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -19,8 +19,10 @@ from email.utils import format_datetime
 from http import HTTPStatus
 
 from hubwarden_agent.clock import Clock
+from hubwarden_agent.gateway import request_reader
 from hubwarden_agent.gateway.request_context import Response
 from hubwarden_agent.gateway.request_reader import ClientDisconnected, RequestReader
+from hubwarden_agent.gateway.transports import Transport
 
 Handler = Callable[[RequestReader], Response]
 """Answers a request. It may raise `ClientDisconnected`; anything else that it raises is logged and answers nobody."""
@@ -42,10 +44,12 @@ class Listener:
         handler: answers each request.
         clock: dates responses, and times clients.
         workers: connections served at once.
+        transport: what the connections are.
     """
 
-    def __init__(self, handler: Handler, clock: Clock, workers: int) -> None:
+    def __init__(self, handler: Handler, clock: Clock, workers: int, transport: Transport) -> None:
         self._handler = handler
+        self._transport = transport
         self._clock = clock
         self._number = workers
         self._socket: socket.socket | None = None
@@ -85,7 +89,7 @@ class Listener:
             self._socket.shutdown(socket.SHUT_RDWR)  # ends each accept
         with self._lock:
             for connection in self._connections:
-                _end_reading(connection)
+                _shutdown(connection, socket.SHUT_RD)
         self._socket.close()  # connections that wait for a worker are reset now
         for worker in self._workers:
             worker.join(max(0.0, give_up_at - self._clock.monotonic()))
@@ -102,8 +106,10 @@ class Listener:
                     self._stopping.wait(RETRY_SECONDS)
                 continue
             try:
-                with connection:
-                    self._answer(connection)
+                with connection, self._transport.secure(connection) as secured:
+                    self._answer(secured)
+            except OSError:
+                pass  # the client is gone, or speaks no TLS
             except Exception:  # noqa: BLE001 - a worker that ends serves nobody any more
                 _log.exception("a connection failed unexpectedly")
 
@@ -112,20 +118,31 @@ class Listener:
         with self._lock:
             self._connections.add(connection)
             if self._stopping.is_set():
-                _end_reading(connection)
-        reader = RequestReader(connection, self._clock, unix_peer(connection))
+                _shutdown(connection, socket.SHUT_RD)
+        reader = RequestReader(connection, self._clock)
         try:
+            connection.settimeout(request_reader.HEAD_SECONDS)
+            reader.peer = self._transport.peer(connection)
             response = serialize(self._handler(reader), self._clock.now(), without_text=reader.method == "HEAD")
-            connection.settimeout(SEND_SECONDS)
-            connection.sendall(response)
+            self._send(connection, response)
             if reader.body_pending:
-                connection.shutdown(socket.SHUT_WR)
+                _shutdown(connection, socket.SHUT_WR)
                 reader.drain()
         except (ClientDisconnected, OSError):
             pass  # there is nobody to answer
         finally:
             with self._lock:
                 self._connections.discard(connection)
+
+    def _send(self, connection: socket.socket, response: bytes) -> None:
+        """Send all of it. Over TLS, `sendall` would give each 16 KiB the whole time. Raises OSError: not in time."""
+        until, rest = self._clock.monotonic() + SEND_SECONDS, memoryview(response)
+        while rest:
+            remaining = until - self._clock.monotonic()
+            if remaining <= 0:
+                raise TimeoutError
+            connection.settimeout(remaining)
+            rest = rest[connection.send(rest) :]
 
 
 def serialize(response: Response, date: dt.datetime, *, without_text: bool = False) -> bytes:
@@ -145,13 +162,8 @@ def serialize(response: Response, date: dt.datetime, *, without_text: bool = Fal
     return "\r\n".join([*lines, "", ""]).encode("ascii") + (b"" if without_text else text)
 
 
-def unix_peer(connection: socket.socket) -> str:
-    """Who connected to a unix socket: the uid and the primary gid at that moment, from the kernel."""
-    _, uid, gid = struct.unpack("iII", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
-    return f"uid={uid} gid={gid}"
-
-
-def _end_reading(connection: socket.socket) -> None:
-    """A worker that reads from it gets its end. A response can still be sent."""
+def _shutdown(connection: socket.socket, how: int) -> None:
+    """End one direction of a connection. After SHUT_RD, a worker that reads gets its end, and can still respond."""
     with suppress(OSError):
-        connection.shutdown(socket.SHUT_RD)
+        # The plain one: that of an `SSLSocket` forgets the TLS session, and what is sent then is not encrypted.
+        socket.socket.shutdown(connection, how)

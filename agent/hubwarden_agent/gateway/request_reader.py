@@ -21,6 +21,7 @@ import h11
 from hubwarden_agent.clock import Clock
 from hubwarden_agent.errors import Reason
 from hubwarden_agent.gateway.refusals import GatewayRefusal
+from hubwarden_agent.gateway.transports import Peer
 
 HEAD_SECONDS = 5.0
 """From a connection to the end of its request's head. The Docker SDK sends it in one piece."""
@@ -86,22 +87,22 @@ class RequestReader:
 
     Attributes:
         method: empty until there is a head.
-        peer: who is connected, as the kernel says.
+        peer: who is connected. Nobody, until the listener has found out.
         body_pending: whether the client may still be sending.
 
     Args:
         connection: blocks; nobody else reads from it.
-        clock: for deadlines.
-        peer: see above.
+        clock: for deadlines. The head's begins now.
     """
 
-    def __init__(self, connection: socket.socket, clock: Clock, peer: str = "") -> None:
+    def __init__(self, connection: socket.socket, clock: Clock) -> None:
         self._connection = connection
         self._clock = clock
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=HEAD_BYTES)
         self._received = bytearray()
         self.method = ""
-        self.peer = peer
+        self.peer = Peer()
+        self._head_until = clock.monotonic() + HEAD_SECONDS
         self.body_pending = True
 
     def head(self) -> Head:
@@ -111,10 +112,9 @@ class RequestReader:
             ClientDisconnected: they did not arrive.
             GatewayRefusal: 400; they are not HTTP/1.1.
         """
-        until = self._clock.monotonic() + HEAD_SECONDS
         try:
             while (event := self._http.next_event()) is h11.NEED_DATA:
-                chunk = self._receive(until)
+                chunk = self._receive(self._head_until)
                 self._received += chunk
                 self._http.receive_data(chunk)
         except OSError as error:

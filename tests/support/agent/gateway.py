@@ -18,6 +18,7 @@ from hubwarden_agent.engine.port import Engine
 from hubwarden_agent.errors import RequestRefused
 from hubwarden_agent.gateway.app import build_listener
 from hubwarden_agent.gateway.gateway import Gateway
+from hubwarden_agent.gateway.transports import UnixTransport
 from hubwarden_agent.locks import UserLocks
 from hubwarden_agent.metrics import Metrics
 from hubwarden_agent.names import Names, Templates
@@ -143,7 +144,7 @@ async def _read(reader: asyncio.StreamReader, *, headers_only: bool) -> Reply:
 def serving_gateway(engine: Engine, directory: Path, **parts: Any) -> Iterator[GatewayStage]:
     """Serve a gateway for the body; it has threads of its own, so no event loop has to run."""
     stage = GatewayStage(engine, directory / "docker.sock", **parts)
-    listener = build_listener(stage.gateway(), stage.clock, stage.metrics, stage.logged)
+    listener = build_listener(stage.gateway(), stage.clock, stage.metrics, stage.logged, UnixTransport())
     bound = socket.socket(socket.AF_UNIX)
     bound.bind(str(stage.path))
     listener.start(bound)

@@ -79,6 +79,7 @@ class Files:
     clients: Sequence[str] = (f"dns:{HUB}",)
     minimum: str = "1.2"
     gateway: str = ""
+    gateway_clients: Sequence[str] = (f"dns:{HUB}",)
 
     def write(self, identity: certs.Identity, trusted: certs.Identity) -> None:
         """Put a new certificate, key and client CA in place."""
@@ -98,6 +99,7 @@ class Files:
             key = "{self.directory}/agent.key"
             client_ca = "{self.directory}/ca.crt"
             clients = {json.dumps(list(self.clients))}
+            gateway_clients = {json.dumps(list(self.gateway_clients))}
             minimum = "{self.minimum}"
             [docker]
             host = "unix://{self.directory}/no-docker.sock"

@@ -16,7 +16,7 @@ from cryptography import x509
 from grpc_health.v1 import health_pb2
 from hubwarden.v1 import agent_pb2
 from support.agent.client import refused
-from support.agent.tls import NOW, OPTIONS, YEAR, authority, issued, remote_agent, without_names
+from support.agent.tls import HUB, NOW, OPTIONS, SERVER, YEAR, authority, issued, remote_agent, without_names
 from support.fakes.engine import home_of
 
 SERVICES = (
@@ -30,6 +30,7 @@ CALLERS = {
     # It says all the right things, and its CA has the same name as the agent's.
     "wrong CA": lambda stage: stage.connect(issued(authority())),
     "expired": lambda stage: stage.connect(issued(stage.ca, start=NOW - 2 * YEAR)),
+    "the agent's own": lambda stage: stage.connect(issued(stage.ca, x509.DNSName(HUB), purpose=SERVER)),
     "no SAN": lambda stage: stage.connect(without_names(stage.ca)),
     "unlisted": lambda stage: stage.connect(issued(stage.ca, x509.DNSName("other.example.org"))),
     "listed": lambda stage: stage.connect(issued(stage.ca)),
@@ -44,7 +45,7 @@ RESTART, RESET = (f"hubwarden.v1.DockerAgentService.{name}" for name in ("Restar
 CHECK, WATCH = "grpc.health.v1.Health.Check", "grpc.health.v1.Health.Watch"
 EXPECTED = {
     **{(method, caller): NO_CONNECTION for method in (RESTART, RESET, CHECK, WATCH)
-       for caller in ("plaintext", "no certificate", "wrong CA", "expired")},
+       for caller in ("plaintext", "no certificate", "wrong CA", "expired", "the agent's own")},
     **{(method, caller): REFUSED for method in (RESTART, RESET, CHECK) for caller in ("no SAN", "unlisted")},
     **{(method, "listed"): ANSWER for method in (RESTART, RESET, CHECK)},
     **{(WATCH, caller): NOT_THERE for caller in ("no SAN", "unlisted", "listed")},

@@ -20,6 +20,7 @@ certificate = ""
 key         = ""
 client_ca   = ""
 clients     = []
+gateway_clients = []
 minimum     = "1.2"
 [listen]
 grpc         = ["unix:///run/hubwarden/agent.sock"]
@@ -147,7 +148,7 @@ WRONG: dict[str, list[str]] = {
         '["unix:///a", "unix:///a"]',
         f'["unix:///{"a" * 101}"]',
     ],
-    "listen.gateway": ['"tcp://127.0.0.1:2375"', "1"],
+    "listen.gateway": ['"tcp://127.0.0.1"', '"127.0.0.1:7444"', "1"],
     "listen.metrics": ['":9464"', '"0.0.0.0"', '"localhost:9464"', '"tcp://127.0.0.1:9464"'],
     "listen.socket_mode": ['"0666"', '"0661"', '"660"', '"1660"', "432", '"0o660"'],
     "listen.socket_group": ['"a b"', "5", '"-1"'],

@@ -39,7 +39,7 @@ def test_a_complete_table_is_enough(address: str) -> None:
 def test_an_incomplete_table_is_refused(key: str) -> None:
     """When a key of the TLS table is missing, it is refused and named."""
     missing: dict[str, Any] = {key: None}
-    assert _mistakes(_toml(**missing)) == [f"tls.{key}: must be set, because listen.grpc has a tcp:// address"]
+    assert _mistakes(_toml(**missing)) == [f"tls.{key}: must be set, because [listen] has a tcp:// address"]
 
 
 def test_plaintext_is_refused() -> None:
@@ -50,7 +50,7 @@ def test_plaintext_is_refused() -> None:
 
 def test_an_empty_list_of_clients_is_refused() -> None:
     """When the list of clients is empty, it is refused."""
-    assert _mistakes(_toml(clients="[]")) == ["tls.clients: must be set, because listen.grpc has a tcp:// address"]
+    assert _mistakes(_toml(clients="[]")) == ["tls.clients: must be set, because [listen] has a tcp:// address"]
 
 
 @pytest.mark.parametrize(
@@ -78,10 +78,22 @@ def test_an_address_that_gRPC_would_read_its_own_way_is_refused(address: str) ->
     assert mistake.startswith('listen.grpc: entry 1: must be "unix:///absolute/path", or with [tls] "tcp://HOST:PORT"')
 
 
-def test_the_gateway_is_never_on_tcp() -> None:
-    """What stands for Docker's API has no caller's identity to check."""
-    (mistake,) = _mistakes('[listen]\ngateway = "tcp://0.0.0.0:2376"')
-    assert mistake == 'listen.gateway: must be "unix:///absolute/path"'
+def test_a_plaintext_gateway_is_refused() -> None:
+    """When the gateway is on TCP without a TLS table, every missing key is named."""
+    mistakes = _mistakes('[listen]\ngateway = "tcp://0.0.0.0:7444"')
+    wanted = ("tls.certificate", "tls.client_ca", "tls.gateway_clients", "tls.key")
+    assert [mistake.partition(":")[0] for mistake in mistakes] == list(wanted)
+
+
+def test_each_listener_has_a_list_of_its_own() -> None:
+    """When a listener is on TCP, its own list of clients is required, and no other."""
+    listen = '[listen]\ngateway = "tcp://0.0.0.0:7444"\n'
+    keys = "\n".join(f"{key} = {value}" for key, value in COMPLETE.items())
+    (mistake,) = _mistakes(f"{listen}[tls]\n{keys}")
+    assert mistake == "tls.gateway_clients: must be set, because [listen] has a tcp:// address"
+    settings = config.parse(f"{listen}[tls]\n{keys.replace('clients', 'gateway_clients')}")
+    assert (settings.tls.clients, settings.tls.gateway_clients) == ((), ("dns:hub.example.org",))
+    assert settings.listen.tls_keys == ("certificate", "key", "client_ca", "gateway_clients")
 
 
 def test_mistakes_of_keys_and_of_files_come_together() -> None:

@@ -16,6 +16,7 @@ from hubwarden_agent.gateway import request_reader
 from hubwarden_agent.gateway.listener import Listener
 from hubwarden_agent.gateway.request_context import Response
 from hubwarden_agent.gateway.request_reader import ClientDisconnected, RequestReader
+from hubwarden_agent.gateway.transports import UnixTransport
 from support.waiting.conditions import wait_for
 
 PATIENCE = 30
@@ -71,7 +72,7 @@ def rest(connection: socket.socket) -> bytes:
 
 def listener(slow: Slow, workers: int = 2) -> Listener:
     """One that answers so."""
-    return Listener(slow.answer, SystemClock(), workers)
+    return Listener(slow.answer, SystemClock(), workers, UnixTransport())
 
 
 def test_a_running_request_is_finished(bound: socket.socket, slow: Slow) -> None:
@@ -154,7 +155,7 @@ def test_whatever_happens_a_thread_serves_the_next(
             raise failures.pop()
         return Response(200, "done")
 
-    serving = Listener(answer, SystemClock(), 1)
+    serving = Listener(answer, SystemClock(), 1, UnixTransport())
     serving.start(bound)
     assert rest(client(bound, REQUEST)) == b""
     assert rest(client(bound, REQUEST)).endswith(b"done")
@@ -204,7 +205,7 @@ def test_a_client_that_never_takes_its_answer(bound: socket.socket, monkeypatch:
         reader.head()
         return Response(200, "x" * 10_000_000)
 
-    serving = Listener(answer, SystemClock(), 1)
+    serving = Listener(answer, SystemClock(), 1, UnixTransport())
     serving.start(bound)
     with client(bound, REQUEST):
         wait_until_accepted(serving)
