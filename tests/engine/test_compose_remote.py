@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
+import ssl
 import subprocess
 import sys
 import uuid
@@ -67,6 +69,21 @@ class Remote:
         )
         with grpc.secure_channel(f"{self.address}:7443", credentials, options) as channel:
             return call(channel)
+
+    def gateway_status(self, hub: Path | None) -> str:
+        """The status of the gateway's answer to a Hub; empty when it gets none."""
+        context = ssl.create_default_context(cafile=str(self.etc / "ca.crt"))
+        if hub:
+            context.load_cert_chain(hub / "hub.crt", hub / "hub.key")
+        try:
+            with (
+                socket.create_connection((self.address, 7444), timeout=DEADLINE) as plain,
+                context.wrap_socket(plain, server_hostname=AGENT) as secured,
+            ):
+                secured.sendall(b"GET /version HTTP/1.1\r\nHost: x\r\n\r\n")
+                return secured.recv(1024).decode()[9:12]
+        except OSError:
+            return ""
 
 
 def credentials(issued: Path, *, trusted: Path | None = None, named: bool = True) -> grpc.ChannelCredentials:
@@ -139,6 +156,8 @@ def test_it_starts_answers_its_hub_and_takes_new_certificates(
     first = credentials(issued)
     assert remote.ask(first, restart).container_id == container.id
     assert remote.ask(first, healthy)
+    assert remote.gateway_status(issued) == "200"
+    assert remote.gateway_status(None) == ""
 
     remote.put(stranger)
     wait_for(lambda: answers(remote, credentials(stranger)), "the new certificates")
@@ -154,6 +173,7 @@ def test_it_runs_with_as_little_as_it_says(remote: Remote, bench: Workbench) -> 
     assert config["User"] == f"{USER}:{USER}"
     assert (host["ReadonlyRootfs"], host["CapDrop"], host["Privileged"], host["Init"]) == (True, ["ALL"], False, True)
     assert host["SecurityOpt"] == ["no-new-privileges:true"]
-    assert host["PortBindings"] == {"7443/tcp": [{"HostIp": remote.address, "HostPort": "7443"}]}
+    ports = ("7443", "7444")
+    assert host["PortBindings"] == {f"{port}/tcp": [{"HostIp": remote.address, "HostPort": port}] for port in ports}
     mounts = {mount["Destination"]: mount["RW"] for mount in container.attrs["Mounts"]}
     assert mounts == {"/var/run/docker.sock": True, "/etc/hubwarden": False, "/var/lib/hubwarden": True}

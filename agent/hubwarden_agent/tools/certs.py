@@ -73,7 +73,13 @@ def _parser() -> argparse.ArgumentParser:
     init = commands.add_parser("init", help="make a CA, and a certificate each for agent and Hub")
     init.add_argument("directory", type=Path, metavar="DIR", help="is created if missing; nothing in it is overwritten")
     init.add_argument("--agent-host", required=True, type=alternative_name, metavar="NAME", help="as the Hub dials it")
-    init.add_argument("--hub-name", required=True, type=alternative_name, metavar="NAME", help="for tls.clients")
+    init.add_argument(
+        "--hub-name",
+        required=True,
+        type=alternative_name,
+        metavar="NAME",
+        help="for tls.clients and tls.gateway_clients",
+    )
     init.add_argument("--days", type=_days, default=MAX_DAYS, help=f"at most {MAX_DAYS}, the default")
     show = commands.add_parser("show", help="print names, alternative names and expiry")
     show.add_argument(
@@ -112,7 +118,8 @@ def _init(options: argparse.Namespace, now: dt.datetime) -> None:
         f"Made a CA, and a certificate each for the agent and the Hub, in {options.directory}.\n"
         "To the agent: agent.crt, agent.key, ca.crt. To the Hub: hub.crt, hub.key, ca.crt.\n"
         "ca.key signs new clients: keep it on neither machine. In agent.toml:\n\n"
-        f'[tls]\nclients = ["{_typed(options.hub_name)}"]'
+        f'[tls]\nclients = ["{_typed(options.hub_name)}"]\n'
+        f'gateway_clients = ["{_typed(options.hub_name)}"]  # if the gateway is on TCP'
     )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
+from cryptography.x509.oid import ExtendedKeyUsageOID
 from hubwarden_agent import cli, config, tls
 
 NOW = dt.datetime.now(dt.UTC)
@@ -39,6 +40,14 @@ def test_keys_are_private_and_lives_are_bounded(tmp_path: Path) -> None:
         certificate = _certificate(path)
         assert certificate.not_valid_after_utc - certificate.not_valid_before_utc == dt.timedelta(days=825)
         assert certificate.public_key_algorithm_oid == x509.oid.PublicKeyAlgorithmOID.EC_PUBLIC_KEY
+
+
+def test_each_certificate_is_for_its_own_side(tmp_path: Path) -> None:
+    """When certificates are made, the agent's is for servers and the Hub's for clients, and neither for both."""
+    assert _init(tmp_path) == 0
+    for name, purpose in (("agent", ExtendedKeyUsageOID.SERVER_AUTH), ("hub", ExtendedKeyUsageOID.CLIENT_AUTH)):
+        extensions = _certificate(tmp_path / f"{name}.crt").extensions
+        assert list(extensions.get_extension_for_class(x509.ExtendedKeyUsage).value) == [purpose]
 
 
 def test_nothing_is_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
