@@ -28,7 +28,7 @@ from hubwarden_agent.gateway.refusals import GatewayRefusal
 from hubwarden_agent.gateway.request_context import RequestContext, Response
 from hubwarden_agent.gateway.request_reader import ClientDisconnected, Head, RequestReader
 from hubwarden_agent.gateway.routes import ApiRequest, Operation
-from hubwarden_agent.gateway.transports import Transport
+from hubwarden_agent.gateway.transports import Peer, Transport
 from hubwarden_agent.metrics import Metrics
 
 WORKERS = 32
@@ -87,7 +87,7 @@ class _Front:
     def _handle(self, reader: RequestReader, context: RequestContext) -> Response:
         asked = "something that was not read, or is no HTTP"
         try:
-            reader.peer.authorize()
+            self._authorize(reader.peer)
             head = reader.head()
             asked = f"{head.method} {head.target}"
             return self._answer(head, reader, context)
@@ -101,6 +101,16 @@ class _Front:
         except Exception:  # noqa: BLE001 - whatever it is, it goes to the log and not to the client
             _log.exception("a request failed unforeseen", extra={"request": _shown(asked)})
             return _refused(RequestRefused(Reason.DOCKER_ERROR), context.request_id, reading=_reads(reader))
+
+    def _authorize(self, peer: Peer) -> None:
+        """Refuse a client that is not let in, before anything of its request is read.
+
+        Raises:
+            RequestRefused: `CLIENT_NOT_ALLOWED`.
+        """
+        if not peer.allowed:
+            with self._metrics.operation("unknown"):
+                raise RequestRefused(Reason.CLIENT_NOT_ALLOWED)
 
     def _answer(self, head: Head, reader: RequestReader, context: RequestContext) -> Response:
         with self._metrics.operation(context.operation) as measured:

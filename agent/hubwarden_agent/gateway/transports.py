@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from hubwarden_agent.authorization import MAX_CLIENT_TEXT, UNNAMED
-from hubwarden_agent.errors import Reason, RequestRefused
 
 if TYPE_CHECKING:
     from hubwarden_agent.tls import TlsMaterial
@@ -32,15 +31,6 @@ class Peer:
 
     name: str = ""
     allowed: bool = False
-
-    def authorize(self) -> None:
-        """Refuse a client that is not let in.
-
-        Raises:
-            RequestRefused: `CLIENT_NOT_ALLOWED`.
-        """
-        if not self.allowed:
-            raise RequestRefused(Reason.CLIENT_NOT_ALLOWED)
 
 
 class Transport(Protocol):

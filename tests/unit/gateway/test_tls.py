@@ -117,6 +117,8 @@ async def test_who_is_refused(served: Gateway, names: list[x509.GeneralName], pe
         assert await served.ask(client, request) == (403, "hubwarden: This client may not call the agent.")
     denied = [(line["client"], line["peer"], line["reason"]) for line in served.stage.audited()]
     assert denied == [("gateway", peer, "CLIENT_NOT_ALLOWED")] * 3
+    labels = {"operation": "unknown", "result": "refused", "reason": "CLIENT_NOT_ALLOWED"}
+    assert served.stage.agent.metrics.registry.get_sample_value("hubwarden_operations_total", labels) == 3
 
 
 async def test_a_listed_client_is_on_the_record(served: Gateway) -> None:
