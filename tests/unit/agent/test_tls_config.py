@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -82,7 +83,7 @@ def test_a_plaintext_gateway_is_refused() -> None:
     """When the gateway is on TCP without a TLS table, every missing key is named."""
     mistakes = _mistakes('[listen]\ngateway = "tcp://0.0.0.0:7444"')
     wanted = ("tls.certificate", "tls.client_ca", "tls.gateway_clients", "tls.key")
-    assert [mistake.partition(":")[0] for mistake in mistakes] == list(wanted)
+    assert sorted(mistake.partition(":")[0] for mistake in mistakes) == list(wanted)
 
 
 def test_each_listener_has_a_list_of_its_own() -> None:
@@ -94,6 +95,26 @@ def test_each_listener_has_a_list_of_its_own() -> None:
     settings = config.parse(f"{listen}[tls]\n{keys.replace('clients', 'gateway_clients')}")
     assert (settings.tls.clients, settings.tls.gateway_clients) == ((), ("dns:hub.example.org",))
     assert settings.listen.tls_keys == ("certificate", "key", "client_ca", "gateway_clients")
+
+
+def test_two_listeners_never_share_an_address() -> None:
+    """When gRPC and gateway have the same address, it is refused."""
+    keys = "\n".join(f"{key} = {value}" for key, value in (COMPLETE | {"gateway_clients": '["dns:hub"]'}).items())
+    address = "tcp://0.0.0.0:7443"
+    mistakes = _mistakes(f'[listen]\ngrpc = ["{address}"]\ngateway = "{address}"\n[tls]\n{keys}')
+    assert mistakes == ["listen.gateway: must not be the address of listen.grpc"]
+
+
+@pytest.mark.parametrize("used", ["clients", "gateway_clients"])
+def test_a_renewal_needs_the_lists_that_are_used(tmp_path: Path, used: str) -> None:
+    """When a list of clients becomes empty while its listener serves, the renewal is refused; another may be empty."""
+    file = tmp_path / "agent.toml"
+    keys = {key: value for key, value in COMPLETE.items() if key != "clients"} | {used: '["dns:hub"]'}
+    file.write_text("[tls]\n" + "\n".join(f"{key} = {value}" for key, value in keys.items()), encoding="utf-8")
+    assert getattr(config.load_tls(file, [used]), used) == ("dns:hub",)
+    other = "gateway_clients" if used == "clients" else "clients"
+    with pytest.raises(config.ConfigurationError, match=rf"tls\.{other}: must be set"):
+        config.load_tls(file, [other])
 
 
 def test_mistakes_of_keys_and_of_files_come_together() -> None:

@@ -177,7 +177,7 @@ async def test_a_client_taken_off_the_list(served: Gateway) -> None:
 
 @pytest.mark.parametrize("sent", [b"", b"\x16\x03", VERSION, b"\x16\x03\x01\x02\x00\x01"])
 async def test_a_slow_handshake(served: Gateway, monkeypatch: pytest.MonkeyPatch, sent: bytes) -> None:
-    """When clients hold all workers without a handshake, they are disconnected in time, and the next one is served."""
+    """When clients hold all workers without a handshake, they are cut off in time, and the next one is served."""
     monkeypatch.setattr(request_reader, "HEAD_SECONDS", 0.5)
     slow = [served.connect() for _ in range(2)]
     for one in slow:
@@ -194,6 +194,19 @@ def _rest(connection: socket.socket) -> bytes:
         return b"".join(iter(lambda: connection.recv(1024), b""))
     except ConnectionError:
         return b""
+
+
+async def test_many_silent_connections(served: Gateway) -> None:
+    """When 500 silent connections have ended, a request is answered within 2 s; gRPC was served all along."""
+    stub, client = served.stage.stub(issued(served.stage.ca)), issued(served.stage.ca)
+    silent = [served.connect() for _ in range(500)]
+    await stub.ResetHomeVolume(
+        agent_pb2.ResetHomeVolumeRequest(username="bob", actor="user:bob", validate_only=True), timeout=2
+    )
+    for one in silent:
+        one.close()
+    async with asyncio.timeout(2):
+        assert await served.ask(client) == (200, "")
 
 
 async def test_handshake_and_head_share_one_limit(served: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
