@@ -44,7 +44,5 @@ def pull(client: APIClient, reference: str) -> None:
 
 def _failure(said: str, repository: str) -> EngineError:
     text = said.replace(repository, "").lower()
-    for kind, signs in _KINDS:
-        if any(sign in text for sign in signs):
-            return kind(said)
-    return EngineError(said)
+    kind = next((kind for kind, signs in _KINDS if any(sign in text for sign in signs)), EngineError)
+    return kind(said)

@@ -29,6 +29,7 @@ Handler = Callable[[RequestReader], Response]
 
 SEND_SECONDS = 10.0
 """How long a client may take to read its response."""
+NO_TIME = 0.001
 BACKLOG = 1024
 """Connections that wait for a worker. The kernel refuses more."""
 RETRY_SECONDS = 1.0
@@ -138,10 +139,7 @@ class Listener:
         """Send all of it. Over TLS, `sendall` would give each 16 KiB the whole time. Raises OSError: not in time."""
         until, rest = self._clock.monotonic() + SEND_SECONDS, memoryview(response)
         while rest:
-            remaining = until - self._clock.monotonic()
-            if remaining <= 0:
-                raise TimeoutError
-            connection.settimeout(remaining)
+            connection.settimeout(max(NO_TIME, until - self._clock.monotonic()))
             rest = rest[connection.send(rest) :]
 
 

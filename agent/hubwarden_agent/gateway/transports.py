@@ -17,12 +17,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
-from hubwarden_agent.authorization import MAX_CLIENT_TEXT, UNNAMED
+from hubwarden_agent.authorization import MAX_CLIENT_TEXT, UNNAMED, alternative_names
 
 if TYPE_CHECKING:
     from hubwarden_agent.tls import TlsMaterial
-
-_TYPED = {"DNS": "dns:", "URI": "uri:"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,23 +62,20 @@ class TlsTransport:
 
     def secure(self, connection: socket.socket) -> socket.socket:
         """See `Transport.secure`."""
-        context = self._material().context
-        return context.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
+        return self._material().context.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
 
     def peer(self, connection: socket.socket) -> Peer:
         """See `Transport.peer`."""
         secured = cast("ssl.SSLSocket", connection)
         secured.do_handshake()
-        names = alternative_names(secured.getpeercert() or {})
+        names = names_of(secured.getpeercert() or {})
         allowed = names & self._material().gateway_clients
         name = min(allowed) if allowed else ", ".join(sorted(names))[:MAX_CLIENT_TEXT] or UNNAMED
         return Peer(name, bool(allowed))
 
 
-def alternative_names(certificate: Any) -> frozenset[str]:
-    """The verified names of a certificate as `ssl` shows it, each with its type; DNS names in lower case."""
-    return frozenset(
-        _TYPED[kind] + (name.lower() if kind == "DNS" else name)
-        for kind, name in certificate.get("subjectAltName", ())
-        if kind in _TYPED
-    )
+def names_of(certificate: Any) -> frozenset[str]:
+    """The verified names of a certificate as `ssl` shows it, as `authorization` writes them."""
+    names = certificate.get("subjectAltName", ())
+    kinds = {kind: [name.encode() for other, name in names if other == kind] for kind, _ in names}
+    return alternative_names({f"peer_{kind.lower()}": found for kind, found in kinds.items()})

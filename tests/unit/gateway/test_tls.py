@@ -19,7 +19,7 @@ import pytest
 from cryptography import x509
 from hubwarden.v1 import agent_pb2
 from hubwarden_agent.gateway import app, listener, request_reader
-from hubwarden_agent.gateway.transports import alternative_names
+from hubwarden_agent.gateway.transports import names_of
 from hubwarden_agent.tools import certs
 from support.agent.tls import (
     LOOPBACK,
@@ -292,4 +292,4 @@ async def test_the_minimum_holds(served: Gateway, minimum: str, *, old: bool) ->
 )
 def test_names_by_type(shown: tuple[tuple[str, str], ...], names: set[str]) -> None:
     """When a certificate has names of other kinds, they do not count."""
-    assert alternative_names({"subjectAltName": shown}) == names
+    assert names_of({"subjectAltName": shown}) == names
