@@ -1,8 +1,8 @@
 """The agent stays short enough to be read: ceilings on its lines.
 
 Counted are lines of formatted code without blanks, comments and docstrings. A ceiling is what was reached, rounded up
-to the next ten. Lower it with the code. Raising one takes a decision record that replaces
-docs/decisions/0043-the-core-and-its-budgets.md.
+to the next ten. Lower it with the code. Raising one takes a decision record. The last one is
+docs/decisions/0044-the-gateway-also-on-tcp.md.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from support.agent.loaded_modules import loaded_files
 
 ROOT = Path(hubwarden_agent.__file__).parent
 
-CORE = 3550
+CORE = 3580
 """What the default configuration loads."""
-GATEWAY = 1890
+GATEWAY = 1930
 """`gateway/`, and what else only an agent with a gateway loads."""
 HOME_CONTENT = 900
 """`home_content/`, and what else only an agent with backups or sizes loads."""
-SERVING = 6590
+SERVING = 6670
 """All of the above, TLS, metrics and health checks: everything but `tools/`."""
 
 _UNCOUNTED = {
