@@ -25,7 +25,7 @@ import sqlalchemy as sa
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
 from deployment import base_image, start, workbench
-from hubwarden_hub.history import _OPERATIONS
+from hubwarden_hub import history_schema
 from jupyterhub import orm
 from playwright.sync_api import Page, Request, expect
 from playwright.sync_api import TimeoutError as NotInTime
@@ -68,8 +68,7 @@ def fill(hub: Hub, users: int) -> None:
             user._orm_spawners.append(orm.Spawner(name="", last_activity=active))  # noqa: SLF001 - as JupyterHub does
             db.add(user)
         db.commit()
-    engine = sa.create_engine(f"sqlite:///{hub.directory}/hubwarden_history.sqlite")
-    _OPERATIONS.metadata.create_all(engine)
+    engine = history_schema.opened(f"sqlite:///{hub.directory}/hubwarden_history.sqlite")
     entry = {"server_name": "", "actor": "user:root-admin", "request_id": "", "seconds": 1.0, "result": "done"}
     kinds = ("restart", "reset")
     rows = [
@@ -77,7 +76,7 @@ def fill(hub: Hub, users: int) -> None:
         for _entry in range(ENTRIES)
     ]
     with engine.begin() as connection:
-        connection.execute(sa.insert(_OPERATIONS), rows)
+        connection.execute(sa.insert(history_schema.OPERATIONS), rows)
     engine.dispose()
 
 

@@ -15,18 +15,12 @@ from typing import Any
 import sqlalchemy as sa
 
 from hubwarden_hub.compat import timeout
+from hubwarden_hub.history_schema import BATCHES, opened
 
 _PATIENCE = 10.0
 """Seconds that the Hub waits for the database: no request stays open for long."""
 _KEPT = 1000
 """Batches that are kept; the oldest go."""
-_BATCHES = sa.Table(
-    "hubwarden_batches",
-    sa.MetaData(),
-    sa.Column("number", sa.Integer, primary_key=True),
-    sa.Column("id", sa.String(36), nullable=False, unique=True),
-    sa.Column("batch", sa.JSON, nullable=False),
-)
 
 
 class BatchStore:
@@ -62,21 +56,19 @@ class BatchStore:
 
     @cached_property
     def _engine(self) -> sa.Engine:
-        engine = sa.create_engine(self._url)
-        _BATCHES.metadata.create_all(engine)
-        return engine
+        return opened(self._url)
 
     def _save(self, batch: dict[str, Any]) -> None:
-        columns = _BATCHES.c
+        columns = BATCHES.c
         with self._engine.begin() as connection:
-            known = sa.update(_BATCHES).where(columns.id == batch["id"]).values(batch=batch)
+            known = sa.update(BATCHES).where(columns.id == batch["id"]).values(batch=batch)
             if connection.execute(known).rowcount:
                 return
-            added = connection.execute(sa.insert(_BATCHES).values(id=batch["id"], batch=batch))
+            added = connection.execute(sa.insert(BATCHES).values(id=batch["id"], batch=batch))
             number = (added.inserted_primary_key or (0,))[0]
-            connection.execute(sa.delete(_BATCHES).where(columns.number <= number - _KEPT))
+            connection.execute(sa.delete(BATCHES).where(columns.number <= number - _KEPT))
 
     def _load(self, batch_id: str) -> dict[str, Any] | None:
         with self._engine.connect() as connection:
-            batch = connection.execute(sa.select(_BATCHES.c.batch).where(_BATCHES.c.id == batch_id)).scalar()
+            batch = connection.execute(sa.select(BATCHES.c.batch).where(BATCHES.c.id == batch_id)).scalar()
         return None if batch is None else dict(batch)

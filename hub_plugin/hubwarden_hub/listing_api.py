@@ -7,7 +7,6 @@ read beyond the page's size. Nothing here may act.
 
 from __future__ import annotations
 
-import asyncio
 import re
 from http import HTTPStatus
 from typing import Any
@@ -20,7 +19,6 @@ from tornado import web
 
 from hubwarden_hub import scopes
 from hubwarden_hub.api import OperationHandler
-from hubwarden_hub.compat import timeout
 from hubwarden_hub.history_api import shown
 from hubwarden_hub.listing import SORTS, STATES, Wanted, page_of
 from hubwarden_hub.progress_api import standing
@@ -29,8 +27,6 @@ from hubwarden_hub.reach import Reach, needs_scope_somewhere, reaches_others
 from hubwarden_hub.state_api import server_state, stopped_state
 
 _MOST = 200
-_HISTORY_PATIENCE = 2.0
-"""Seconds for the last operations; without them a row says so, and the page stays quick."""
 _ALLOWED = {
     "search": re.compile(r"[^\x00-\x1f\x7f]{1,255}"),
     "state": re.compile("|".join(STATES)),
@@ -95,9 +91,8 @@ class UsersHandler(OperationHandler):
 
     async def _latest(self, usernames: list[str]) -> dict[str, dict[str, Any]] | None:
         try:
-            async with timeout(_HISTORY_PATIENCE):
-                entries = await self.plugin.history.latest(usernames)
-        except (SQLAlchemyError, asyncio.TimeoutError):
+            entries = await self.plugin.history.latest(usernames)
+        except SQLAlchemyError:
             self.log.exception("Hubwarden: the history cannot be read")
             return None
         return {entry["username"]: shown(entry) for entry in entries}

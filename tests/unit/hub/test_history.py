@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 from hubwarden_hub.commands import RequestId
 from hubwarden_hub.errors import Reason
 from hubwarden_hub.history import FAILURES, Filter, History
@@ -145,4 +148,54 @@ async def test_an_operation_that_a_killed_hub_saw_begin_is_ended_by_the_next(tmp
         (2, "done"),
         (1, "done"),
     ]
+    history.close()
+
+
+async def test_no_attribute_is_written_by_two_threads(tmp_path: Path) -> None:
+    """When the Hub notes, ends and reads operations, each attribute has one thread that writes it."""
+    writers: dict[str, set[int]] = {}
+
+    class Observed(History):
+        def __setattr__(self, name: str, value: object) -> None:
+            writers.setdefault(name, set()).add(threading.get_ident())
+            super().__setattr__(name, value)
+
+    history = Observed(f"sqlite:///{tmp_path}/history.sqlite", 3, LOG)
+    writers.clear()
+    for number in range(20):
+        note(history, f"user{number}")
+        await history.entries(Filter(), 1)
+    history.close()
+    assert {name for name, threads in writers.items() if len(threads) > 1} == set()
+
+
+async def test_questions_to_a_database_that_hangs_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the thread is stuck, a question is given up after its time, and too many at once are refused."""
+    monkeypatch.setattr("hubwarden_hub.history._READ_SECONDS", 0.05)
+    history, hangs = History(f"sqlite:///{tmp_path}/history.sqlite", 3, LOG), threading.Event()
+    history._thread.submit(hangs.wait, 30)  # noqa: SLF001 - as a locked database would
+    questions = [history.entries(Filter(), 1) for _ in range(30)]
+    answers = await asyncio.gather(*questions, return_exceptions=True)
+    assert {type(answer) for answer in answers} == {sa.exc.TimeoutError}
+    assert [str(answer) for answer in answers].count("too many questions wait for the history") == 10
+    hangs.set()
+    monkeypatch.undo()
+    assert await history.entries(Filter(), 1) == []
+    history.close()
+
+
+def test_entries_that_wait_are_bounded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """When the thread is stuck, entries beyond the bound are lost, and after it is free there is room again."""
+    monkeypatch.setattr("hubwarden_hub.history._WAITING", 4)
+    history, hangs = History(f"sqlite:///{tmp_path}/history.sqlite", 9, LOG), threading.Event()
+    history._thread.submit(hangs.wait, 30)  # noqa: SLF001 - as a locked database would
+    for number in range(4):
+        note(history, f"user{number}")
+    assert caplog.text.count("too many entries wait for the database") == 2
+    hangs.set()
+    history._thread.submit(lambda: None).result()  # noqa: SLF001 - all before it are written
+    note(history, "user4")
+    assert caplog.text.count("too many entries wait for the database") == 2
     history.close()
