@@ -164,6 +164,7 @@ bench: setup $(VENV)/bench.stamp engine $(NODE)/setup.stamp ## measure, against 
 	$(BIN)/python bench/click_to_ready.py
 	$(BIN)/python bench/admin_page.py
 	$(BIN)/python bench/page_follows.py
+	$(BIN)/python bench/open_tabs.py
 	$(BIN)/python bench/memory.py
 
 soak: setup engine ## 10,000 mixed operations on real containers, and what is left of them in the agent

@@ -19,7 +19,7 @@ LIFETIME = 0.4
 """Seconds. A page that asks just after another one learns of a crash this much later than by its own beat."""
 BEAT = 1.5
 """Seconds between two questions of a page."""
-RATE = 50
+RATE = 30
 """Questions a second of all pages that follow nothing. With more than `BEAT * RATE` pages the beat gets longer."""
 _PATIENCE = 0.5
 """Seconds: a slow engine must not make the page slow."""
