@@ -116,9 +116,10 @@ Allow = Annotated[
 
 
 def canonical(value: object, default: object) -> str:
-    """A value as JSON text, equal for equal values only; what an object leaves out or sets to null is filled in."""
+    """A value as JSON text, equal for equal values only; known keys that are missing or null are filled in."""
     if isinstance(value, dict) and isinstance(default, dict):
-        value = {**default, **{key: item for key, item in value.items() if item is not None}}
+        given = {key: item for key, item in value.items() if item is not None or key not in default}
+        value = {**default, **given}
     return json.dumps(value, sort_keys=True)
 
 
