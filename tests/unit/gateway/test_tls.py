@@ -17,6 +17,8 @@ from typing import Any
 import grpc
 import pytest
 from cryptography import x509
+from docker import APIClient  # noqa: TID251 - the client that DockerSpawner uses
+from docker.tls import TLSConfig  # noqa: TID251 - the client that DockerSpawner uses
 from hubwarden.v1 import agent_pb2
 from hubwarden_agent.gateway import app, listener, request_reader
 from hubwarden_agent.gateway.transports import names_of
@@ -155,6 +157,30 @@ async def test_everything_is_renewed(served: Gateway) -> None:
     assert await served.ask(issued(new_ca), ca=new_ca) == (200, "")
     assert await served.ask(issued(stage.ca), ca=new_ca) is None
     assert await served.ask(issued(stage.ca)) is None
+
+
+async def test_docker_py_takes_renewed_files(served: Gateway, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the Hub's files are replaced, CA included, the same docker-py client goes on with them."""
+    for variable in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):  # requests prefers them to `ca_cert`
+        monkeypatch.delenv(variable, raising=False)
+    stage, files = served.stage, [tmp_path / name for name in ("hub.crt", "hub.key", "hub-ca.crt")]
+
+    def put(ca: certs.Identity) -> None:
+        for file, content in zip(files, (*pem(issued(ca)), pem(ca)[0]), strict=True):
+            file.write_bytes(content)
+
+    put(stage.ca)
+    certificate, key, ca = map(str, files)
+    tls = TLSConfig(client_cert=(certificate, key), ca_cert=ca, verify=True)
+    api = await asyncio.to_thread(APIClient, f"tcp://127.0.0.1:{served.port}", "auto", tls=tls)
+    renewed = authority("The next CA")
+    stage.files.write(issued(renewed, LOOPBACK, purpose=SERVER), renewed)
+    stage.certificates.reload()
+    with pytest.raises(OSError, match="SSL"):
+        await asyncio.to_thread(api.ping)
+    put(renewed)
+    assert await asyncio.to_thread(api.ping)
+    api.close()
 
 
 async def test_a_broken_renewal_keeps_what_was_served(served: Gateway) -> None:
