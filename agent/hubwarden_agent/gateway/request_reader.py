@@ -3,6 +3,7 @@
 Invariants:
 - A connection carries one request. What follows it is never parsed, so nothing can pass for a second one.
 - What is not plainly HTTP/1.1 is refused: h11 is lenient about line ends and folded headers, so those are refused here.
+- Headers are taken as they were sent: h11 checks them, but merges equal lengths into one.
 - Head and body are bounded in size, and each has a deadline however many pieces it arrives in.
 
 Must not: decode chunks, or interpret a request.
@@ -12,7 +13,7 @@ from __future__ import annotations
 
 import re
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -37,7 +38,7 @@ CHUNK_BYTES = 64 * 1024
 _HEAD_END = b"\r\n\r\n"
 _TARGET = re.compile(rb"[!-~]{1,4096}")
 _METHOD = re.compile(rb"[A-Z]{1,16}")
-_VALUE = re.compile(rb"[\t -~]{0,8192}")
+_VALUE = re.compile(r"[\t -~]{0,8192}")
 _TOO_LONG, _UNKNOWN_CODING = 431, 501
 _LENGTH = re.compile(r"0|[1-9][0-9]{0,17}")
 
@@ -179,18 +180,18 @@ def _head(request: h11.Request, raw: bytes, *, ends: bool) -> Head:
         raise _malformed("has a header that is malformed")
     if request.http_version != b"1.1" or not _METHOD.fullmatch(request.method) or not _TARGET.fullmatch(request.target):
         raise _malformed("is not HTTP/1.1")
-    if len(request.headers) > HEADERS:
+    if raw.count(b"\r\n") > HEADERS:
         raise _malformed("has too many headers")
-    return Head(request.method.decode("ascii"), request.target.decode("ascii"), _headers(list(request.headers)))
+    return Head(request.method.decode("ascii"), request.target.decode("ascii"), _headers(raw))
 
 
-def _headers(pairs: Sequence[tuple[bytes, bytes]]) -> Mapping[str, tuple[str, ...]]:
+def _headers(raw: bytes) -> Mapping[str, tuple[str, ...]]:
     headers: dict[str, tuple[str, ...]] = {}
-    for name, value in pairs:
+    for line in raw.decode("latin-1").split("\r\n")[1:]:
+        name, _, value = (part.strip(" \t") for part in line.partition(":"))
         if not _VALUE.fullmatch(value):
             raise _malformed("has a header that is malformed")
-        key = name.decode("ascii")
-        headers[key] = (*headers.get(key, ()), value.decode("ascii"))
+        headers[name.lower()] = (*headers.get(name.lower(), ()), value)
     return MappingProxyType(headers)
 
 

@@ -125,6 +125,13 @@ def test_lengths_that_are_none(length: str) -> None:
         head.length()
 
 
+@pytest.mark.parametrize("lengths", ["Content-Length: 2\r\nContent-Length: 2", "Content-Length: 2, 2"])
+def test_equal_lengths(lengths: str) -> None:
+    """When a length is sent twice, the request is refused, also if both are equal."""
+    with pytest.raises(GatewayRefusal):
+        parse(LINE + b"\r\n" + lengths.encode()).length()
+
+
 @given(
     st.binary(max_size=200)
     | st.lists(st.sampled_from([LINE, LINE + b"\r\n", b"X: y", b"\r\n", b"\n", b" ", b":", b"\x80"])).map(b"".join)
