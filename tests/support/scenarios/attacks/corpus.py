@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from support.scenarios.attacks import (
+    confusion,
     endpoints,
+    framing,
     host_mounts,
     identity,
     namespaces,
@@ -24,7 +26,10 @@ Families = Mapping[str, tuple[Case, ...]]
 
 FAMILIES: Families = {
     family.__name__.rpartition(".")[2]: family.CASES
-    for family in (host_mounts, namespaces, privilege, resources, options, identity, endpoints, parsing)
+    for family in (
+        *(host_mounts, namespaces, privilege, resources, options, identity, endpoints, parsing),
+        *(framing, confusion),
+    )
 }
 CORPUS: tuple[Case, ...] = tuple(case for cases in FAMILIES.values() for case in cases)
 
