@@ -63,8 +63,9 @@ def _address(address: str) -> str:
 Reference = Annotated[
     str, matching(r"[a-zA-Z0-9][a-zA-Z0-9._/:@-]{0,254}", "an exact image reference"), AfterValidator(_image)
 ]
+# Where no network has such a name, Docker takes hexadecimal digits for the beginning of another network's id.
 Network = Annotated[
-    str, matching(r"(?!host$)[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}", "a network's name, and not the host's own")
+    str, matching(r"(?!(host|[0-9a-f]{1,63})$)[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}", "a network's name, not host or hex")
 ]
 VOLUMES = {
     "jupyterlab-{username}_home": "/home/jovyan",

@@ -183,7 +183,7 @@ WRONG: dict[str, list[str]] = {
         '"registry.example.org/lab:1"',
         '["registry.example.org/lab:1"]',  # which `images` does not list
     ],
-    "spawn.networks": ['["a/b"]'],
+    "spawn.networks": ['["a/b"]', '["host"]', '["cafe"]', '["2026"]'],
     "spawn.volumes": [
         *("true", '"jupyterlab-{username}_home"', "{home = '/x'}", '{"{username}_{username}" = "/x"}', "[1]", "[]"),
         *(f'{{"jupyterlab-{{username}}_home" = {target}}}' for target in ('""', '"/"', '"x"', '"/x/"', '"/x:ro"', "1")),
