@@ -121,7 +121,10 @@ class Containers:
                 try:
                     yield container
                 except NotFound as error:
-                    raise refusals.no_such_container(reference) from error
+                    if self._engine.container(container.id) is None:
+                        raise refusals.no_such_container(reference) from error
+                    message = "hubwarden: something that the container needs is not there, such as its network"
+                    raise refusals.GatewayRefusal(message, Reason.NOT_FOUND) from error
 
     def _shown(self, reference: str) -> tuple[Container, OwnedContainer]:
         by_id = ContainerId.pattern.fullmatch(reference)

@@ -91,5 +91,4 @@ class CreateHandler:
         except NotFound as error:
             if self._engine.image(spec.image) is None:
                 raise refusals.no_such_image(spec.image) from error
-            message = "hubwarden: the image or the network is not there"
-            raise refusals.GatewayRefusal(message, Reason.NOT_FOUND) from error
+            raise refusals.GatewayRefusal("hubwarden: the image or network is not there", Reason.NOT_FOUND) from error

@@ -148,9 +148,7 @@ def check_held(mounts: Iterable[Mount], offer: Offered) -> None:
         found = offer.get(_key(mount))
         held = found is not None and found.target == mount.target and (mount.read_only or not found.read_only)
         if not held and not ANONYMOUS.fullmatch(mount.volume):
-            message = (
-                "hubwarden: the container mounts something that the policy does not list at this path (spawn.volumes)"
-            )
+            message = "hubwarden: the container mounts something that the policy does not list there (spawn.volumes)"
             raise GatewayRefusal(message, Reason.NAME_MISMATCH, value=mount)
 
 

@@ -324,11 +324,21 @@ async def test_removing_a_running_container(stage: GatewayStage, running: Contai
 
 
 async def test_what_goes_away_in_between(stage: GatewayStage, fake: FakeEngine, running: Container) -> None:
-    """A container that is gone by the time it is acted on is a 404, on the record."""
+    """When a container is gone by the time it is acted on, the response is 404, on the record."""
+    seen = iter([running, None])
+    fake.container = lambda _: next(seen)  # type: ignore[method-assign, assignment] # first there, then gone
     fake.fail_next["start_container"] = NotFound("gone")
     reply = await stage.request("POST", f"/v1.44/containers/{running.id}/start")
     assert (reply.status, reply.message) == (404, f"No such container: {running.id}")
     assert stage.audit.phases() == [("intent", None), ("outcome", Reason.CONTAINER_NOT_FOUND)]
+
+
+async def test_what_a_container_needs_is_gone(stage: GatewayStage, fake: FakeEngine, running: Container) -> None:
+    """When Docker does not find a container's network, the response does not say that there is no such container."""
+    fake.fail_next["start_container"] = NotFound("network SECRET not found")
+    reply = await stage.request("POST", f"/v1.44/containers/{running.id}/start")
+    assert (reply.status, "network" in reply.message, "SECRET" in reply.text) == (404, True, False)
+    assert stage.audit.phases() == [("intent", None), ("outcome", Reason.NOT_FOUND)]
 
 
 async def test_a_start_that_fails(stage: GatewayStage, fake: FakeEngine, running: Container) -> None:

@@ -76,7 +76,7 @@ async def test_a_network_that_is_not_there(stage: GatewayStage, fake: FakeEngine
     """When the network is missing, the response is 404 without Docker's message."""
     fake.fail_next["create_container"] = NotFound("network SECRET not found")
     reply = await stage.create(spawner_body())
-    assert (reply.status, reply.message) == (404, "hubwarden: the image or the network is not there")
+    assert (reply.status, reply.message) == (404, "hubwarden: the image or network is not there")
 
 
 async def test_a_create_asks_for_its_volumes_and_nothing_else(stage: GatewayStage, fake: FakeEngine) -> None:
