@@ -65,6 +65,7 @@ class AttackHarness:
             changed = {key: (before[key], after[key]) for key in before if before[key] != after[key]}
             problems += [] if culprits else [f"the engine changed during the attacks, by none of them alone: {changed}"]
         for case, tokens in arranged:
+            self.stage.clock.advance(REFILL_SECONDS)
             with _collected(problems):
                 judge_twin(case, await self._through(case.twin, tokens))
             await self._remove(f"jupyterlab-{tokens['user']}")
