@@ -12,12 +12,14 @@ from __future__ import annotations
 
 import logging
 import math
+import time
 import uuid
 from collections.abc import Callable
-from concurrent.futures import Executor
+from concurrent.futures import Executor, wait
+from contextlib import suppress
 from contextvars import copy_context
 from dataclasses import dataclass
-from typing import NoReturn, Protocol, TypeVar
+from typing import NoReturn, Protocol, TypeVar, cast
 
 import grpc
 from google.protobuf import any_pb2, duration_pb2, timestamp_pb2
@@ -31,6 +33,7 @@ from hubwarden_agent.errors import DOMAIN, Reason, RequestRefused, StatusCode, f
 from hubwarden_agent.messages import Received
 from hubwarden_agent.metrics import Metrics
 from hubwarden_agent.names import Actor, RequestId, ServerName, Username
+from hubwarden_agent.operations.operation_registry import OperationUnderWay
 from hubwarden_agent.operations.requests import (
     DEFAULT_STOP_TIMEOUT,
     ResetRequest,
@@ -156,13 +159,16 @@ class AgentService:
         Raises:
             RequestRefused: the work's own; `DEADLINE_EXCEEDED`.
         """
+        give_up_at = time.monotonic() + seconds
         future = self._workers.submit(copy_context().run, work)
-        try:
-            return future.result(timeout=seconds)
-        except TimeoutError:
-            if future.done():  # the work's own
-                raise
+        if not wait([future], seconds).done:
             future.cancel()
+            raise RequestRefused(Reason.DEADLINE_EXCEEDED)
+        try:
+            return future.result()
+        except OperationUnderWay as other:
+            with suppress(TimeoutError):
+                return cast("Result", other.wait(max(0.0, give_up_at - time.monotonic())))
             raise RequestRefused(Reason.DEADLINE_EXCEEDED) from None
 
     def _allowed_time(self, context: grpc.ServicerContext) -> float:

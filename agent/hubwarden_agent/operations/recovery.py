@@ -85,6 +85,7 @@ class Recovery:
             history: the newest first. What is older than a day, as of its newest record, is not looked at.
         """
         day, horizon, finished = dt.timedelta(seconds=REMEMBERED_SECONDS), None, set[str]()
+        recalled = list[tuple[AuditRecord, Any]]()
         for record in history:
             if record.phase == "event":  # may have the time of a machine whose clock was not set yet
                 continue
@@ -97,9 +98,11 @@ class Recovery:
             finished.add(record.entry.request_id)
             if record.phase == "intent":
                 self._interrupted.append(self._hold(record))
-                self._recall(record, self._interrupted[-1].outcome)
+                recalled.append((record, self._interrupted[-1].outcome))
             elif record.entry.fingerprint:
-                self._recall(record, _finished(record))
+                recalled.append((record, _finished(record)))
+        for record, outcome in reversed(recalled):
+            self._recall(record, outcome)
 
     def run(self, stopping: threading.Event) -> None:
         """Close the interrupted operations, each once Docker answers and is done. The next start closes the rest."""
@@ -111,7 +114,7 @@ class Recovery:
         self._interrupted = [one for one in self._interrupted if not self._close(one)]
         return not self._interrupted
 
-    def _recall(self, record: AuditRecord, outcome: Future[Any]) -> None:
+    def _recall(self, record: AuditRecord, outcome: Any) -> None:
         if record.entry.fingerprint:
             age = max(0.0, (self.clock.now() - record.time).total_seconds())
             self.registry.recall(RequestId(record.entry.request_id), record.entry.fingerprint, outcome, age)
@@ -136,7 +139,7 @@ class Recovery:
             _log.warning("an operation was interrupted", extra={"operation": entry.operation, "found": found})
             self.audit.outcome(entry, refusal, 0, found)
             interrupted.held.close()
-            interrupted.outcome.set_exception(refusal)
+            interrupted.outcome.set_result(refusal)
         return True
 
     def _found(self, interrupted: _Interrupted) -> Mapping[str, str] | None:
@@ -192,26 +195,17 @@ def interrupted_refusal(entry: AuditEntry, found: Mapping[str, str]) -> RequestR
     return RequestRefused(Reason.INTERRUPTED, message, detail=_detail(entry))
 
 
-def _finished(record: AuditRecord) -> Future[Any]:
-    outcome: Future[Any] = Future()
-    try:
-        outcome.set_result(_result(record))
-    except RequestRefused as refusal:
-        outcome.set_exception(refusal)
-    return outcome
-
-
-def _result(record: AuditRecord) -> Any:
-    """What a finished operation answered, or raises it."""
+def _finished(record: AuditRecord) -> Any:
+    """What a finished operation answered: its result, or its refusal."""
     if record.reason == Reason.INTERRUPTED:
-        raise interrupted_refusal(record.entry, record.answer)
+        return interrupted_refusal(record.entry, record.answer)
     try:
         if record.reason:
-            raise RequestRefused(Reason(record.reason), detail=_detail(record.entry))
+            return RequestRefused(Reason(record.reason), detail=_detail(record.entry))
         return requests.from_answer(record.entry.operation, record.answer)
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError):
         # Another version's line. Its id must not act again, and its answer is not known.
-        raise interrupted_refusal(record.entry, {}) from error
+        return interrupted_refusal(record.entry, {})
 
 
 def _detail(entry: AuditEntry) -> ErrorDetails:
