@@ -16,7 +16,6 @@ import logging
 import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -27,7 +26,7 @@ import grpc
 
 from hubwarden_agent import grpc_limits, logging_setup
 from hubwarden_agent.audit import Audit
-from hubwarden_agent.audit_store import AuditStore
+from hubwarden_agent.audit_store import AUDIT_FILE, AuditStore
 from hubwarden_agent.authorization import SocketAuthorizer, TlsAuthorizer
 from hubwarden_agent.budgets import SlidingWindow
 from hubwarden_agent.clock import Clock, SystemClock
@@ -50,6 +49,7 @@ from hubwarden_agent.rates import parse_rate
 from hubwarden_agent.runtime_check import RuntimeCheck
 from hubwarden_agent.service import AgentService, Bounds
 from hubwarden_agent.state_lock import PENDING_RESTORES, AlreadyRunning, locked
+from hubwarden_agent.work_pool import WorkPool
 
 if TYPE_CHECKING:
     from hubwarden_agent.engine.docker_spawn import DockerSpawnEngine
@@ -168,10 +168,10 @@ def build(
         OSError: the audit, or what the state directory says of unfinished restores, cannot be read.
     """
     limits, names = settings.limits, Names(settings.names)
-    segments = AuditStore(settings.state_directory / settings.audit.file, settings.audit.max_bytes, settings.audit.keep)
+    segments = AuditStore(settings.state_directory / AUDIT_FILE, settings.audit.max_bytes, settings.audit.keep)
     audit = Audit(segments, clock, _limiter(DENIALS_RECORDED, clock))
     locks = UserLocks(_blocked_users(settings.state_directory, names))
-    registry = OperationRegistry(locks, clock, limits.max_concurrent)
+    registry = OperationRegistry(locks, clock)
     home = home_content(engine, names, settings.reset, clock)
     restarts = SlidingWindow(limits.restarts_per_user, clock)
     resets = SlidingWindow(limits.resets_per_user, clock)
@@ -196,7 +196,6 @@ def build(
         ),
         Bounds(limits.max_stop_timeout, limits.max_deadline),
         metrics,
-        workers=ThreadPoolExecutor(grpc_limits.UNIX.calls + grpc_limits.TCP.calls, "operation"),
     )
     health = Health(engine, settings.state_directory)
     return Agent(
@@ -208,7 +207,9 @@ def build(
         recovery=Recovery(engine, names, audit, registry, locks, clock),
         home=home,
         runtime=RuntimeCheck(engine, metrics),
-        service=service(SocketAuthorizer(), _limiter(DENIALS_LOGGED, clock)),
+        service=service(
+            SocketAuthorizer(), _limiter(DENIALS_LOGGED, clock), WorkPool(grpc_limits.UNIX.calls, "unix-work")
+        ),
         metrics=metrics,
         gateway=_gateway(settings, spawner, names, locks, audit, clock, metrics, certificates) if spawner else None,
         tls=_tls_listener(settings, certificates, audit, clock, service, health)
@@ -251,7 +252,7 @@ def _tls_listener(
     return TlsListener(
         settings.listen.tcp,
         certificates,
-        service(authorizer, _limiter(DENIALS_LOGGED, clock)),
+        service(authorizer, _limiter(DENIALS_LOGGED, clock), WorkPool(grpc_limits.TCP.calls, "tcp-work")),
         AuthorizedHealth(health.servicer, authorizer),
     )
 

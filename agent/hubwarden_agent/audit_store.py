@@ -21,6 +21,9 @@ from typing import Any
 from hubwarden_agent.audit_chain import ChainError, ChainHead, head_of, link, read
 from hubwarden_agent.logging_setup import anchors
 
+AUDIT_FILE = "audit.jsonl"
+"""In the state directory."""
+
 _log = logging.getLogger(__name__)
 
 

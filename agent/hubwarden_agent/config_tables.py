@@ -92,7 +92,6 @@ class Limits(Table):
     resets_total: RateText = Rate(60, 3600)
     max_stop_timeout: Annotated[int, Field(ge=0, le=75)] = 60
     max_deadline: Annotated[int, Field(ge=1, le=86400)] = 600
-    max_concurrent: Annotated[int, Field(ge=1, le=10000)] = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,11 +124,8 @@ class State(Table):
 
 @dataclass(frozen=True, slots=True)
 class AuditPolicy(Table):
-    """The audit file's name under the state directory, the size of a segment in bytes, and how many are kept."""
+    """The size of a segment of the audit in bytes, and how many are kept."""
 
-    file: Annotated[str, matching(r"[a-zA-Z0-9][a-zA-Z0-9._-]{0,99}", "a file name without a directory")] = (
-        "audit.jsonl"
-    )
     max_bytes: Annotated[int, Field(ge=65536, le=2**40)] = 67108864
     keep: Annotated[int, Field(ge=1, le=10000)] = 20
 

@@ -62,12 +62,20 @@ _SPAWN: Mapping[str, tuple[str, Convert]] = MappingProxyType(
 """Key of `[spawn]` -> the field of `[[spawn.allow]]`, and how one entry becomes its value."""
 
 
+_GONE = (("limits", "max_concurrent"), ("audit", "file"))
+
+
 def take(document: dict[str, Any]) -> list[str]:
     """Remove the keys of earlier versions from a document; one sentence for each, beginning with its key."""
+    found = [
+        f"{table}.{key}: no longer exists; remove it"
+        for table, key in _GONE
+        if isinstance(keys := document.get(table), dict) and keys.pop(key, None) is not None
+    ]
     spawn = document.get("spawn")
     if not isinstance(spawn, dict):
-        return []
-    found = [
+        return found
+    found += [
         f"spawn.{key}: {_replacement(field, convert, spawn.pop(key))}"
         for key, (field, convert) in _SPAWN.items()
         if key in spawn

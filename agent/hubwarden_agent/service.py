@@ -15,9 +15,8 @@ import math
 import time
 import uuid
 from collections.abc import Callable
-from concurrent.futures import Executor, wait
+from concurrent.futures import wait
 from contextlib import suppress
-from contextvars import copy_context
 from dataclasses import dataclass
 from typing import NoReturn, Protocol, TypeVar, cast
 
@@ -41,6 +40,7 @@ from hubwarden_agent.operations.requests import (
     RestartRequest,
     RestartResult,
 )
+from hubwarden_agent.work_pool import WorkPool
 
 MARGIN_SECONDS = 0.2
 """How long before the deadline a call is answered: the client gets a reason, and not its own timer."""
@@ -81,7 +81,7 @@ class AgentService:
         metrics: measures every call.
         authorizer: of the listener that this serves.
         logged: limits how many of that listener's refusals are logged.
-        workers: run the work.
+        workers: of that listener; run the work.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class AgentService:
         metrics: Metrics,
         authorizer: Authorizer,
         logged: DenialLimiter,
-        workers: Executor,
+        workers: WorkPool,
     ) -> None:
         self._restarter = restarter
         self._resetter = resetter
@@ -160,9 +160,8 @@ class AgentService:
             RequestRefused: the work's own; `DEADLINE_EXCEEDED`.
         """
         give_up_at = time.monotonic() + seconds
-        future = self._workers.submit(copy_context().run, work)
+        future = self._workers.submit(work)
         if not wait([future], seconds).done:
-            future.cancel()
             raise RequestRefused(Reason.DEADLINE_EXCEEDED)
         try:
             return future.result()

@@ -26,7 +26,7 @@ from hubwarden_agent.names import RequestId
 from hubwarden_agent.operations.requests import ResetRequest, RestartRequest, fingerprint
 
 REMEMBERED_SECONDS = 24 * 60 * 60
-BUSY_RETRY_SECONDS = 1.0
+BUSY_RETRY_SECONDS = 600.0
 MAX_REMEMBERED = 50_000
 """About 30 MiB. The default budgets allow 29,000 a day for each 200 users."""
 
@@ -69,13 +69,11 @@ class OperationRegistry:
     Args:
         locks: the users' locks, shared with the gateway.
         clock: only `monotonic` is used, to forget.
-        max_concurrent: a further operation is refused.
     """
 
-    def __init__(self, locks: UserLocks, clock: Clock, max_concurrent: int) -> None:
+    def __init__(self, locks: UserLocks, clock: Clock) -> None:
         self._locks = locks
         self._clock = clock
-        self._max_concurrent = max_concurrent
         self._operations: dict[RequestId, Operation] = {}  # the oldest first
         self._running = 0
         self._changed = threading.Condition()
@@ -120,7 +118,7 @@ class OperationRegistry:
             return self._changed.wait_for(lambda: not self._running, timeout=seconds)
 
     def _begin(self, command: RestartRequest | ResetRequest) -> Operation:
-        if self._running >= self._max_concurrent or len(self._operations) >= MAX_REMEMBERED:
+        if len(self._operations) >= MAX_REMEMBERED:
             raise RequestRefused(Reason.TOO_BUSY, retry_after=BUSY_RETRY_SECONDS)
         if command.request_id is None:
             raise AssertionError("checked by run")

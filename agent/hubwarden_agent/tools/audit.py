@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from hubwarden_agent.audit_chain import ChainError, ChainHead, check_follows, head_of, read
-from hubwarden_agent.audit_store import rotated, whole
+from hubwarden_agent.audit_store import AUDIT_FILE, rotated, whole
 from hubwarden_agent.config import Config
 
 _SHOWN = ("time", "sequence", "operation", "phase", "result", "reason", "username", "server_name", "actor", "object")
@@ -105,7 +105,7 @@ def show(path: Path, wanted: Callable[[Mapping[str, Any]], bool], complain: Call
 
 def main(arguments: Sequence[str], settings: Config) -> int:
     """Run `audit` over the agent's trail. Returns the exit status."""
-    options, path = _parser().parse_args(arguments), settings.state_directory / settings.audit.file
+    options, path = _parser().parse_args(arguments), settings.state_directory / AUDIT_FILE
     try:
         if options.action == "verify":
             for note in verify(path, options.anchor):

@@ -15,7 +15,7 @@ from getpass import getuser
 from typing import TypeVar
 
 from hubwarden_agent.audit import Audit
-from hubwarden_agent.audit_store import AuditStore
+from hubwarden_agent.audit_store import AUDIT_FILE, AuditStore
 from hubwarden_agent.budgets import SlidingWindow
 from hubwarden_agent.clock import Clock
 from hubwarden_agent.config import Config
@@ -38,7 +38,7 @@ def exclusive_audit(settings: Config, clock: Clock) -> Iterator[Audit]:
     """
     kept = settings.audit
     with locked(settings.state_directory):
-        segments = AuditStore(settings.state_directory / kept.file, kept.max_bytes, kept.keep)
+        segments = AuditStore(settings.state_directory / AUDIT_FILE, kept.max_bytes, kept.keep)
         audit = Audit(segments, clock, DenialLimiter(SlidingWindow(parse_rate("60/minute"), clock)))
         try:
             yield audit

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import uuid
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from hubwarden_agent.app import DENIALS_LOGGED, home_content
 from hubwarden_agent.authorization import SocketAuthorizer
@@ -16,16 +16,18 @@ from hubwarden_agent.errors import Reason
 from hubwarden_agent.locks import UserLocks
 from hubwarden_agent.metrics import Metrics
 from hubwarden_agent.names import Actor, Names, RequestId, ServerName, Templates, Username
-from hubwarden_agent.operations.operation_registry import OperationRegistry
+from hubwarden_agent.operations.operation_registry import OperationRegistry, OperationUnderWay
 from hubwarden_agent.operations.requests import ResetRequest, RestartRequest
 from hubwarden_agent.operations.reset import ResetService, unknown_size
 from hubwarden_agent.operations.restart import RestartService
 from hubwarden_agent.operations.volume_removal import Removal
 from hubwarden_agent.rates import parse_rate
 from hubwarden_agent.service import AgentService, Bounds
+from hubwarden_agent.work_pool import WorkPool
 from support.fakes.edges import FakeClock, MemoryAudit
 from support.fakes.engine import FakeEngine
 
+Result = TypeVar("Result")
 ALICE = Username("alice")
 CONTAINER = "jupyterlab-alice"
 HOME = "jupyterlab-alice_home"
@@ -42,7 +44,7 @@ class AgentStage:
     restarts: str = "6/10 minutes"
     resets: str = "3/hour"
     resets_total: str = "60/hour"
-    max_concurrent: int = 256
+    threads: int = 64
     engine: Any = field(default_factory=FakeEngine)
     clock: Any = field(default_factory=FakeClock)
 
@@ -51,7 +53,7 @@ class AgentStage:
         self.metrics = Metrics(self.clock)
         self.locks = UserLocks()
         self.names = Names(self.templates)
-        self.registry = OperationRegistry(self.locks, self.clock, self.max_concurrent)
+        self.registry = OperationRegistry(self.locks, self.clock)
         self.restart_budget = SlidingWindow(parse_rate(self.restarts), self.clock)
         self.user_budget = SlidingWindow(parse_rate(self.resets), self.clock)
         self.total_budget = SlidingWindow(parse_rate(self.resets_total), self.clock, Reason.RESET_BUDGET_SPENT)
@@ -77,7 +79,7 @@ class AgentStage:
             self.metrics,
             SocketAuthorizer(),
             self.logged,
-            ThreadPoolExecutor(64, "operation"),
+            WorkPool(self.threads, "work"),
         )
 
     @property
@@ -128,3 +130,11 @@ def reset_command(
         username=Username(username),
         expected_volume=expected_volume,
     )
+
+
+def awaited(call: Callable[[], Result]) -> Result:
+    """What a call returns, or the outcome of the operation under way that it repeats: as `AgentService` waits."""
+    try:
+        return call()
+    except OperationUnderWay as other:
+        return cast("Result", other.wait(30))

@@ -6,6 +6,7 @@ import asyncio
 import threading
 import uuid
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,9 +35,9 @@ class Served:
         return agent_pb2_grpc.DockerAgentServiceStub(self.channel)
 
 
-@pytest.fixture(name="served")
-async def _served(tmp_path: Path) -> AsyncIterator[Served]:
-    stage = AgentStage(max_concurrent=1)
+@asynccontextmanager
+async def serving(stage: AgentStage, tmp_path: Path) -> AsyncIterator[Served]:
+    """An agent with two servers, for the body."""
     for name in ("alice", "bob"):
         stage.engine.add_container(f"jupyterlab-{name}")
     address = f"unix://{tmp_path}/agent.sock"
@@ -44,6 +45,12 @@ async def _served(tmp_path: Path) -> AsyncIterator[Served]:
     async with grpc.aio.insecure_channel(address) as channel:
         yield Served(stage, channel)
     running.stop(None).wait()
+
+
+@pytest.fixture(name="served")
+async def _served(tmp_path: Path) -> AsyncIterator[Served]:
+    async with serving(AgentStage(threads=1), tmp_path) as served:
+        yield served
 
 
 def restart(username: str = "alice", **fields: Any) -> agent_pb2.RestartContainerRequest:
@@ -69,6 +76,24 @@ async def test_messages_are_bounded(served: Served, size: int, code: str) -> Non
         await served.stub.RestartContainer(restart("x" * size), timeout=5)
     assert refused.value.code().name == code
     assert bool(read_refusal(refused.value).reason) == (code == "INVALID_ARGUMENT")
+
+
+async def test_repetitions_hold_no_thread(tmp_path: Path) -> None:
+    """When a request id is repeated with short deadlines while it runs, other calls are still answered."""
+    async with serving(AgentStage(threads=3), tmp_path) as served:
+        release = served.stage.engine.hold["restart_container"] = threading.Event()
+        repeated = restart()
+        first = asyncio.ensure_future(served.stub.RestartContainer(repeated, timeout=60))
+        await until(lambda: served.stage.engine.calls)
+        for _ in range(4):
+            with pytest.raises(grpc.aio.AioRpcError) as refused:
+                await served.stub.RestartContainer(repeated, timeout=0.3)
+            assert read_refusal(refused.value).reason == "DEADLINE_EXCEEDED"
+        waiting = asyncio.ensure_future(served.stub.RestartContainer(repeated, timeout=60))
+        another = await served.stub.RestartContainer(restart("bob", validate_only=True), timeout=60)
+        assert another.container == "jupyterlab-bob"
+        release.set()
+        assert (await waiting) == (await first)
 
 
 async def test_more_than_may_be_in_flight_are_too_busy(served: Served) -> None:

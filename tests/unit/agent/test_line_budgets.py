@@ -18,13 +18,13 @@ from support.agent.loaded_modules import loaded_files
 
 ROOT = Path(hubwarden_agent.__file__).parent
 
-CORE = 3580
+CORE = 3630
 """What the default configuration loads."""
 GATEWAY = 1930
 """`gateway/`, and what else only an agent with a gateway loads."""
 HOME_CONTENT = 900
 """`home_content/`, and what else only an agent with backups or sizes loads."""
-SERVING = 6670
+SERVING = 6720
 """All of the above, TLS, metrics and health checks: everything but `tools/`."""
 
 _UNCOUNTED = {

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from functools import partial
 
 import pytest
 from hubwarden_agent.errors import Reason, RequestRefused
 from hubwarden_agent.locks import UserLocks
-from hubwarden_agent.operations.operation_registry import REMEMBERED_SECONDS, Operation, OperationRegistry
+from hubwarden_agent.operations import operation_registry
+from hubwarden_agent.operations.operation_registry import (
+    REMEMBERED_SECONDS,
+    Operation,
+    OperationRegistry,
+    OperationUnderWay,
+)
 from hubwarden_agent.operations.requests import RestartRequest
 from support.agent.core import ALICE, CONTAINER, HOME, AgentStage, request_id, reset_command, restart_command
 from support.fakes.edges import FakeClock
@@ -54,8 +59,8 @@ def locks() -> UserLocks:
 
 @pytest.fixture
 def registry(locks: UserLocks, clock: FakeClock) -> OperationRegistry:
-    """Two at a time."""
-    return OperationRegistry(locks, clock, max_concurrent=2)
+    """Over locks that nobody holds."""
+    return OperationRegistry(locks, clock)
 
 
 def _reason(registry: OperationRegistry, command: RestartRequest, work: Work) -> Reason:
@@ -76,18 +81,17 @@ def test_another_operation_of_the_same_user_is_refused(registry: OperationRegist
     assert registry.run(command, second) == "outcome 1"
 
 
-def test_too_many_at_once(registry: OperationRegistry) -> None:
-    """One more than `max_concurrent` is TOO_BUSY with a time to wait; a replay is never too many."""
-    deeds = Deeds()
-    commands = [restart_command("alice"), restart_command("bob")]
-    running = [in_background(partial(registry.run, command, deeds)) for command in commands]
-    wait_for(lambda: deeds.begun == 2, "it")
+def test_too_many_remembered(registry: OperationRegistry, clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When `MAX_REMEMBERED` are remembered, a new one is TOO_BUSY, a repetition is answered, and none is forgotten."""
+    monkeypatch.setattr(operation_registry, "MAX_REMEMBERED", 2)
+    deeds, commands = Deeds(), [restart_command("alice"), restart_command("bob")]
+    deeds.finish.set()
+    outcomes = [registry.run(command, deeds) for command in commands]
     with pytest.raises(RequestRefused) as refused:
         registry.run(restart_command("carol"), deeds)
     assert (refused.value.reason, bool(refused.value.retry_after)) == (Reason.TOO_BUSY, True)
-    running.append(in_background(lambda: registry.run(commands[0], deeds)))
-    deeds.finish.set()
-    [one.result(30) for one in running]
+    assert [registry.run(command, deeds) for command in commands] == outcomes
+    clock.advance(REMEMBERED_SECONDS + 1)
     assert registry.run(restart_command("carol"), deeds)
 
 
@@ -125,13 +129,17 @@ def test_a_restarts_id_is_no_resets() -> None:
 
 
 def test_a_replay_waits_and_gets_the_same_outcome(registry: OperationRegistry) -> None:
-    """While it runs: the same task. Afterwards: the same answer. Never a second deed."""
+    """When an id is repeated while its operation runs, the outcome can be waited for; nothing is done twice."""
     deeds, command = Deeds(), restart_command()
-    calls = [in_background(lambda: registry.run(command, deeds)) for _ in range(50)]
+    first = in_background(lambda: registry.run(command, deeds))
     wait_for(lambda: deeds.begun, "it")
-    assert not any(call.done() for call in calls)
+    with pytest.raises(OperationUnderWay) as running:
+        registry.run(command, deeds)
+    with pytest.raises(TimeoutError):
+        running.value.wait(0)
+    waiting = [in_background(lambda: running.value.wait(30)) for _ in range(50)]
     deeds.finish.set()
-    assert {one.result(30) for one in calls} == {"outcome 1"}
+    assert {one.result(30) for one in (first, *waiting)} == {"outcome 1"}
     assert registry.run(command, deeds) == "outcome 1"
     assert deeds.begun == 1
 

@@ -22,7 +22,7 @@ from hubwarden_agent.operations.requests import (
     fingerprint,
     from_answer,
 )
-from support.agent.core import CONTAINER, HOME, AgentStage, request_id, reset_command, restart_command
+from support.agent.core import CONTAINER, HOME, AgentStage, awaited, request_id, reset_command, restart_command
 from support.fakes.edges import Line, MemoryAudit
 from support.fakes.engine import home_of
 from support.waiting.threads import in_background
@@ -234,7 +234,7 @@ class TestInterrupted:
         stage.restarter.restart(command)
         stage.engine.available = False
         new, again = _started_again(stage, lines=1)
-        asking = in_background(lambda: new.restarter.restart(command))
+        asking = in_background(lambda: awaited(lambda: new.restarter.restart(command)))
         assert not again.close_done()
         assert [line.phase for line in new.audit.lines] == ["intent"]
         assert new.registry.drain(0), "a repetition that only waits must not hold up a shutdown"
