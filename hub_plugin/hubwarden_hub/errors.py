@@ -87,7 +87,7 @@ TABLE: Mapping[Reason, Meaning] = MappingProxyType(
         Reason.SERVER_RUNNING: Meaning(_BAD_REQUEST, "The server is running. Stop it first."),
         Reason.SERVER_NOT_RUNNING: Meaning(_BAD_REQUEST, "The server is not running. Start it instead."),
         Reason.VOLUME_NOT_FOUND: Meaning(
-            _NOT_FOUND, "There is no home volume yet. It is made when the server first starts."
+            _NOT_FOUND, "There is no home volume yet. The first start of the server creates it."
         ),
         Reason.CONTAINER_NOT_FOUND: Meaning(_NOT_FOUND, "There is no container for this server. Start the server."),
         Reason.VOLUME_IN_USE: Meaning(
@@ -112,14 +112,14 @@ TABLE: Mapping[Reason, Meaning] = MappingProxyType(
             "replacement, on the same home volume. Manage it through its Swarm service. Nothing was changed.",
         ),
         Reason.OPERATION_IN_PROGRESS: Meaning(
-            _CONFLICT, "Something else is being done for this user. Wait until it has finished."
+            _CONFLICT, "Another operation is in progress for this user. Wait until it has finished."
         ),
         Reason.INTERRUPTED: Meaning(
-            _CONFLICT, "This operation was interrupted. Look at how things are now before trying again."
+            _CONFLICT, "This operation was interrupted. Check the server before you try again."
         ),
-        Reason.RATE_LIMITED: Meaning(_TOO_MANY, "That was done too often in a short time. Try again later."),
+        Reason.RATE_LIMITED: Meaning(_TOO_MANY, "Too many requests. Try again later."),
         Reason.RESET_BUDGET_SPENT: Meaning(_TOO_MANY, "Too many homes were reset on this system. Try again later."),
-        Reason.TOO_BUSY: Meaning(_TOO_MANY, "Too much is going on at the moment. Try again shortly."),
+        Reason.TOO_BUSY: Meaning(_TOO_MANY, "The service is busy. Try again shortly."),
         Reason.NAME_MISMATCH: Meaning(
             _OURS,
             _MISCONFIGURED,
@@ -146,13 +146,13 @@ TABLE: Mapping[Reason, Meaning] = MappingProxyType(
             _OURS, "The home could not be backed up, so nothing was removed. Ask an administrator for help."
         ),
         Reason.DOCKER_UNAVAILABLE: Meaning(
-            _AWAY, "The system that runs the servers does not answer. Look how things stand before you try again."
+            _AWAY, "The system that runs the servers does not answer. Check the server before you try again."
         ),
         Reason.AUDIT_UNAVAILABLE: Meaning(
             _AWAY, "This cannot be recorded at the moment, so nothing was done. Ask an administrator for help."
         ),
         Reason.DEADLINE_EXCEEDED: Meaning(
-            HTTPStatus.GATEWAY_TIMEOUT, "This takes longer than expected. Look again in a minute."
+            HTTPStatus.GATEWAY_TIMEOUT, "This takes longer than expected. Check again in a minute."
         ),
         Reason.DOCKER_ERROR: Meaning(_OURS, "That did not work. Give the request id below to an administrator."),
         Reason.AGENT_UNREACHABLE: Meaning(_AWAY, f"The service that does this is not available. {_LATER}"),

@@ -16,7 +16,7 @@ BUSY_MESSAGE = "hubwarden: another operation for this user is under way"
 
 REQUEST_ID = "X-Request-ID"
 _UNSUITABLE = "This server cannot be started with these settings. Ask an administrator for help."
-_BUSY = "Something else is being done for this user, or is left of it. Try again in a minute."
+_BUSY = "Another operation is in progress for this user. Try again in a minute."
 _AWAY = "The system that runs the servers does not answer. Try again in a minute."
 
 SENTENCES: Mapping[int, str] = MappingProxyType(

@@ -39,13 +39,13 @@ class Phase(StrEnum):
 PROGRESS: dict[Phase, tuple[int, str]] = {
     Phase.QUEUED: (0, "Waiting for its turn"),
     Phase.CHECKING: (5, "Checking"),
-    Phase.UNROUTING: (10, "Closing the connections to the server"),
+    Phase.UNROUTING: (10, "Disconnecting"),
     Phase.STOPPING: (20, "Stopping the server"),
     Phase.STARTING: (45, "Starting the server"),
     Phase.REMOVING: (30, "Removing the home volume"),
     Phase.LOCATING: (60, "Looking where the server is"),
     Phase.ANSWERING: (70, "Waiting for the server to answer"),
-    Phase.ROUTING: (95, "Opening the connections to the server"),
+    Phase.ROUTING: (95, "Reconnecting"),
     Phase.DONE: (100, "Done"),
 }
 """Percent and words for each phase, in the shape of JupyterHub's spawn progress."""

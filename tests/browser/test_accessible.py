@@ -16,7 +16,7 @@ def test_every_phase_of_a_restart_is_accessible(person: Person) -> None:
     confirm = person.ask_to_restart()
     assert_accessible(person.page, "question")
     stubs.show_state(person, default=stubs.STOPPED)
-    expect(person.dialog).to_contain_text("nothing to restart")
+    expect(person.dialog).to_contain_text("no longer running")
     assert_accessible(person.page, "obstacle")
     stubs.show_state(person, default=stubs.READY)
     held = stubs.Held(person, "restart-server")
@@ -30,7 +30,7 @@ def test_every_phase_of_a_restart_is_accessible(person: Person) -> None:
     expect(person.status.get_by_role("progressbar")).to_have_attribute("aria-valuenow", "70")
     assert_accessible(person.page, "progress in the page")
     held.release(202, {**stubs.RESTARTED, "ready": False})
-    expect(person.alert).to_contain_text("does not answer yet")
+    expect(person.alert).to_contain_text("doesn't respond yet")
     assert_accessible(person.page, "failure")
 
 

@@ -38,7 +38,7 @@ def test_a_server_stopped_in_another_tab_takes_the_question_back(person_with_ser
     confirm = person.ask_to_restart()
     with person.another_tab() as other:
         other.page.locator("#stop").click()
-        expect(person.dialog).to_contain_text("there is nothing to restart")
+        expect(person.dialog).to_contain_text("no longer running")
         expect(confirm).to_be_disabled()
         person.dialog.get_by_role("button", name="Cancel").click()
         expect(person.reset_button).to_be_enabled()
@@ -95,7 +95,7 @@ def test_a_restart_whose_answer_is_lost_is_told_once_the_hub_is_back(person_with
     confirm = person.ask_to_restart()
     with hub_out_of_reach(person, "restart-server"):
         confirm.click()
-        expect(person.alert).to_contain_text("Trying again is safe", timeout=SLOW_MACHINE)
+        expect(person.alert).to_contain_text("It is safe to try again", timeout=SLOW_MACHINE)
         expect(person.hint).to_contain_text("This page keeps trying")
         person.try_again()
         assert person.identity()[1] > started_before
@@ -112,7 +112,7 @@ def test_a_new_click_after_a_lost_answer_restarts_again(person_with_server: Pers
     confirm = person.ask_to_restart()
     with hub_out_of_reach(person, "restart-server"):
         confirm.click()
-        expect(person.alert).to_contain_text("Trying again is safe", timeout=SLOW_MACHINE)
+        expect(person.alert).to_contain_text("It is safe to try again", timeout=SLOW_MACHINE)
         started_first = person.identity()[1]
     expect(person.restart_button).to_be_enabled(timeout=SLOW_MACHINE)
     person.ask_to_restart().click()
@@ -128,7 +128,7 @@ def test_a_new_click_after_a_lost_answer_deletes_the_new_home(stack: Stack, pers
     confirm = person.ask_to_reset()
     with hub_out_of_reach(person, "reset-home-volume"):
         confirm.click()
-        expect(person.alert).to_contain_text("Trying again is safe", timeout=SLOW_MACHINE)
+        expect(person.alert).to_contain_text("It is safe to try again", timeout=SLOW_MACHINE)
         assert not stack.volume_exists(person.volume("home"))
         stack.make_volume(person.volume("home"))
     expect(person.reset_button).to_be_enabled(timeout=SLOW_MACHINE)

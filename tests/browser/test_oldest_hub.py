@@ -65,7 +65,7 @@ def test_a_restart_and_a_reset(person: Person) -> None:
     expect(person.reset_button).to_be_hidden()
     assert_accessible(person.page, "buttons")
     confirm = person.ask_to_restart()
-    expect(person.dialog).to_contain_text("Running kernels and terminals are ended")
+    expect(person.dialog).to_contain_text("Running kernels and terminals will be shut down")
     assert_accessible(person.page, "question of a restart")
     person.page.emulate_media(reduced_motion="reduce")
     expect(person.dialog.locator(".progress-bar")).to_have_css("transition-duration", "0s")

@@ -12,7 +12,7 @@ from support.browser.listing import NAME, list_user, listing_of
 from support.browser.person import PersonFactory
 from support.browser.stubs import NEITHER_IS_KNOWN
 
-SILENT = "was restarted, but it does not answer yet"
+SILENT = "was restarted, but it doesn't respond yet"
 
 
 @pytest.fixture
@@ -47,8 +47,8 @@ def test_a_server_that_is_silent_after_its_restart_is_not_called_ready(admin: Ad
     admin.row(NAME).get_by_role("checkbox").check()
     admin.page.get_by_role("button", name="Restart selected (1)").click()
     admin.dialog.get_by_role("button", name="Restart them").click()
-    expect(admin.many).to_contain_text("Finished: 0 of 1 restarted, 1 failed, 0 left out.")
-    expect(admin.many.get_by_role("listitem")).to_contain_text("It was restarted, but it does not answer yet")
+    expect(admin.many).to_contain_text("Finished: 0 of 1 restarted, 1 failed, 0 skipped.")
+    expect(admin.many.get_by_role("listitem")).to_contain_text("It was restarted, but it doesn't respond yet")
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_a_lost_answer_is_told_from_the_list_and_a_new_click_is_a_new_request(ad
         admin.dialog.get_by_role("button", name="Delete this home volume").click()
 
     reset_home()
-    expect(admin.page.get_by_role("alert")).to_contain_text("Trying again is safe")
+    expect(admin.page.get_by_role("alert")).to_contain_text("It is safe to try again")
     first = admin.person.operations[0].headers["x-request-id"]
     ended = {"progress": 100, "phase": "done", "message": "Done", "request_id": first, "ready": True}
     stubs.answer(admin.person, "hubwarden/users?*", listing_of(stubs.STOPPED, ended))
@@ -139,7 +139,7 @@ def test_the_question_about_anothers_home_warns_and_promises_nothing(admin: Admi
     """As on the user's own page: true with a backup, and without one."""
     list_user(admin, stubs.STOPPED)
     admin.row(NAME).get_by_role("button", name="Reset home").click()
-    expect(admin.dialog).to_contain_text("neither they nor you can undo that here")
+    expect(admin.dialog).to_contain_text("This permanently deletes this user's home folder")
     expect(admin.dialog).not_to_contain_text(NEITHER_IS_KNOWN)
 
 

@@ -54,7 +54,7 @@ def test_an_ended_login_is_said_with_a_way_back(person: Person) -> None:
     """When the login ends, the buttons go, and the page says so with a link to log in again."""
     expect(person.reset_button).to_be_visible()
     person.page.context.clear_cookies()
-    expect(person.alert).to_contain_text("Your login at the Hub has ended")
+    expect(person.alert).to_contain_text("You were logged out")
     expect(person.reset_button).to_be_hidden()
     person.page.get_by_role("link", name="Log in again").click()
     person.page.wait_for_url("**/hub/login?next=%2Fhub%2Fhome")

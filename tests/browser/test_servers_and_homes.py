@@ -54,7 +54,7 @@ def test_users_are_searched_filtered_sorted_and_paged(admin: Admin) -> None:
     expect(admin.count).to_have_text("Users 1 to 50 of 60")
     expect(admin.rows.first).to_contain_text(names[-1])
     admin.page.get_by_label("Servers", exact=True).select_option("Running")
-    expect(admin.count).to_have_text("No user fits.")
+    expect(admin.count).to_have_text("No matching users.")
     expect(admin.rows).to_have_count(0)
 
 
@@ -96,7 +96,7 @@ def test_one_server_is_restarted_and_one_home_reset(admin: Admin, person_with_se
     admin.page.get_by_label("Done by").fill(name)
     admin.page.get_by_role("button", name="Show", exact=True).click()
     expect(admin.history).to_have_count(0)
-    expect(admin.page.get_by_text("Nothing fits.")).to_be_visible()
+    expect(admin.page.get_by_text("No matching operations.")).to_be_visible()
 
 
 def test_many_servers_are_restarted_a_few_at_a_time_until_stopped(admin: Admin) -> None:
@@ -111,22 +111,22 @@ def test_many_servers_are_restarted_a_few_at_a_time_until_stopped(admin: Admin) 
         assert_accessible_here(admin, "question of many")
         admin.dialog.get_by_role("button", name="Restart them").click()
         expect(admin.many).to_contain_text("0 of 4 restarted, 0 failed, 4 left.")
-        expect(admin.row(names[3])).to_contain_text("waiting for its turn")
+        expect(admin.row(names[3])).to_contain_text("waiting for another operation")
         assert_accessible_here(admin, "restarting many")
         assert len(held.routes) == 3
-        admin.many.get_by_role("button", name="Stop after those under way").click()
+        admin.many.get_by_role("button", name="Stop after current restarts").click()
         expect(admin.many).to_contain_text("Stopping: 3 are still under way.")
         held.let_go()
-        finished = "Finished: 3 of 4 restarted, 0 failed, 1 left out."
+        finished = "Finished: 3 of 4 restarted, 0 failed, 1 skipped."
         expect(admin.many).to_contain_text(finished, timeout=SERVER_STARTS_MILLISECONDS)
         assert [admin.started_at(name) != before[name] for name in names] == [True, True, True, False]
-        expect(admin.row(names[3])).to_contain_text("left out")
+        expect(admin.row(names[3])).to_contain_text("skipped")
         assert_accessible_here(admin, "summary of many")
         admin.page.unroute("**/restart-server")
         refusal = {"status": 503, "message": "Nothing was changed.", "reason": "AGENT_UNREACHABLE", "request_id": "r-1"}
         admin.page.route("**/restart-server", lambda route: route.fulfill(status=503, json=refusal))
-        admin.many.get_by_role("button", name="Restart the failed and left out ones").click()
+        admin.many.get_by_role("button", name="Retry failed and skipped servers").click()
         admin.dialog.get_by_role("button", name="Restart them").click()
-        expect(admin.many).to_contain_text("Finished: 0 of 1 restarted, 1 failed, 0 left out.")
+        expect(admin.many).to_contain_text("Finished: 0 of 1 restarted, 1 failed, 0 skipped.")
         expect(admin.many.get_by_role("listitem")).to_contain_text(f"{names[3]}: Nothing was changed. Reference")
         assert_accessible_here(admin, "failures of many")

@@ -81,7 +81,7 @@ def test_the_question_warns_and_promises_nothing(person: Person) -> None:
     stubs.show_state(person, default=stubs.STOPPED)
     person.open_home()
     person.ask_to_reset()
-    expect(person.dialog).to_contain_text("Everything in your home folder is deleted, and you cannot undo that")
+    expect(person.dialog).to_contain_text("This permanently deletes your home folder.")
     expect(person.dialog).not_to_contain_text(NEITHER_IS_KNOWN)
 
 
@@ -122,7 +122,7 @@ def test_a_server_that_stays_silent_is_said_with_what_to_do(person: Person) -> N
     stubs.show_state(person, default=stubs.READY)
     stubs.answer(person, "restart-server", {**stubs.RESTARTED, "ready": False}, 202)
     person.ask_to_restart().click()
-    expect(person.alert).to_contain_text("does not answer yet")
+    expect(person.alert).to_contain_text("doesn't respond yet")
     expect(person.alert).to_contain_text("stop it and start it again")
     expect(person.page.get_by_role("link", name="Go to my server")).to_be_visible()
     expect(person.dialog).to_be_hidden()
@@ -132,8 +132,8 @@ def test_a_server_that_stays_silent_is_said_with_what_to_do(person: Person) -> N
     ("before", "told"),
     [
         ([], "so nothing was done"),
-        ([None], "does not know how it went on"),
-        ([{**stubs.RESTARTED, "started_at": None, "ready": False}], "does not know how it went on"),
+        ([None], "You were logged out before this finished"),
+        ([{**stubs.RESTARTED, "started_at": None, "ready": False}], "You were logged out before this finished"),
     ],
     ids=["at the first request", "after a lost answer", "while it goes on"],
 )
@@ -191,7 +191,7 @@ def test_a_restart_begun_elsewhere_is_told_to_whatever_end_it_has(person: Person
     if end == "silent":
         silent = {**under_way, "phase": "done", "progress": 100, "ready": False}
         stubs.show_state(person, default={**stubs.READY, "restart": silent})
-        expect(person.alert).to_contain_text("does not answer yet")
+        expect(person.alert).to_contain_text("doesn't respond yet")
     else:
         stubs.show_state(person, default=stubs.READY)
         expect(person.status).to_be_empty()
