@@ -12,7 +12,7 @@ from support.browser.listing import NAME, list_user, listing_of
 from support.browser.person import PersonFactory
 from support.browser.stubs import NEITHER_IS_KNOWN
 
-SILENT = "was restarted, but it doesn't respond yet"
+SILENT = "was restarted, but doesn't respond yet"
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def test_a_server_that_is_silent_after_its_restart_is_not_called_ready(admin: Ad
     admin.page.get_by_role("button", name="Restart selected (1)").click()
     admin.dialog.get_by_role("button", name="Restart them").click()
     expect(admin.many).to_contain_text("Finished: 0 of 1 restarted, 1 failed, 0 skipped.")
-    expect(admin.many.get_by_role("listitem")).to_contain_text("It was restarted, but it doesn't respond yet")
+    expect(admin.many.get_by_role("listitem")).to_contain_text("It was restarted, but doesn't respond yet")
 
 
 @pytest.mark.parametrize(
