@@ -235,7 +235,7 @@ def _certificates(read_tls: Callable[[], Tls], clock: Clock) -> CertificateStore
     from hubwarden_agent import tls  # noqa: PLC0415 - see the top
     from hubwarden_agent.tls_listener import CertificateStore  # noqa: PLC0415 - see the top
 
-    return CertificateStore(lambda: tls.read(read_tls(), clock.now()))
+    return CertificateStore(read_tls, lambda settings: tls.read(settings, clock.now()))
 
 
 def _tls_listener(

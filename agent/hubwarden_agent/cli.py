@@ -75,7 +75,7 @@ def _serve(path: Path | None, settings: Config) -> int:
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
     from hubwarden_agent import app  # noqa: PLC0415 - only now gRPC
 
-    return app.serve(settings, lambda: config.load_tls(path, settings.listen.tls_keys))
+    return app.serve(settings, lambda: config.load_tls(path))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -57,20 +57,13 @@ def load(path: Path | None, examine: Examine | None = None) -> Config:
     return parse(_text(path), examine)
 
 
-def load_tls(path: Path | None, required: Iterable[str]) -> Tls:
-    """Read `[tls]` alone: a renewal does not depend on the other sections.
-
-    Args:
-        path: the file.
-        required: `Listen.tls_keys` of the listeners that serve.
+def load_tls(path: Path | None) -> Tls:
+    """Read `[tls]` alone: a renewal does not depend on the other sections. An empty list of clients is nobody.
 
     Raises:
         ConfigurationError: with every mistake in it.
     """
-    settings, found, wrong = _validated({"tls": _document(_text(path)).get("tls", {})})
-    found += [
-        mistake for mistake in config_checks.unset(settings.tls, required) if mistake.partition(":")[0] not in wrong
-    ]
+    settings, found, _ = _validated({"tls": _document(_text(path)).get("tls", {})})
     if found:
         raise ConfigurationError(found)
     return settings.tls

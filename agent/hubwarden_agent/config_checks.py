@@ -10,7 +10,7 @@ from os.path import normpath
 
 from hubwarden_agent import host_paths, image_references, mount_targets
 from hubwarden_agent.addresses import TCP
-from hubwarden_agent.config_tables import Config, Tls
+from hubwarden_agent.config_tables import Config
 from hubwarden_agent.config_types import UNSET
 from hubwarden_agent.names import template_mistakes
 from hubwarden_agent.spawn_allow import listed
@@ -64,12 +64,7 @@ def _place(address: str) -> str:
 
 def _tls_mistakes(settings: Config) -> list[str]:
     """TCP never starts without its part of `[tls]`."""
-    return unset(settings.tls, settings.listen.tls_keys)
-
-
-def unset(settings: Tls, required: Iterable[str]) -> list[str]:
-    """The keys of `[tls]` that the TCP listeners lack."""
-    unset = [key for key in required if getattr(settings, key) in (UNSET, ())]
+    unset = [key for key in settings.listen.tls_keys if getattr(settings.tls, key) in (UNSET, ())]
     return [f"tls.{key}: must be set, because [listen] has a tcp:// address" for key in unset]
 
 

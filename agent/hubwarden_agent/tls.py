@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from hubwarden_agent.config import ConfigurationError, Tls
+from hubwarden_agent.config_types import UNSET
 
 _ECDSA = "ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-ECDSA-CHACHA20-POLY1305"
 _RSA = "ECDHE-RSA-AES256-GCM-SHA384:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-RSA-CHACHA20-POLY1305"
@@ -71,9 +72,11 @@ def read(settings: Tls, now: dt.datetime) -> TlsMaterial:
             not_after = _check_shown(client, server, settings, now)
             if (certificate, key) != (settings.certificate.read_bytes(), settings.key.read_bytes()):
                 raise ValueError("changed while it was read")
+    if not found and server:
+        with _about("client_ca", settings.client_ca, found):
+            _demand(server, client_ca, settings.minimum)
     if found or server is None:
         raise ConfigurationError(found)
-    _demand(server, client_ca, settings.minimum)
     clients, gateway_clients = frozenset(settings.clients), frozenset(settings.gateway_clients)
     return TlsMaterial(certificate, key, client_ca, clients, gateway_clients, not_after, server)
 
@@ -95,7 +98,7 @@ def _about(key: str, path: Path, mistakes: list[str]) -> Iterator[None]:
         what = getattr(error, "verify_message", None) or (error.reason or "unreadable").replace("_", " ").lower()
         mistakes.append(f"tls.{key}: {path}: {what}")
     except OSError as error:
-        mistakes.append(f"tls.{key}: {path}: {error.strerror}")
+        mistakes.append(f"tls.{key}: {path}: {error.strerror}" if path != UNSET else f"tls.{key}: must be set")
     except ValueError as error:
         mistakes.append(f"tls.{key}: {path}: {error}")
 

@@ -2,7 +2,8 @@
 
 Invariants:
 - Nothing listens on TCP without demanding a client certificate, and no method answers a caller that is not authorized.
-- Reload is atomic: invalid files leave the old credentials active and log an error.
+- Reload is atomic: invalid files leave the old credentials active and log an error. The lists of clients do not wait
+  for the files: they are taken over whenever `[tls]` can be read.
 - A reload leaves connections and operations under way alone; `grpc_limits` bounds how long a connection lives.
 """
 
@@ -11,7 +12,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import grpc
@@ -19,7 +20,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from hubwarden_agent import grpc_limits
 from hubwarden_agent.authorization import Authorizer
-from hubwarden_agent.config import ConfigurationError
+from hubwarden_agent.config import ConfigurationError, Tls
 from hubwarden_agent.errors import RequestRefused
 from hubwarden_agent.listeners import agent_server, listening
 from hubwarden_agent.messages import Received, add_service
@@ -42,29 +43,41 @@ class CertificateStore:
         last_error: why the files as they are cannot be used; empty when they are what is served.
 
     Args:
-        read: reads and checks the files.
+        read_settings: reads `[tls]`.
+        read_files: reads and checks the files that it names.
 
     Raises:
         ConfigurationError: the files cannot be used.
     """
 
-    def __init__(self, read: Callable[[], TlsMaterial]) -> None:
-        self._read = read
-        self.current = read()
+    def __init__(self, read_settings: Callable[[], Tls], read_files: Callable[[Tls], TlsMaterial]) -> None:
+        self._read_settings = read_settings
+        self._read_files = read_files
+        self.current = read_files(read_settings())
         self.last_error = ""
 
     def reload(self) -> None:
-        """Use what the files hold now, if it is sound."""
+        """Use the lists of clients as they are now, and then what the files hold, if it is sound. Raises nothing."""
         try:
-            material = self._read()
-        except ConfigurationError as error:
+            settings = self._read_settings()
+            self._list(settings)
+            material = self._read_files(settings)
+        except Exception as error:  # noqa: BLE001 - the thread that reloads must go on, or nobody is revoked any more
             if str(error) != self.last_error:
-                _log.error("tls: keeping what is served, because the files cannot be used: %s", error)
-            self.last_error = str(error)
+                foreseen = isinstance(error, ConfigurationError)
+                _log.error("tls: keeping what is served: %s", error, exc_info=not foreseen)
+            self.last_error = str(error) or type(error).__name__
             return
         if material != self.current or self.last_error:
             _log.info("tls: serving what the files hold", extra={"material": repr(material)})
         self.current, self.last_error = material, ""
+
+    def _list(self, settings: Tls) -> None:
+        clients, gateway_clients = frozenset(settings.clients), frozenset(settings.gateway_clients)
+        listed = replace(self.current, clients=clients, gateway_clients=gateway_clients)
+        if listed != self.current:
+            _log.info("tls: the lists of clients have changed", extra={"material": repr(listed)})
+            self.current = listed
 
     def run(self, stopping: threading.Event) -> None:
         """Reload, from then on, until `stopping`."""

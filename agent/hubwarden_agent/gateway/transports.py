@@ -76,6 +76,6 @@ class TlsTransport:
 
 def names_of(certificate: Any) -> frozenset[str]:
     """The verified names of a certificate as `ssl` shows it, as `authorization` writes them."""
-    names = certificate.get("subjectAltName", ())
-    kinds = {kind: [name.encode() for other, name in names if other == kind] for kind, _ in names}
-    return alternative_names({f"peer_{kind.lower()}": found for kind, found in kinds.items()})
+    names = certificate.get("subjectAltName", ())  # the name of another kind may be a tuple
+    found = {kind: [name.encode() for other, name in names if other == kind] for kind in ("DNS", "URI")}
+    return alternative_names({"peer_dns": found["DNS"], "peer_uri": found["URI"]})

@@ -107,9 +107,19 @@ class Files:
             directory = "{self.directory}"
             """
 
+    def settings(self) -> config.Tls:
+        """`[tls]`, as a reload reads it."""
+        file = self.directory / "agent.toml"
+        file.write_text(self.toml(), encoding="utf-8")
+        return config.load_tls(file)
+
     def read(self) -> tls.TlsMaterial:
         """The files as they are."""
         return tls.read(config.parse(self.toml()).tls, dt.datetime.now(dt.UTC))
+
+    def store(self) -> CertificateStore:
+        """What serves the files, as they are at each reload."""
+        return CertificateStore(self.settings, lambda settings: tls.read(settings, dt.datetime.now(dt.UTC)))
 
 
 @dataclass
@@ -155,7 +165,7 @@ async def remote_agent(directory: Path, gateway: str = "") -> AsyncIterator[Remo
     ca, port, engine = authority(), free_port(), FakeEngine()
     files = Files(directory, gateway=gateway)
     files.write(issued(ca, LOOPBACK, purpose=SERVER), ca)
-    certificates = CertificateStore(files.read)
+    certificates = files.store()
     engine.add_container("jupyterlab-alice", mounts=(home_of("alice"),))
     engine.add_container("jupyterlab-bob", ContainerState.EXITED, mounts=(home_of("bob"),))
     for name in ("alice", "bob"):

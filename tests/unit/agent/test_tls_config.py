@@ -105,16 +105,20 @@ def test_two_listeners_never_share_an_address() -> None:
     assert mistakes == ["listen.gateway: must not be the address of listen.grpc"]
 
 
-@pytest.mark.parametrize("used", ["clients", "gateway_clients"])
-def test_a_renewal_needs_the_lists_that_are_used(tmp_path: Path, used: str) -> None:
-    """When a list of clients becomes empty while its listener serves, the renewal is refused; another may be empty."""
+def test_a_renewal_may_empty_the_lists(tmp_path: Path) -> None:
+    """When the lists of clients are empty or gone while listeners serve, they are read as nobody."""
     file = tmp_path / "agent.toml"
-    keys = {key: value for key, value in COMPLETE.items() if key != "clients"} | {used: '["dns:hub"]'}
-    file.write_text("[tls]\n" + "\n".join(f"{key} = {value}" for key, value in keys.items()), encoding="utf-8")
-    assert getattr(config.load_tls(file, [used]), used) == ("dns:hub",)
-    other = "gateway_clients" if used == "clients" else "clients"
-    with pytest.raises(config.ConfigurationError, match=rf"tls\.{other}: must be set"):
-        config.load_tls(file, [other])
+    for text in ("[tls]\nclients = []\ngateway_clients = []", "[listen]\ngrpc = 7"):
+        file.write_text(text, encoding="utf-8")
+        assert (config.load_tls(file).clients, config.load_tls(file).gateway_clients) == ((), ())
+
+
+def test_a_renewal_with_a_wrong_client_is_refused(tmp_path: Path) -> None:
+    """When a list holds what no client can be called, the renewal is refused: nobody knows who was meant."""
+    file = tmp_path / "agent.toml"
+    file.write_text('[tls]\nclients = ["hub"]', encoding="utf-8")
+    with pytest.raises(config.ConfigurationError, match=r"tls\.clients: entry 1"):
+        config.load_tls(file)
 
 
 def test_mistakes_of_keys_and_of_files_come_together() -> None:

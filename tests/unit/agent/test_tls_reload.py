@@ -13,9 +13,8 @@ from typing import Any
 import grpc
 import pytest
 from hubwarden.v1 import agent_pb2
-from hubwarden_agent import tls_listener
+from hubwarden_agent import tls, tls_listener
 from hubwarden_agent.config import ConfigurationError
-from hubwarden_agent.tls_listener import CertificateStore
 from support.agent.tls import LOOPBACK, NOW, SERVER, YEAR, RemoteStage, authority, issued, remote_agent
 from support.waiting.conditions import until
 from support.waiting.threads import in_background
@@ -65,6 +64,47 @@ async def test_a_client_taken_off_the_list_is_out_at_once(stage: RemoteStage) ->
     stage.files.clients = ("dns:another.example.org", "dns:hub.example.org")
     stage.certificates.reload()
     assert await _code(stub) == "OK"
+
+
+async def test_an_empty_list_is_nobody(stage: RemoteStage) -> None:
+    """When the list becomes empty, the only client is refused at its next call, and that is no mistake."""
+    stub = stage.stub(issued(stage.ca))
+    assert await _code(stub) == "OK"
+    stage.files.clients = ()
+    stage.certificates.reload()
+    assert await _code(stub) == "PERMISSION_DENIED"
+    assert stage.certificates.last_error == ""
+
+
+@pytest.mark.parametrize("content", [b"half a fi", None])
+async def test_a_list_does_not_wait_for_the_files(stage: RemoteStage, content: bytes | None) -> None:
+    """When the certificate is broken or expired, the lists of clients are taken over all the same."""
+    stub, before = stage.stub(issued(stage.ca)), stage.certificates.current
+    expired = issued(stage.ca, LOOPBACK, purpose=SERVER, start=NOW - 2 * YEAR)
+    stage.files.write(expired, stage.ca)
+    if content:
+        (stage.files.directory / "agent.crt").write_bytes(content)
+    stage.files.clients = ()
+    stage.certificates.reload()
+    assert await _code(stub) == "PERMISSION_DENIED"
+    assert stage.certificates.current.certificate == before.certificate
+    assert "agent.crt" in stage.certificates.last_error
+
+
+async def test_reloading_survives_any_failure(
+    stage: RemoteStage, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """When a reload raises anything, what is served stays, the log has it once, and the next reload is tried."""
+    before = stage.certificates.current
+    with monkeypatch.context() as broken:
+        broken.setattr(tls, "_demand", lambda *_: 1 / 0)
+        stage.certificates.reload()
+        stage.certificates.reload()
+    assert stage.certificates.current is before
+    assert stage.certificates.last_error == "division by zero"
+    assert [record.name for record in caplog.records if record.exc_info] == ["hubwarden_agent.tls_listener"]
+    stage.certificates.reload()
+    assert stage.certificates.last_error == ""
 
 
 @pytest.mark.parametrize("name", ["agent.crt", "agent.key", "ca.crt"])
@@ -128,4 +168,4 @@ async def test_there_is_no_first_material_to_keep(tmp_path: Path) -> None:
     async with remote_agent(tmp_path) as stage:
         (tmp_path / "ca.crt").unlink()
         with pytest.raises(ConfigurationError):
-            CertificateStore(stage.files.read)
+            stage.files.store()

@@ -17,6 +17,7 @@ from typing import Any
 import grpc
 import pytest
 from cryptography import x509
+from cryptography.x509.oid import NameOID
 from docker import APIClient  # noqa: TID251 - the client that DockerSpawner uses
 from docker.tls import TLSConfig  # noqa: TID251 - the client that DockerSpawner uses
 from hubwarden.v1 import agent_pb2
@@ -38,6 +39,7 @@ from support.agent.tls import (
 from support.waiting.conditions import until
 from support.waiting.ports import free_port
 
+NAME = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "hub.example.org")])
 VERSION = b"GET /version HTTP/1.1\r\nHost: x\r\n\r\n"
 BUILD = b"POST /v1.44/build HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"
 
@@ -108,6 +110,8 @@ async def test_who_gets_no_connection(served: Gateway, who: str) -> None:
     [
         ([x509.DNSName("other.example.org")], "dns:other.example.org"),
         ([x509.RFC822Name("hub.example.org")], "no alternative name"),
+        ([x509.DirectoryName(x509.Name([]))], "no alternative name"),
+        ([x509.DirectoryName(NAME), x509.DNSName("other.example.org")], "dns:other.example.org"),
         ([x509.UniformResourceIdentifier("dns:hub.example.org")], "uri:dns:hub.example.org"),
         ([], "no alternative name"),
     ],
