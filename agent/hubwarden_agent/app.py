@@ -30,7 +30,7 @@ from hubwarden_agent.audit_store import AUDIT_FILE, AuditStore
 from hubwarden_agent.authorization import SocketAuthorizer, TlsAuthorizer
 from hubwarden_agent.budgets import SlidingWindow
 from hubwarden_agent.clock import Clock, SystemClock
-from hubwarden_agent.config import Config, ConfigurationError, ResetPolicy, Tls
+from hubwarden_agent.config import Config, ConfigurationError, Limits, ResetPolicy, Tls
 from hubwarden_agent.denials import DenialLimiter
 from hubwarden_agent.engine.docker_engine import DockerEngine
 from hubwarden_agent.engine.port import Container, Engine
@@ -62,6 +62,8 @@ DRAIN_SECONDS = 90.0
 """How long running operations get after SIGTERM. compose.yml's stop_grace_period is longer."""
 SIGNAL_SECONDS = 1.0
 """How soon a signal is noticed at the latest."""
+CHANGE_SECONDS = 600
+"""How long a change may take Docker, however short the clients' deadlines are."""
 DENIALS_RECORDED = "60/minute"
 """How many refusals of one listener the audit records."""
 DENIALS_LOGGED = "60/minute"
@@ -219,16 +221,24 @@ def build(
     )
 
 
+def change_timeout(limits: Limits) -> int:
+    """Seconds in which Docker has to complete a change, beyond a stop timeout.
+
+    Never short: Docker goes on with a request that nobody waits for, while the user's lock is free again.
+    """
+    return max(limits.max_deadline, CHANGE_SECONDS)
+
+
 def _docker(settings: Config, metrics: Metrics) -> DockerEngine:
     docker = settings.docker
-    return DockerEngine(docker.host, docker.timeout, settings.limits.max_deadline, metrics.docker)
+    return DockerEngine(docker.host, docker.timeout, change_timeout(settings.limits), metrics.docker)
 
 
 def _spawner(settings: Config, clock: Clock, metrics: Metrics) -> DockerSpawnEngine:
     from hubwarden_agent.engine.docker_spawn import DockerSpawnEngine  # noqa: PLC0415 - see the top
 
     docker = settings.docker
-    return DockerSpawnEngine(docker.host, docker.timeout, settings.limits.max_deadline, clock, metrics.docker)
+    return DockerSpawnEngine(docker.host, docker.timeout, change_timeout(settings.limits), clock, metrics.docker)
 
 
 def _certificates(read_tls: Callable[[], Tls], clock: Clock) -> CertificateStore:
@@ -339,8 +349,8 @@ def serve(settings: Config, read_tls: Callable[[], Tls]) -> int:
             try:
                 agent.serve(stopping)
             finally:
+                engine.close()  # first: no change may be asked for that the audit no longer records
                 agent.audit.close()
-                engine.close()
     except (AlreadyRunning, ConfigurationError, OSError, KeyError, RuntimeError) as error:
         _log.critical("cannot serve: %s", error)
         return 1

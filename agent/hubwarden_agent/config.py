@@ -16,7 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from hubwarden_agent import config_checks, old_keys
 from hubwarden_agent.config_checks import HEALTH_SOCKET
-from hubwarden_agent.config_tables import Config, ResetPolicy, Tls
+from hubwarden_agent.config_tables import Config, Limits, ResetPolicy, Tls
 from hubwarden_agent.config_types import key_of, mistakes
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "Config",
     "ConfigurationError",
     "Examine",
+    "Limits",
     "ResetPolicy",
     "Tls",
     "load",

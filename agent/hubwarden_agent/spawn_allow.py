@@ -22,7 +22,12 @@ Nanoseconds = Annotated[int, Field(ge=10**9, le=10**15)]
 Limit = Annotated[int, Field(ge=-1, lt=2**63)]
 
 
-def _working_dir(path: str) -> str:
+def working_dir(path: str) -> str:
+    """The same clean path of a working directory.
+
+    Raises:
+        ValueError: it is one of the kernel's, through which a runtime may leave the host open.
+    """
     if host_paths.is_below(path, host_paths.KERNEL_PATHS):
         raise ValueError("must not be below /proc, /sys or /dev")
     return path
@@ -101,7 +106,7 @@ USER = r"[a-z0-9_][a-z0-9_.-]*(:[a-z0-9_][a-z0-9_.-]*)?"
 Allow = Annotated[
     Allowed[Literal["User"], Annotated[str, matching(USER, "a user such as 1000:100")]]
     | Allowed[Literal["Hostname"], Annotated[str, matching(r"[a-zA-Z0-9][a-zA-Z0-9.-]{0,62}", "a host name")]]
-    | Allowed[Literal["WorkingDir"], Annotated[host_paths.CleanPath, AfterValidator(_working_dir)]]
+    | Allowed[Literal["WorkingDir"], Annotated[host_paths.CleanPath, AfterValidator(working_dir)]]
     | Allowed[Literal["Entrypoint"], Words]
     | Allowed[Literal["Healthcheck"], HealthCheck]
     | Allowed[Literal["HostConfig.ShmSize"], Annotated[int, Field(ge=1, lt=2**63)]]

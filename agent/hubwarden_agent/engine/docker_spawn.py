@@ -163,6 +163,7 @@ def image(data: Mapping[str, Any]) -> Image:
         labels=config.get("Labels") or {},
         volumes=tuple(config.get("Volumes") or ()),
         healthcheck=config.get("Healthcheck") not in (None, {}, {"Test": ["NONE"]}),
+        working_dir=config.get("WorkingDir") or "",
     )
 
 

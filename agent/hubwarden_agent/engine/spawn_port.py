@@ -27,7 +27,7 @@ class Image:
     """An image: what DockerSpawner reads of it, and what it brings into its containers.
 
     `user` is empty for root; `volumes` are the paths that it declares (`VOLUME`); `healthcheck` is whether it has any
-    part of a health check.
+    part of a health check; `working_dir` is empty for `/`.
     """
 
     id: str
@@ -37,6 +37,7 @@ class Image:
     labels: Mapping[str, str] = field(default_factory=dict)
     volumes: tuple[str, ...] = ()
     healthcheck: bool = False
+    working_dir: str = ""
 
 
 @dataclass(frozen=True, slots=True)

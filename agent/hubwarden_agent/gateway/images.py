@@ -10,6 +10,7 @@ Invariants:
 from __future__ import annotations
 
 import json
+import posixpath
 import threading
 from collections.abc import Mapping
 from urllib.parse import quote
@@ -22,7 +23,7 @@ from hubwarden_agent.gateway import refusals, responses
 from hubwarden_agent.gateway.refusals import GatewayRefusal, not_listed
 from hubwarden_agent.gateway.request_context import ChangeRecorder, RequestContext, Response, json_response
 from hubwarden_agent.gateway.routes import ApiRequest
-from hubwarden_agent.spawn_allow import listed
+from hubwarden_agent.spawn_allow import listed, working_dir
 from hubwarden_agent.spawn_policy import SpawnPolicy
 
 RATE_KEY = "pull"
@@ -100,7 +101,8 @@ def check_pulled(image: Image, spec: ContainerSpec, spawn: SpawnPolicy) -> None:
     """Check what an image from a registry would bring into a container.
 
     Raises:
-        GatewayRefusal: 400: its user, labels or volumes are not within the policy, or it has a health check.
+        GatewayRefusal: 400: its user, labels or volumes are not within the policy, it has a health check, or it works
+            in a folder of the kernel's.
     """
     user = spec.options.get("User") or image.user or "root"
     if user not in listed(spawn.allow, "User").values():
@@ -110,6 +112,10 @@ def check_pulled(image: Image, spec: ContainerSpec, spawn: SpawnPolicy) -> None:
         raise not_listed("Image", labels, "labels", "has labels")
     if not set(image.volumes) <= {mount.target for mount in spec.mounts}:
         raise not_listed("Image", image.volumes, "volumes", "declares volumes at paths")
+    try:
+        working_dir(posixpath.normpath("/" + image.working_dir.lstrip("/")))
+    except ValueError as error:
+        raise refusals.field_refused("Image", f"has a working directory, which {error} (spawn.pull)") from error
     if image.healthcheck:  # Docker runs it as often as the image says, down to every millisecond
         raise refusals.field_refused("Image", "has a health check, which no pulled image may have (spawn.pull)")
 

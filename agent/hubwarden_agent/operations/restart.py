@@ -1,7 +1,7 @@
 """What a restart is, step by step.
 
 Invariants: only a container that is this user's and that runs is restarted; from the inspection on, its id is used
-and never its name; nothing is asked of Docker before the intent is on disk. Never stop and create.
+and never its name; no change is asked of Docker before the intent is on disk. Never stop and create.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class RestartService:
         if container is None:
             raise RequestRefused(Reason.CONTAINER_NOT_FOUND, detail=ErrorDetails(container=name.value))
         check_restartable(container, command.username, command.server_name, self.names)
-        if self.check_mounts is not None and is_labelled(container):
+        if self.check_mounts is not None:
             self.check_mounts(command.username, container)
         return container
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable
 from pathlib import Path
 
@@ -145,4 +146,4 @@ def test_certificates_are_renewed_although_another_section_is_broken(
         reads[0]()
     file.write_text(TLS.replace('key = "/tls/agent.key"', ""), encoding="utf-8")
     with pytest.raises(config.ConfigurationError, match=r"tls\.key: must be set"):
-        reads[0]()
+        tls.read(reads[0](), dt.datetime.now(dt.UTC))

@@ -363,6 +363,12 @@ def test_an_image_reference_keeps_its_slashes(docker: ScriptedDocker, engine: Do
     assert found.id == "sha256:1"
 
 
+def test_a_working_directory_of_an_image() -> None:
+    """When an image's configuration holds a working directory, it is read; without one it is empty."""
+    found = [docker_spawn.image({"Id": "sha256:1", "Config": brought}) for brought in ({"WorkingDir": "/x"}, {})]
+    assert [image.working_dir for image in found] == ["/x", ""]
+
+
 @pytest.mark.parametrize(
     ("brought", "healthcheck"),
     [

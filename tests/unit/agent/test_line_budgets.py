@@ -20,11 +20,11 @@ ROOT = Path(hubwarden_agent.__file__).parent
 
 CORE = 3630
 """What the default configuration loads."""
-GATEWAY = 1930
+GATEWAY = 1940
 """`gateway/`, and what else only an agent with a gateway loads."""
 HOME_CONTENT = 900
 """`home_content/`, and what else only an agent with backups or sizes loads."""
-SERVING = 6720
+SERVING = 6730
 """All of the above, TLS, metrics and health checks: everything but `tools/`."""
 
 _UNCOUNTED = {

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 from hubwarden_agent import ownership
-from hubwarden_agent.engine.port import ContainerState, EngineError, EngineUnavailable, NotFound
+from hubwarden_agent.engine.port import Container, ContainerState, EngineError, EngineUnavailable, NotFound
 from hubwarden_agent.errors import Reason, RequestRefused
 from hubwarden_agent.names import ServerName, Templates, Username
 from hubwarden_agent.operations.requests import RestartRequest, RestartResult
@@ -67,6 +67,24 @@ class TestDenials:
         assert (_refused(stage, command)).reason is expected
         assert stage.touched == []
         assert [phase for phase, _ in stage.audit.phases()] == ([] if validate_only else ["denied"])
+
+    @pytest.mark.parametrize("labelled", [False, True])
+    @pytest.mark.parametrize("validate_only", [False, True])
+    def test_mounts_outside_the_policy(self, stage: AgentStage, *, labelled: bool, validate_only: bool) -> None:
+        """When the policy's check refuses a container's mounts, it is not restarted, labelled or not."""
+
+        def check(username: Username, container: Container) -> None:
+            raise RequestRefused(Reason.NAME_MISMATCH, f"{username.value} {container.name}")
+
+        stage.engine.add_container(
+            CONTAINER, labels=ownership.labels(ALICE, ServerName(""), stage.names) if labelled else {}
+        )
+        with pytest.raises(RequestRefused, match=f"alice {CONTAINER}") as refused:
+            dataclasses.replace(stage.restarter, check_mounts=check).restart(
+                restart_command(validate_only=validate_only)
+            )
+        assert refused.value.reason is Reason.NAME_MISMATCH
+        assert stage.touched == []
 
     def test_a_missing_container(self, stage: AgentStage) -> None:
         """CONTAINER_NOT_FOUND, with the name that was looked for."""

@@ -189,13 +189,18 @@ def test_what_dockerspawner_makes_of_a_reference(image: str, asked: tuple[str, s
         ({"user": "1000:100", "labels": {"maintainer.x": "a"}}, {}, 400),
         ({"user": "1000:100", "volumes": ("/home/jovyan/",)}, {}, 400),
         ({"user": "1000:100", "healthcheck": True}, {}, 400),
+        ({"user": "1000:100", "working_dir": "/home/jovyan"}, {}, 201),
+        ({"user": "1000:100", "working_dir": "/proc/self/fd/8"}, {}, 400),
+        ({"user": "1000:100", "working_dir": "/sys"}, {}, 400),
+        ({"user": "1000:100", "working_dir": "//dev/../proc/./self"}, {}, 400),
+        ({"user": "1000:100", "working_dir": "proc/self"}, {}, 400),  # runc reads it from the root
         ({"user": "1000:100", "volumes": ("/workspace",)}, {}, 400),  # listed, but this create does not mount it
     ],
 )
 async def test_what_an_image_brings(
     stage: GatewayStage, fake: FakeEngine, brought: dict[str, Any], asked: dict[str, Any], status: int
 ) -> None:
-    """When `spawn.pull` lists an image, each create checks its user, labels, volumes and health check."""
+    """When `spawn.pull` lists an image, each create checks all that it brings."""
     fake.images[IMAGE] = replace(fake.images[IMAGE], **brought)
     reply = await stage.create(spawner_body(**asked))
     assert reply.status == status
