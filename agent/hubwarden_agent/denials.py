@@ -32,11 +32,11 @@ class DenialLimiter:
     def admit(self, kind: str = "") -> int | None:
         """How many of this kind were suppressed since the last one let through; None if this one is suppressed too."""
         with self._lock:
-            try:
-                self._window.acquire(kind)
-            except RequestRefused:
+            # Asked and not caught: the frames of a raised refusal would keep the call that is refused.
+            if self._window.refusal(kind):
                 self._suppressed[kind] += 1
                 return None
+            self._window.acquire(kind)
             return self._suppressed.pop(kind, 0)
 
 

@@ -150,6 +150,8 @@ class AgentService:
                 _log.exception("a call failed unexpectedly")
                 refusal = RequestRefused(Reason.DOCKER_ERROR)
             failed = refusal.code in (StatusCode.INTERNAL, StatusCode.UNAVAILABLE)
+            # Its frames hold the call, and gRPC counts a stream until its call is freed.
+            refusal.with_traceback(None)
             log_refusal(_log, self._logged, refusal, failed=failed, reading=request.validate_only)
         return abort(context, refusal, known)
 
@@ -166,6 +168,7 @@ class AgentService:
         try:
             return future.result()
         except OperationUnderWay as other:
+            other.with_traceback(None)  # see `_answer`
             with suppress(TimeoutError):
                 return cast("Result", other.wait(max(0.0, give_up_at - time.monotonic())))
             raise RequestRefused(Reason.DEADLINE_EXCEEDED) from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 import uuid
 from collections.abc import AsyncIterator
@@ -94,6 +95,27 @@ async def test_repetitions_hold_no_thread(tmp_path: Path) -> None:
         assert another.container == "jupyterlab-bob"
         release.set()
         assert (await waiting) == (await first)
+
+
+@pytest.mark.parametrize("repeated", [False, True])
+async def test_an_ended_call_is_freed_at_once(served: Served, *, repeated: bool) -> None:
+    """When more calls ended than a connection has streams, the next is answered without a garbage collection.
+
+    gRPC counts a stream until its call is freed: one that waits for the collector takes a place of the connection.
+    """
+    request = restart("bob" if repeated else "nobody")
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(2 * grpc_limits.UNIX.streams):
+            if repeated:
+                assert (await served.stub.RestartContainer(request, timeout=60)).container
+                continue
+            with pytest.raises(grpc.aio.AioRpcError) as refused:
+                await served.stub.RestartContainer(request, timeout=60)
+            assert read_refusal(refused.value).reason == "CONTAINER_NOT_FOUND"
+    finally:
+        gc.enable()
 
 
 async def test_more_than_may_be_in_flight_are_too_busy(served: Served) -> None:
