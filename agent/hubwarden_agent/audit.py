@@ -7,7 +7,7 @@ Invariants:
 - Queued outcomes are never dropped; they are retried before any later record.
 - Refusals are recorded at a bounded rate, so that nobody can fill the disk by being refused. Each listener has its own
   rate, so that nobody can hide the refusals of another listener.
-- A record holds names and reasons, never what Docker record and never a secret.
+- A record holds names and reasons, never what Docker said and never a secret.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 Invariants: a line is one JSON object whose last two keys are `previous`, the hash of the line before, and `hash`,
 the SHA-256 of the line as it is written without that last key. So a line can neither be changed nor left out without
-every later hash changing. What this cannot show by itself is in the threat model: whoever can rewrite the file can
-recompute it, and only an anchor kept elsewhere tells.
+every later hash changing. What this cannot show by itself is in the threat model: somebody who can rewrite the file
+can recompute the chain, and only an anchor that is kept elsewhere shows it.
 This file must never open a file.
 """
 

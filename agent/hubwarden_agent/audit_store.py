@@ -1,7 +1,7 @@
 """The audit's files: the segment that is written, the ones that were set aside, and the chain through all of them.
 
 Invariants: lines are on disk (fsync) when `append` returns; what could not be written whole was taken back, or,
-where not even that worked, nothing is ever written behind it. AuditStore are numbered, so that their order does not
+where not even that worked, nothing is ever written behind it. Segments are numbered, so that their order does not
 depend on a clock. What a crash cut off is reported and set aside as it is. Old segments go only once a line of the new
 one is on disk, so that a full disk never costs history.
 """

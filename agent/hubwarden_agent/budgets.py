@@ -34,7 +34,7 @@ class SlidingWindow:
         self._span = rate.seconds
         self._clock = clock
         self._reason = reason
-        self._acquired: dict[str, deque[float]] = {}  # who acquired last comes last
+        self._acquired: dict[str, deque[float]] = {}  # the key that acquired last is at the end
 
     def check(self, key: str) -> None:
         """Refuse as `acquire` would now, without acquiring.

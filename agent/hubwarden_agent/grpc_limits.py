@@ -15,7 +15,8 @@ MAX_MESSAGE_BYTES = 16 * 1024
 COMMON: tuple[tuple[str, int], ...] = (
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
-    # The first is what a client is told; above the second, requests are always refused. Between them gRPC rolls dice.
+    # The first is announced to clients; above the second, requests are always refused. In between, gRPC decides at
+    # random, so both are the same.
     ("grpc.max_metadata_size", MAX_MESSAGE_BYTES),
     ("grpc.absolute_max_metadata_size", MAX_MESSAGE_BYTES),
     # A compressed message is malformed: 16 KiB would become 16 MB before the bound on messages is applied again.

@@ -1,7 +1,7 @@
 """One lock a user, shared by everything that changes something for that user.
 
-Invariants: both RPCs and the gateway's create, start, stop and delete take the same lock, so a reset never sees a
-container in the middle of a restart. Non-blocking: a held lock raises `OPERATION_IN_PROGRESS`, and waiting is the
+Invariants: both RPCs and the gateway's create, start, stop, delete and exec take the same lock, so a reset never sees
+a container in the middle of a restart. Non-blocking: a held lock raises `OPERATION_IN_PROGRESS`, and waiting is the
 Hub's business. Threads share the locks, so checking and taking are one step.
 Inspecting must never take a lock.
 """

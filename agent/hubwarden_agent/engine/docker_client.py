@@ -53,7 +53,7 @@ class FencedClient(APIClient):
         # The SDK pools connections by URL and a restarted dockerd invalidates them: one connection for each request.
         self.headers["Connection"] = "close"
         # The constructor reads the configuration file of the Docker CLI, which can name headers for each request, and
-        # offers no way not to. (It can also name programs to run for credentials: see `docker_engine`.)
+        # offers no way not to. (It can also name programs to run for credentials: see `image_pull`.)
         self._general_configs: dict[str, Any] = {}
 
     def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:

@@ -35,11 +35,11 @@ class EngineUnavailable(EngineError):  # noqa: N818 - "unavailable" is the field
     """The engine does not answer: no socket, no connection, or no answer in time."""
 
 
-class NotFound(EngineError):  # noqa: N818 - "unavailable" is the field's word for it
+class NotFound(EngineError):  # noqa: N818 - HTTP's name for 404
     """What was named does not exist (any more)."""
 
 
-class Conflict(EngineError):  # noqa: N818 - "unavailable" is the field's word for it
+class Conflict(EngineError):  # noqa: N818 - HTTP's name for 409
     """The engine refuses because of the object's present state, for example a volume that a container holds."""
 
 

@@ -1,8 +1,8 @@
 """From a request to an answer: what HTTP has to say about it first, and refusals and failures at the end.
 
 Invariants: one handler for every request; `routes` sees the request target as the client wrote it. A body is read
-only where the table says so, whole, of a declared and bounded length. An exception never reaches a client as text, and
-a request that changes nothing never gets a 500.
+only where the route takes one, whole, of a declared and bounded length. An exception never reaches a client as text,
+and a request that changes nothing never gets a 500.
 """
 
 from __future__ import annotations

@@ -68,7 +68,7 @@ class Containers:
         self._changes = changes
         self._offered = offered
 
-    def inspect(self, call: ApiRequest, _deed: RequestContext) -> Response:
+    def inspect(self, call: ApiRequest, _context: RequestContext) -> Response:
         """`GET /containers/{reference}/json`."""
         container, _ = self._shown(call.reference)
         return json_response(200, responses.container(container))

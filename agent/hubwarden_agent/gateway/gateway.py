@@ -102,10 +102,10 @@ class Gateway:
         """See `ChangeRecorder.denied`."""
         self._recorder.denied(context, refusal, reading=reading)
 
-    def _ping(self, _call: ApiRequest, _deed: RequestContext) -> Response:
+    def _ping(self, _call: ApiRequest, _context: RequestContext) -> Response:
         self._engine.ping()
         return Response(200, "OK", "text/plain")
 
-    def _version(self, _call: ApiRequest, _deed: RequestContext) -> Response:
+    def _version(self, _call: ApiRequest, _context: RequestContext) -> Response:
         self._engine.ping()
         return json_response(200, responses.version())

@@ -41,7 +41,7 @@ def json_response(status: int, document: Mapping[str, Any]) -> Response:
 
 @dataclass(slots=True)
 class RequestContext:
-    """What is known of a request so far. Once `acted`, an intent was asked for, and its outcome is what counts."""
+    """What is known of a request so far. Once `intent_written`, only the outcome counts."""
 
     request_id: str
     peer: str = ""

@@ -74,7 +74,7 @@ class _Parameter:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One row: `path` is matched as a whole, after the version's prefix, which is optional only where it says so."""
+    """One row: `path` is matched as a whole, after the version's prefix, which `prefix_optional` makes optional."""
 
     method: str
     path: re.Pattern[str]
@@ -162,7 +162,7 @@ def _parameters(query: str | None, route: Route) -> Mapping[str, str]:
     for key, value in _pairs(query):
         known = route.query.get(key)
         if known is None or key in found:
-            raise GatewayRefusal("hubwarden: a query parameter is not supported, or is there twice")
+            raise GatewayRefusal("hubwarden: a query parameter is not supported, or is duplicated")
         if not known.pattern.fullmatch(value):
             raise GatewayRefusal(f"hubwarden: the query parameter {key} has a value that is not supported")
         found[key] = value

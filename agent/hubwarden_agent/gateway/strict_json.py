@@ -77,7 +77,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(unique) != len(pairs):
         raise _malformed("has the same key twice")
     if not all(text_is_fit(key) for key in unique):
-        raise _malformed("has a key that holds NUL or half a character")
+        raise _malformed("has a key that holds NUL or a lone surrogate")
     return unique
 
 

@@ -3,7 +3,7 @@
 Invariants: it ends with 0 only if tar did and every byte of tar's was compressed and handed on, and then its last
 line on standard error says how many became how many. Compressed here, a home costs the engine's stream a fraction of
 its bytes. The command line is `volume_content`'s, which is fixed.
-Never: a shell, a file of its own, or an import of the agent's; it starts anew for every backup.
+Must not: use a shell or a file of its own, or import the agent. It starts anew for every backup.
 """
 
 from __future__ import annotations

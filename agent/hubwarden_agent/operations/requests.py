@@ -79,7 +79,7 @@ class ResetResult:
 def fingerprint(command: RestartRequest | ResetRequest) -> str:
     """Stands for a command's parameters and client: equal only for the same request, its id left out."""
     text = json.dumps([type(command).__name__, asdict(replace(command, request_id=None))], sort_keys=True)
-    return intern(hashlib.sha256(text.encode()).hexdigest())  # remembered, too
+    return intern(hashlib.sha256(text.encode()).hexdigest())  # interned, because it is remembered with each request id
 
 
 def entry(command: RestartRequest | ResetRequest, name: str) -> AuditEntry:

@@ -1,7 +1,7 @@
 """What stands in the way of removing a volume, and its removal: the same for a reset and for an operator's restore.
 
-Invariants: a volume goes only together with nothing and never with force, after the user's own stopped containers
-that hold it, one by one; and only if it still is the one that was looked at.
+Invariants: a volume is removed without force, after the user's own stopped containers that hold it, one by one; never
+while another container holds it, and only if it still is the one that was inspected.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Removal:
 
         Raises:
             RequestRefused: `VOLUME_NOT_FOUND`, `VOLUME_NOT_LOCAL`, `VOLUME_IN_USE`, and what `removable` refuses.
-            Removing: as `removable`.
+            RemovalInProgress: as `removable`.
             EngineError: the engine does not say.
         """
         volume = self.engine.volume(name)
@@ -109,7 +109,7 @@ class Removal:
         except Conflict as error:
             raise _in_use(name) from error
         except EngineError as error:
-            # The answer can be lost where the deed was done: what is there now decides, as after a restart.
+            # The answer can be lost where the change was made: what is there now decides, as after a restart.
             if self.engine.volume(name) is not None:
                 raise
             _log.warning("removal: the volume is gone, although the engine reports a failure: %s", error)

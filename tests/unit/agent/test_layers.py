@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import hubwarden_agent
 
 PACKAGE = "hubwarden_agent"
 ROOT = Path(hubwarden_agent.__file__).parent
+PAGE = Path(__file__).resolve().parents[3] / "docs" / "reading-the-agent.md"
 
 LAYERS = (
     "cli",
@@ -69,6 +71,18 @@ def test_imports_point_downwards() -> None:
     assert "engine.home_port" in graph["engine.docker_engine"], "imports within functions are seen"
     assert upwards(graph) == []
     assert in_cycles(graph) == set()
+
+
+def test_no_step_of_the_reading_order_relies_on_a_later_one() -> None:
+    """When a file that docs/reading-the-agent.md orders imports one of a later step, this names both."""
+    ordered = PAGE.read_text(encoding="utf-8").partition("## The rest of the core")[0]
+    steps = re.split(r"^\d\. ", ordered, flags=re.MULTILINE)[1:]
+    named = [(name, number) for number, text in enumerate(steps) for name in re.findall(r"`([a-z_/]+)\.py`", text)]
+    step = {name.replace("/", "."): number for name, number in named}
+    known = modules()
+    relied = [(name, other) for name in step for other in imports(known[name].read_text(encoding="utf-8"), known)]
+    assert len(steps) == 7
+    assert [(name, other) for name, other in relied if step.get(other, 0) > step[name]] == []
 
 
 def test_a_package_file_imports_nothing() -> None:

@@ -34,7 +34,7 @@ from support.agent.gateway import result_or_refusal
         pytest.param(b'{"a": 9223372036854775808}', id="65 bits"),
         pytest.param(b'{"a": ' + b"9" * 5000 + b"}", id="5000 digits"),
         pytest.param(b'{"\\u0000": 1}', id="NUL in a key"),
-        pytest.param(b'{"\\ud800": 1}', id="half a character in a key"),
+        pytest.param(b'{"\\ud800": 1}', id="a lone surrogate in a key"),
         pytest.param(b'"\xff"', id="not UTF-8"),
         pytest.param('{"a": 1}'.encode("utf-16"), id="UTF-16"),
         pytest.param(b'{"a": "\n"}', id="raw control character"),

@@ -141,7 +141,7 @@ TARGETS = (
     _target("DELETE", f"{OWN}?v=TRUE", Ours("would take away what the attack is on"), REMOVE, 400, "parameter v"),
     _target("DELETE", f"{OWN}?v=True&force=t", Ours("would take away what the attack is on"), REMOVE, 400, "force"),
     _target("DELETE", f"{OWN}?v=True&force=False&force=True", Ours("would take away what the attack is on"), REMOVE,
-            400, "twice"),
+            400, "duplicated"),
     _target("GET", "/v1.44/images/@image@@@/json", Says(400), IMAGE, 403, "spawn.images"),
     _target("GET", "/v1.44/images/@image@/json?platform=linux/arm64", Says(200), IMAGE, 400, "parameter"),
     _target("GET", "/v1.44/images/@victim_image_id@/json", Says(200), IMAGE, 403, "spawn.images"),
@@ -158,8 +158,8 @@ TARGETS = (
 
 QUERIES = (
     _query("Name=jupyterlab-@user@", Says(201), "parameter"),
-    _query("name=jupyterlab-@user@&n%61me=hub", Says(201), "twice"),
-    _query("name=jupyterlab-@user@&name=", Says(201), "twice"),
+    _query("name=jupyterlab-@user@&n%61me=hub", Says(201), "duplicated"),
+    _query("name=jupyterlab-@user@&name=", Says(201), "duplicated"),
     _query("name=%256aupyterlab-@user@", Says(400), "name"),
     _query("name=jupyterlab-@user@%0a", Says(400), "name"),
     _query("name=jupyterlab-@user@%00", Says(400), "name"),
@@ -176,7 +176,7 @@ QUERIES = (
     _pull("registry.example.org:5000/x&tag=1"),
     _pull("x@sha256:" + "a" * 64 + "&tag=1"),
     _pull("x&tag=sha256:" + "a" * 64),
-    _pull("x&tag=1&tag=2", 400, "twice"),
+    _pull("x&tag=1&tag=2", 400, "duplicated"),
     _pull("x&tag=1&fromSrc=-", 400, "parameter"),
     _pull("x&tag=1&platform=linux/arm64", 400, "parameter"),
 )

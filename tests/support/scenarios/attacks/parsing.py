@@ -63,7 +63,7 @@ CASES: tuple[Case, ...] = (
     _text("UTF-16", SOUND.decode().encode("utf-16"), "JSON", Says(400)),
     _text("bytes that are no UTF-8", _put(b"secret", b"\xff\xfe"), "JSON", Says(201)),
     _text("NUL in a text", _put(b"secret", b"\\u0000"), "Env", Says(201)),
-    _text("half a character", _put(b"secret", b"\\ud800"), "Env", Says(201)),
+    _text("lone surrogate", _put(b"secret", b"\\ud800"), "Env", Says(201)),
     _text("a raw NUL", _put(b"secret", b"\x00"), "JSON", Says(400)),
     _text("NaN", _put(b"67108864", b"NaN"), "not an integer", Says(400)),
     _text("Infinity", _put(b"67108864", b"Infinity"), "not an integer", Says(400)),
@@ -176,5 +176,5 @@ CASES: tuple[Case, ...] = (
     _text("a path with a NUL", json.dumps(body(host={"Binds": ["jupyterlab-@user@_home:/a\x00b"]})).encode(), "Binds",
           Says(500)),
     Case("the same name twice", TWO_READINGS, create(target=f"{CREATE}&name=jupyterlab-@user@"), TWIN, Says(201), 400,
-         "twice"),
+         "duplicated"),
 )  # fmt: skip
