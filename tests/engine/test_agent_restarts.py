@@ -34,11 +34,12 @@ class TestRestart:
         ]
         assert bed.records() == [("intent", ""), ("outcome", "")]
 
+    @pytest.mark.parametrize("labelled", [True, False])
     @pytest.mark.parametrize(("target", "reason"), [("/home/jovyan", ""), ("/home/jovyan/a/dev", "NAME_MISMATCH")])
     async def test_one_that_an_older_policy_allowed(
-        self, place: Place, bench: Workbench, target: str, reason: str
+        self, place: Place, bench: Workbench, target: str, reason: str, *, labelled: bool
     ) -> None:
-        """When a server of the gateway's mounts its home elsewhere than the policy, it is refused and runs on."""
+        """When a server mounts its home elsewhere than the policy, it is refused and runs on, labelled or not."""
         place.write("", f'gateway = "unix://{place.directory}/docker.sock"')
         with serving(place) as agent:
             async with client(place.socket) as stub:
@@ -49,7 +50,7 @@ class TestRestart:
                     "hubwarden.agent": "jupyterlab-{username}",
                 }
                 bench.volume(bed.home)
-                made = bench.container(bed.container, mounts={bed.home: target}, labels=owner)
+                made = bench.container(bed.container, mounts={bed.home: target}, labels=owner if labelled else {})
                 before = made.attrs["State"]["StartedAt"]
                 if reason:
                     assert (await refusal_of(bed.restart())).reason == reason
