@@ -25,7 +25,8 @@ from functools import partial
 from pathlib import Path
 
 import grpc
-from deployment import Workbench, base_image, reset_request, start, workbench
+from deployment import Workbench, base_image, reset_request, restart_request, start, workbench
+from google.protobuf import duration_pb2
 from hubwarden.v1 import agent_pb2_grpc
 from hubwarden_agent import ownership
 from hubwarden_agent.names import Names, ServerName, Templates, Username
@@ -40,7 +41,7 @@ PROCESSES = 2
 """One process cannot open as many descriptors as the attacks have connections."""
 CONNECTIONS = {"half a HEADERS frame": (HALF_HEADERS, 15_000), "idle": (HELLO, 20_000)}
 """What each of so many connections sends, and nothing else."""
-HOLDERS, VALIDATIONS, USER = 48, 16, "holder"
+HOLDERS, VALIDATIONS, USER, STUBBORN = 48, 16, "holder", "stubborn"
 ENVIRONMENT = {"A": "x" * 125_000, "B": "x" * 125_000}
 
 Attack = Callable[[Path, float], str]
@@ -114,19 +115,42 @@ def validate(path: Path, seconds: float) -> str:
     return "answers: " + ", ".join(f"{count} {code}" for code, count in answers.items())
 
 
+def repeat(path: Path, seconds: float) -> str:
+    """Repeat the request id of a restart that takes a minute, again and again, with short deadlines."""
+    give_up = time.monotonic() + seconds
+    request = restart_request(STUBBORN, stop_timeout=duration_pb2.Duration(seconds=60))
+    with grpc.insecure_channel(f"unix://{path}") as channel, ThreadPoolExecutor(VALIDATIONS) as threads:
+        stub = agent_pb2_grpc.DockerAgentServiceStub(channel)
+
+        def ask(_: int) -> Counter[str]:
+            codes = Counter[str]()
+            while time.monotonic() < give_up:
+                try:
+                    stub.RestartContainer(request, timeout=0.3)
+                except grpc.RpcError as error:
+                    codes[error.code().name] += 1
+            return codes
+
+        answers = sum(threads.map(ask, range(VALIDATIONS)), Counter[str]())
+    return "answers: " + ", ".join(f"{count} {code}" for code, count in answers.items())
+
+
 def attacks() -> Mapping[str, Sequence[Attack]]:
     """What the agent is exposed to, by name; each function runs in a process of its own."""
     share = GRPC_CONNECTIONS // PROCESSES
     return {
         f"{VALIDATIONS} validations, {HOLDERS} holders": [validate],
+        "one request id, short deadlines": [repeat],
         **{name: [partial(send, name, 1)] for name in FLOODS},
         f"headers without end on {GRPC_CONNECTIONS}": [partial(send, "headers without end", share)] * PROCESSES,
         **{f"{total:,} {name}": [partial(hold, name)] * PROCESSES for name, (_, total) in CONNECTIONS.items()},
     }
 
 
-def make_holders(bench: Workbench) -> None:
-    """Containers with a large environment each, all with one user's home."""
+def make_containers(bench: Workbench) -> None:
+    """Containers with a large environment each, all with one user's home, and one that ignores SIGTERM."""
+    labels = ownership.labels(Username(STUBBORN), ServerName(""), Names(Templates()))
+    bench.container(f"jupyterlab-{STUBBORN}", "trap '' TERM; while :; do sleep 1; done", labels=labels)
     labels = ownership.labels(Username(USER), ServerName(""), Names(Templates()))
     mounts = {f"jupyterlab-{USER}_home": "/home/jovyan"}
     bench.volume(*mounts)
@@ -195,7 +219,7 @@ def main() -> None:
     engine = start()
     records = dict[str, Record]()
     with workbench(engine, base_image("busybox", engine)) as bench:
-        make_holders(bench)
+        make_containers(bench)
         print(f"resident MiB before -> peak -> {AFTER_SECONDS:.0f} s after; the limit is {LIMIT}", flush=True)
         for name, processes in attacks().items():
             if name in options.attacks or not options.attacks:
