@@ -156,7 +156,7 @@ class Recovery:
 
 
 def is_done(record: AuditRecord, engine: Engine) -> bool:
-    """Whether Docker cannot be about to start the container any more: it has, or was not asked to, or it is gone.
+    """Whether Docker can no longer start the container: it already has, was not asked to, or the container is gone.
 
     Raises:
         EngineError: the engine does not say.
