@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from playwright.sync_api import Route, expect
 from support.browser import stubs
@@ -71,13 +73,17 @@ def test_two_clicks_at_one_moment_send_one_request(person: Person) -> None:
     assert len(person.operations) == 1
 
 
+PHASE = re.compile("(Restarting|Stopping|Starting) your server…|Checking…|Disconnecting…")
+"""What the page says while a server restarts, until it answers."""
+
+
 def test_closing_the_dialog_leaves_a_line_that_tells_the_end(person_with_server: Person) -> None:
     """Who closes the dialog while the server restarts stays on the page, and gets the result with a link."""
     person = person_with_server
     person.ask_to_restart().click()
     person.dialog.get_by_role("button", name="Close").click()
     expect(person.dialog).to_be_hidden()
-    expect(person.status).to_contain_text("Restarting your server")
+    expect(person.status).to_contain_text(PHASE)
     link = person.page.get_by_role("link", name="Go to my server")
     expect(link).to_be_visible(timeout=120_000)
     link.click()
