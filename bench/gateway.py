@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from http import HTTPStatus
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from typing import Any
 import httpx
 from deployment import Workbench, base_image, built_user_image, start, wait_for, workbench
 from docker import APIClient  # noqa: TID251 - the client that DockerSpawner uses
-from docker.errors import APIError  # noqa: TID251 - the client that DockerSpawner uses
+from docker.errors import APIError, NotFound  # noqa: TID251 - the client that DockerSpawner uses
 from shipped_agent import ShippedAgent, shipped_agent
 from ways import Way, haproxy, in_turns, report
 
@@ -95,11 +96,24 @@ def create(api: APIClient, server: Server, user: str) -> str:
 
 
 def spawn(api: APIClient, server: Server, user: str) -> str:
-    """Create, start, inspect."""
-    identifier = create(api, server, user)
-    api.start(identifier)
+    """Create, start, inspect; a gateway that is busy is asked again when it says so, as the Hub's plugin does."""
+    identifier = str(patiently(create, api, server, user))
+    patiently(api.start, identifier)
     api.inspect_container(identifier)
     return identifier
+
+
+def patiently(call: Callable[..., Any], *arguments: Any) -> Any:
+    """The call's result; a 503 with `Retry-After` is waited out."""
+    while True:
+        try:
+            return call(*arguments)
+        except APIError as error:
+            if error.response is None or (after := error.response.headers.get("Retry-After")) is None:
+                raise
+            if error.status_code != HTTPStatus.SERVICE_UNAVAILABLE:
+                raise
+        time.sleep(float(after))
 
 
 def cycle(api: APIClient, server: Server, bench: Workbench, user: str) -> float:
@@ -167,8 +181,9 @@ def attempt(api: APIClient, server: Server, user: str) -> str:
 
 def end(bench: Workbench, user: str) -> None:
     """Take away what a spawn left, at the engine itself."""
-    bench.client.containers.get(f"jupyterlab-{user}").remove(force=True, v=True)
-    bench.client.volumes.get(f"jupyterlab-{user}_home").remove()
+    with suppress(NotFound):  # its spawn failed
+        bench.client.containers.get(f"jupyterlab-{user}").remove(force=True, v=True)
+        bench.client.volumes.get(f"jupyterlab-{user}_home").remove()
 
 
 def remember(bench: Workbench, user: str) -> None:
