@@ -51,7 +51,7 @@ class BatchesHandler(OperationHandler):
         self.finish(described | {"request_id": batch_id})
 
     def _restart_of(self, items: list[Item]) -> Restart:
-        """What restarts a server of the batch later, for whoever asks now, if they still may then."""
+        """A function that restarts a server of the batch later, if the batch's author still may then."""
         actor, db, users = self.actor, self.db, self.users
         reach, names = Reach.of(self.parsed_scopes, scopes.RESTART), {item.username for item in items}
         groups = {

@@ -52,7 +52,7 @@ class Job:
         check: raises `AgentError` where it cannot be done, now or after the wait.
         begin: marks it as begun, without an await, and returns what carries it out and ends it. Raises `AgentError`.
         awaits: the start of the server that it has to wait for, if one is under way.
-        is_allowed: whether whoever asked still may, asked when it begins after a wait.
+        is_allowed: whether the author still may; called when the operation begins after a wait.
         note: called with `waits`, when it begins to wait and when that ends, so that the next Hub knows.
     """
 

@@ -74,7 +74,7 @@ class Reach:
 
 @dataclass(frozen=True, slots=True)
 class Asker:
-    """Whoever made a request, for asking later whether they still may: with the same token, if there was one."""
+    """The author of a request, for checking later whether they still may: with the same token, if there was one."""
 
     db: Any
     table: Any
@@ -112,7 +112,7 @@ def reaches_others(parsed_scopes: Mapping[str, Any], username: str | None) -> bo
 
 
 class Offers:
-    """What the templates of all pages may ask: what to show of ours, and to whom.
+    """What the templates of all pages may ask: which of Hubwarden's parts to show, and to whom.
 
     Args:
         settings: which features are on.

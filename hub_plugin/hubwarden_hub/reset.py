@@ -60,7 +60,7 @@ class Resets:
             command: as it will be repeated if an answer gets lost.
             note: where to note it.
             check: raises `AgentError` where the Hub itself knows that it cannot be done.
-            is_allowed: whether whoever asked still may; asked if it had to wait.
+            is_allowed: whether the author still may; called if the reset had to wait.
             left_behind: it was noted by a Hub that was killed, and is; an agent that is away is waited for.
 
         Raises:

@@ -213,7 +213,7 @@ class Restarting:
                 await restart.settle(SpawnedServer(spawner), plugin.agent, command, lock)
             except ServerGone:
                 return
-            except Exception as error:  # noqa: BLE001 - whoever does not answer now: it is looked at again
+            except Exception as error:  # noqa: BLE001 - whatever does not answer now is asked again
                 spawner.log.warning("Not known yet whether %s was restarted: %r", spawner.proxy_spec, error)
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE)

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 from docker import APIClient  # noqa: TID251 - the client that DockerSpawner uses
-from docker.errors import DockerException, NotFound  # noqa: TID251 - as above
-from docker.tls import TLSConfig  # noqa: TID251 - as above
+from docker.errors import DockerException, NotFound  # noqa: TID251 - the client that DockerSpawner uses
+from docker.tls import TLSConfig  # noqa: TID251 - the client that DockerSpawner uses
 from hubwarden_agent.tools import certs
 from support.agent import process
 from support.agent.process import Place

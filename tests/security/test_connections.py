@@ -94,7 +94,7 @@ async def test_a_client_that_asks_and_never_listens(ground: AttackHarness) -> No
 
 
 async def test_more_silent_clients_than_threads(ground: AttackHarness, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each is let go of in time, and a later client is served."""
+    """When more clients stay silent than there are workers, each is disconnected in time and a later one is served."""
     monkeypatch.setattr(request_reader, "HEAD_SECONDS", 0.3)
     silent = [await asyncio.open_unix_connection(str(ground.stage.path)) for _ in range(3 * app.WORKERS)]
     async with asyncio.timeout(OUTSIDE):
